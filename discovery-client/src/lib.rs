@@ -1,0 +1,1 @@
+//! A typed Kubernetes discovery client over stacked caching layers

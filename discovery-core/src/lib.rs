@@ -1,0 +1,1 @@
+//! Vocabulary, codecs, contracts and sans-I/O engine of Kubernetes discovery caching

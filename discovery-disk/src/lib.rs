@@ -1,0 +1,1 @@
+//! Disk stores and kubectl's discovery files as tower layers

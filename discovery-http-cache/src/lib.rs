@@ -1,0 +1,1 @@
+//! A private RFC 9111 HTTP cache as a tower layer, in kubectl's on-disk format

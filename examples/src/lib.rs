@@ -1,0 +1,1 @@
+//! Embedded Kubernetes API server, programs and whole-stack tests.
