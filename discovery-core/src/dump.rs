@@ -1,0 +1,1 @@
+//! HTTP responses as bytes, in the form that kubectl keeps them.

@@ -1,0 +1,74 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The outcome of an operation that is often known at once.
+///
+/// A memory store answers without waiting, and a disk store reads small files without waiting;
+/// boxing a future for each of these would cost more than the operation. Await it, or match on it.
+///
+/// ```
+/// use discovery_core::store::Op;
+///
+/// # tokio_test::block_on(async {
+/// assert_eq!(Op::Ready(1).await, 1);
+/// assert_eq!(Op::wait(async { 2 }).await, 2);
+/// # });
+/// ```
+#[must_use = "an operation may not have happened before it is awaited"]
+pub enum Op<T> {
+    /// Done.
+    Ready(T),
+    /// Still to come.
+    Wait(Pin<Box<dyn Future<Output = T> + Send>>),
+}
+
+impl<T> Op<T> {
+    /// An operation that `future` carries out.
+    pub fn wait(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self::Wait(Box::pin(future))
+    }
+
+    /// Applies `f` to the outcome, now or when it comes.
+    ///
+    /// ```
+    /// use discovery_core::store::Op;
+    ///
+    /// assert!(matches!(Op::Ready(1).map(|n| n + 1), Op::Ready(2)));
+    /// ```
+    pub fn map<U>(self, f: impl FnOnce(T) -> U + Send + 'static) -> Op<U>
+    where
+        T: 'static,
+    {
+        match self {
+            Self::Ready(value) => Op::Ready(f(value)),
+            Self::Wait(future) => Op::wait(async move { f(future.await) }),
+        }
+    }
+}
+
+impl<T: Unpin + 'static> Future for Op<T> {
+    type Output = T;
+
+    /// Stays pending when polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        if let Self::Wait(future) = &mut *self {
+            return future.as_mut().poll(cx);
+        }
+        let done = std::mem::replace(&mut *self, Self::Wait(Box::pin(std::future::pending())));
+        match done {
+            Self::Ready(value) => Poll::Ready(value),
+            Self::Wait(_) => unreachable!("handled above"),
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Op<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready(value) => f.debug_tuple("Ready").field(value).finish(),
+            Self::Wait(_) => f.write_str("Wait"),
+        }
+    }
+}
