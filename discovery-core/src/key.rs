@@ -1,1 +1,257 @@
-//! Cache keys and file names.
+//! Cache keys, and the file and directory names that kubectl derives.
+//!
+//! kubectl's HTTP cache keeps a response under the request's URL ([`of`]), in a file that is named
+//! by the key's hash ([`file_name`]). Its discovery files are in a directory that is named
+//! by the server's address ([`server_directory`]).
+//!
+//! ```
+//! use discovery_core::key;
+//! use http::{Method, Uri};
+//!
+//! let uri = Uri::from_static("https://127.0.0.1:16443/api?timeout=32s");
+//! let key = key::of(&Method::GET, &uri, None).unwrap();
+//! assert_eq!(key, "https://127.0.0.1:16443/api?timeout=32s");
+//! assert_eq!(
+//!     key::file_name(&key),
+//!     "d0fd1292b06285945976ec352089fc14f605e5d309050163f55e18af8322b332",
+//! );
+//! ```
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+use http::uri::{Authority, Scheme};
+use http::{Method, Uri};
+use sha2::{Digest, Sha256};
+
+/// What a file name may have on all common file systems.
+const MAX_COMPONENT: usize = 255;
+
+/// The scheme and authority of requests whose URI has none.
+///
+/// ```
+/// use discovery_core::key::{self, Origin};
+/// use http::{Method, Uri};
+///
+/// let origin = Origin::of(&Uri::from_static("https://h:6443/ignored")).unwrap();
+/// let uri = Uri::from_static("/api");
+/// assert_eq!(key::of(&Method::GET, &uri, Some(&origin)).unwrap(), "https://h:6443/api");
+/// assert_eq!(key::of(&Method::GET, &uri, None), None);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    scheme: Scheme,
+    authority: Authority,
+}
+
+/// Why a server's address gives no directory name.
+#[derive(Debug)]
+pub struct NameError {
+    server: String,
+    why: &'static str,
+}
+
+impl Origin {
+    /// The two parts.
+    #[must_use]
+    pub fn new(scheme: Scheme, authority: Authority) -> Self {
+        Self { scheme, authority }
+    }
+
+    /// Those of `uri`, if it has both.
+    #[must_use]
+    pub fn of(uri: &Uri) -> Option<Self> {
+        Some(Self::new(uri.scheme()?.clone(), uri.authority()?.clone()))
+    }
+
+    /// The scheme.
+    #[must_use]
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
+    /// The authority.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+}
+
+/// The key under which kubectl keeps the answer to a request, or `None` for a relative URI
+/// without an `origin`.
+///
+/// It is the URL for GET and `METHOD URL` for other methods. The scheme is in lower case, the
+/// authority as it is given, the path without `.`, `..` and empty segments, the query sorted by
+/// name. A final slash counts: `/apis` and `/apis/` have different answers.
+///
+/// ```
+/// use discovery_core::key;
+/// use http::{Method, Uri};
+///
+/// let uri = Uri::from_static("https://u:p@Host/a/./b//c/../d?b=2&a=1");
+/// assert_eq!(key::of(&Method::HEAD, &uri, None).unwrap(), "HEAD https://u:p@Host/a/b/d?a=1&b=2");
+/// ```
+#[must_use]
+pub fn of(method: &Method, uri: &Uri, origin: Option<&Origin>) -> Option<String> {
+    let (scheme, authority) = match (uri.scheme(), uri.authority()) {
+        (Some(scheme), Some(authority)) => (scheme, authority),
+        // An authority alone is the target of CONNECT, which has no answer to keep.
+        (None, Some(_)) => return None,
+        _ => origin.map(|origin| (&origin.scheme, &origin.authority))?,
+    };
+    let path = clean_path(uri.path());
+    let query = uri.query().map(sorted_query);
+
+    let prefix = if method == Method::GET {
+        ""
+    } else {
+        method.as_str()
+    };
+    let size = prefix.len() + scheme.as_str().len() + authority.as_str().len() + path.len() + 5;
+    let mut key = String::with_capacity(size + query.as_deref().map_or(0, str::len));
+    if !prefix.is_empty() {
+        key.push_str(prefix);
+        key.push(' ');
+    }
+    key.extend(scheme.as_str().chars().map(|c| c.to_ascii_lowercase()));
+    key.push_str("://");
+    key.push_str(authority.as_str());
+    key.push_str(&path);
+    if let Some(query) = query {
+        key.push('?');
+        key.push_str(&query);
+    }
+    Some(key)
+}
+
+/// The name of the file that kubectl keeps `key` in: its SHA-256 in lower-case hexadecimal.
+#[must_use]
+pub fn file_name(key: &str) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    Sha256::digest(key.as_bytes())
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
+}
+
+/// The directory, below kubectl's `discovery` directory, for the server at an address: a relative
+/// path with `/` between its components.
+///
+/// The rule is kubectl's: query and fragment go first, then the first `https://` and the
+/// first `http://`; what is neither a letter, a digit, nor one of `_/.()` becomes an underscore; the
+/// rest is cleaned as a path.
+///
+/// ```
+/// use discovery_core::key::server_directory;
+///
+/// assert_eq!(server_directory("https://10.0.0.1:6443").unwrap(), "10.0.0.1_6443");
+/// assert!(server_directory("https://10.0.0.1/../../etc").is_err());
+/// ```
+///
+/// # Errors
+///
+/// When nothing is left for a name, and when the path would leave the directory or could not exist:
+/// a component `..`, an absolute path, a NUL, a component of more than 255 bytes. kubectl
+/// follows `..`.
+pub fn server_directory(server: &str) -> Result<String, NameError> {
+    let refuse = |why| {
+        Err(NameError {
+            server: server.to_owned(),
+            why,
+        })
+    };
+    if server.contains('\0') {
+        return refuse("it has a NUL in it");
+    }
+    let end = server.find(['?', '#']).unwrap_or(server.len());
+    let bare = server[..end]
+        .replacen("https://", "", 1)
+        .replacen("http://", "", 1);
+    if bare.starts_with('/') {
+        return refuse("it has no host");
+    }
+
+    let keep = |c: char| c.is_ascii_alphanumeric() || "_/.()".contains(c);
+    let safe: String = bare
+        .chars()
+        .map(|c| if keep(c) { c } else { '_' })
+        .collect();
+    let mut directory = String::with_capacity(safe.len());
+    for component in safe.split('/') {
+        match component {
+            "" | "." => continue,
+            ".." => return refuse("it would leave the cache directory"),
+            long if long.len() > MAX_COMPONENT => return refuse("a part of it is too long"),
+            _ => {}
+        }
+        if !directory.is_empty() {
+            directory.push('/');
+        }
+        directory.push_str(component);
+    }
+    if directory.is_empty() {
+        return refuse("it has no host");
+    }
+    Ok(directory)
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, why } = self;
+        write!(f, "the server address {server:?} gives no directory: {why}")
+    }
+}
+
+impl Error for NameError {}
+
+/// The path without empty, `.` and `..` segments (RFC 3986 §5.2.4, and Go's joining of paths).
+fn clean_path(path: &str) -> Cow<'_, str> {
+    let odd = |segment: &str| matches!(segment, "" | "." | "..");
+    let Some(relative) = path.strip_prefix('/') else {
+        // Only `*`, and an empty path.
+        return if path.is_empty() {
+            "/".into()
+        } else {
+            path.into()
+        };
+    };
+    let (directories, last) = relative.rsplit_once('/').unwrap_or(("", relative));
+    let plain =
+        directories.is_empty() && !relative.starts_with('/') || !directories.split('/').any(odd);
+    if plain && !matches!(last, "." | "..") {
+        return path.into();
+    }
+    let mut clean: Vec<&str> = Vec::new();
+    for segment in relative.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                clean.pop();
+            }
+            _ => clean.push(segment),
+        }
+    }
+    let slash = if odd(last) && !clean.is_empty() {
+        "/"
+    } else {
+        ""
+    };
+    format!("/{}{slash}", clean.join("/")).into()
+}
+
+/// The query by name, repeats of one name in their order, because their order may count.
+fn sorted_query(query: &str) -> Cow<'_, str> {
+    let name = |pair: &&str| {
+        pair.split_once('=')
+            .map_or(pair.len(), |(name, _)| name.len())
+    };
+    let by_name = |a: &&str, b: &&str| a[..name(a)].cmp(&b[..name(b)]);
+    if query.split('&').is_sorted_by(|a, b| by_name(a, b).is_le()) {
+        return query.into();
+    }
+    let mut pairs: Vec<&str> = query.split('&').collect();
+    pairs.sort_by(by_name);
+    pairs.join("&").into()
+}

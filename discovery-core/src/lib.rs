@@ -5,6 +5,11 @@
 //!
 //! - [`store`]: the contract between a cache and the place that keeps its bytes, with
 //!   [`MapStore`](store::MapStore), [`NoStore`](store::NoStore) and a conformance suite.
+//! - [`document`]: the discovery documents, their conversions, and JSON as Go writes it.
+//! - [`Endpoint`], [`Form`], [`Accept`]: what a request asks for, and in which form.
+//! - [`Plan`], [`Snapshot`]: discovery without I/O.
+//! - [`engine`]: a discovery cache around any HTTP service, which the disk and memory layers fill
+//!   with a place to keep things.
 //! - [`dump`]: HTTP responses as bytes, in the form that kubectl's HTTP cache keeps.
 //! - [`key`]: cache keys, and the file and directory names that kubectl derives.
 //! - [`flight`]: one request for many callers, safe under cancellation.
@@ -12,7 +17,23 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod clock;
+pub mod document;
 pub mod dump;
+mod endpoint;
+pub mod engine;
+mod failure;
 pub mod flight;
+mod group_version;
 pub mod key;
+mod negotiation;
+pub mod plan;
+mod snapshot;
 pub mod store;
+
+pub use self::endpoint::Endpoint;
+pub use self::failure::{BoxError, Failure};
+pub use self::group_version::{GroupVersion, GroupVersionKind, GroupVersionResource, InvalidName};
+pub use self::negotiation::{Accept, Form};
+pub use self::plan::{Discovered, Plan};
+pub use self::snapshot::{Answer, Refusal, Snapshot};
+pub use smol_str::SmolStr;

@@ -1,1 +1,12 @@
-//! Disk stores and kubectl's discovery files as tower layers
+//! Disk stores and kubectl's discovery files as tower layers.
+//!
+//! - [`DiskStore`]: values by key, one file each, for any number of processes.
+//! - [`KubectlStore`]: the same with the names and checksums of kubectl's HTTP cache directory.
+//! - [`DiskDiscoveryLayer`]: kubectl's discovery files, around any HTTP service.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod discovery;
+pub mod store;
+
+pub use self::discovery::{DiskDiscovery, DiskDiscoveryLayer};
+pub use self::store::{DiskStore, KubectlStore};

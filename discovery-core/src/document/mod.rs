@@ -1,0 +1,202 @@
+//! Discovery documents: what the API server says, and what kubectl keeps.
+//!
+//! - Legacy documents: [`ApiVersions`] (`/api`), [`ApiGroupList`] (`/apis`), [`ApiGroup`]
+//!   (`/apis/<group>`) and [`ApiResourceList`] (`/api/v1`, `/apis/<group>/<version>`). kubectl's
+//!   files are of these forms.
+//! - Aggregated documents: [`ApiGroupDiscoveryList`], in the versions `v2` and `v2beta1`, for
+//!   `/api` and `/apis`; one holds every group, version and resource. [`Aggregated`] is one, taken
+//!   apart into legacy documents the way client-go does.
+//!
+//! Reading is lenient where Go's JSON is: missing and `null` fields are empty, unknown ones are
+//! passed over, invalid UTF-8 is replaced. Writing gives Go's bytes, see [`go_json`].
+
+mod aggregated;
+mod convert;
+pub mod go_json;
+mod legacy;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use smol_str::SmolStr;
+
+pub use self::aggregated::{
+    ApiGroupDiscovery, ApiGroupDiscoveryList, ApiResourceDiscovery, ApiSubresourceDiscovery,
+    ApiVersionDiscovery, ListMeta, ObjectMeta, ResponseKind,
+};
+pub use self::convert::{Aggregated, aggregate};
+pub use self::legacy::{
+    ApiGroup, ApiGroupList, ApiResource, ApiResourceList, ApiVersions, GroupVersionForDiscovery,
+    ServerAddressByClientCidr,
+};
+
+/// A document type that names itself.
+pub trait Kind: Serialize + DeserializeOwned {
+    /// The document's `kind`.
+    const KIND: &'static str;
+
+    /// The `kind` that it carries.
+    fn kind(&self) -> &str;
+}
+
+/// Why bytes are not the document that they should be.
+///
+/// ```
+/// use discovery_core::document::{ApiGroupList, decode};
+///
+/// let error = decode::<ApiGroupList>(br#"{"kind":"Status"}"#).unwrap_err();
+/// assert_eq!(error.to_string(), r#"expected an APIGroupList, found kind "Status""#);
+/// assert!(decode::<ApiGroupList>(b"").is_err());
+/// ```
+#[derive(Debug)]
+pub struct DecodeError {
+    kind: DecodeErrorKind,
+}
+
+#[derive(Debug)]
+enum DecodeErrorKind {
+    Json(serde_json::Error),
+    Kind {
+        expected: &'static str,
+        found: SmolStr,
+    },
+}
+
+/// Reads a document, which must be of the right kind and have nothing behind it.
+///
+/// ```
+/// use discovery_core::document::{ApiVersions, decode};
+///
+/// let document: ApiVersions = decode(br#"{"kind":"APIVersions","versions":["v1"]}"#)?;
+/// assert_eq!(document.versions, ["v1"]);
+/// # Ok::<(), discovery_core::document::DecodeError>(())
+/// ```
+///
+/// # Errors
+///
+/// When the bytes are not JSON of the right shape, or say that they are of another kind, or of
+/// none. (kubectl takes a document without kind, and thereby an empty file, for a valid and empty
+/// one.)
+pub fn decode<T: Kind>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let document: T = match String::from_utf8_lossy(bytes) {
+        Cow::Borrowed(text) => serde_json::from_str(text),
+        Cow::Owned(text) => serde_json::from_str(&text),
+    }
+    .map_err(|error| DecodeError {
+        kind: DecodeErrorKind::Json(error),
+    })?;
+    if document.kind() != T::KIND {
+        let found = document.kind().into();
+        return Err(DecodeError {
+            kind: DecodeErrorKind::Kind {
+                expected: T::KIND,
+                found,
+            },
+        });
+    }
+    Ok(document)
+}
+
+/// A document together with its JSON, which is made when it is first asked for.
+///
+/// ```
+/// use discovery_core::document::{ApiVersions, Document};
+///
+/// let document = Document::new(ApiVersions { versions: vec!["v1".into()], ..Default::default() });
+/// assert_eq!(document.versions, ["v1"]);
+/// assert_eq!(document.json(), "{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],\
+///     \"serverAddressByClientCIDRs\":null}\n");
+/// ```
+pub struct Document<T> {
+    value: T,
+    json: OnceLock<Bytes>,
+}
+
+impl<T: Kind> Document<T> {
+    /// A document whose JSON is still to be made.
+    #[must_use]
+    pub const fn new(value: T) -> Self {
+        Self {
+            value,
+            json: OnceLock::new(),
+        }
+    }
+
+    /// Reads a document and keeps the bytes that it was read from.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`].
+    pub fn decode(json: Bytes) -> Result<Self, DecodeError> {
+        let value = decode(&json)?;
+        Ok(Self {
+            value,
+            json: OnceLock::from(json),
+        })
+    }
+
+    /// Its JSON, one line with the newline that ends it; or the bytes it was read from.
+    pub fn json(&self) -> &Bytes {
+        self.json
+            .get_or_init(|| go_json::to_line(&self.value).into())
+    }
+
+    /// The document alone.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+}
+
+/// `null` counts as absent, as in Go.
+fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl<T> std::ops::Deref for Document<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: Kind> From<T> for Document<T> {
+    fn from(value: T) -> Self {
+        Self::new(value)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Document<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            DecodeErrorKind::Json(_) => f.write_str("malformed JSON"),
+            DecodeErrorKind::Kind { expected, found } => {
+                write!(f, "expected an {expected}, found kind {found:?}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            DecodeErrorKind::Json(error) => Some(error),
+            DecodeErrorKind::Kind { .. } => None,
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! HTTP responses as bytes, in the form that kubectl keeps them.

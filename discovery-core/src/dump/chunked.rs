@@ -1,0 +1,76 @@
+//! Chunks (RFC 9112 §7.1).
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::decode::Lines;
+use super::{DumpError, Kind};
+
+pub(super) const LAST: &[u8] = b"0\r\n\r\n";
+
+/// The line before a chunk.
+pub(super) fn start(size: usize) -> Bytes {
+    format!("{size:x}\r\n").into()
+}
+
+/// One chunk and the last one, as Go does: an empty body has just the last one.
+pub(super) fn encode(body: &Bytes) -> Bytes {
+    if body.is_empty() {
+        return Bytes::from_static(LAST);
+    }
+    let start = start(body.len());
+    let mut out = BytesMut::with_capacity(start.len() + body.len() + 2 + LAST.len());
+    out.put(start);
+    out.put_slice(body);
+    out.put_slice(b"\r\n");
+    out.put_slice(LAST);
+    out.freeze()
+}
+
+/// The body in chunks. One chunk is not copied. Extensions and trailers are left out.
+pub(super) fn decode(bytes: &Bytes) -> Result<Bytes, DumpError> {
+    let mut one: Option<Bytes> = None;
+    let mut many = BytesMut::new();
+    let mut lines = Lines::new(bytes);
+    loop {
+        let size = chunk_size(lines.next()?)?;
+        if size == 0 {
+            break;
+        }
+        let start = lines.position();
+        let chunk = start
+            .checked_add(size)
+            .filter(|end| *end <= bytes.len())
+            .map(|end| bytes.slice(start..end))
+            .ok_or(Kind::Truncated)?;
+        lines.skip(size);
+        if !lines.next()?.is_empty() {
+            return Err(Kind::Malformed("chunk").into());
+        }
+        match one.take() {
+            None if many.is_empty() => one = Some(chunk),
+            None => many.put(chunk),
+            Some(first) => {
+                many.reserve(first.len() + chunk.len());
+                many.put(first);
+                many.put(chunk);
+            }
+        }
+    }
+    // Trailers end with a blank line, and so does their absence.
+    while !lines.next()?.is_empty() {}
+    Ok(one.unwrap_or_else(|| many.freeze()))
+}
+
+fn chunk_size(line: &[u8]) -> Result<usize, DumpError> {
+    let digits = line
+        .split(|b| *b == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
+    let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+    std::str::from_utf8(digits)
+        .ok()
+        .filter(|_| valid)
+        .and_then(|digits| usize::from_str_radix(digits, 16).ok())
+        .ok_or_else(|| Kind::Malformed("chunk size").into())
+}

@@ -1,0 +1,371 @@
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_UNMODIFIED_SINCE, RANGE,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as HttpBody;
+
+use super::handle::{Control, Counters};
+use super::service::DiscoveryService;
+use super::{Body, Cache, Handle, Known, Need, Refresh, Statistics, Typed};
+use crate::flight::Flights;
+use crate::store::Op;
+use crate::{Accept, Answer, Endpoint, Form, GroupVersion, Snapshot};
+
+/// How many lists a caller that takes parsed documents is left to ask for itself. Up to here that
+/// is no more than the two requests that would bring everything from an aggregated server.
+const FEW: usize = 2;
+
+/// The largest answer that is kept, unless set.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// A [`Cache`] with all that a discovery layer needs around it. Clones share one state.
+///
+/// A layer holds one, and makes services from it:
+///
+/// ```
+/// # use discovery_core::engine::{Cache, Need};
+/// # use discovery_core::{Snapshot, store::Op};
+/// # use std::sync::{Arc, Mutex};
+/// use discovery_core::engine::Engine;
+///
+/// /// Keeps everything until it is told not to.
+/// #[derive(Default)]
+/// struct Keep(Mutex<Arc<Snapshot>>);
+///
+/// impl Cache for Keep {
+///     fn name(&self) -> &'static str { "keep" }
+///     fn load(&self, _: &Need) -> Op<Arc<Snapshot>> { Op::Ready(self.0.lock().unwrap().clone()) }
+///     fn save(&self, found: &Arc<Snapshot>) -> Op<()> {
+///         Op::Ready(Arc::make_mut(&mut *self.0.lock().unwrap()).merge(found))
+///     }
+///     fn invalidate(&self) { *self.0.lock().unwrap() = Arc::default(); }
+///     fn fresh(&self) -> bool { true }
+///     fn answers_unknown(&self) -> bool { true }
+/// }
+///
+/// # type Body = http_body_util::Full<bytes::Bytes>;
+/// # let inner = tower::service_fn(|_: http::Request<Body>| async {
+/// #     Ok::<_, std::io::Error>(http::Response::new(Body::default()))
+/// # });
+/// let engine = Engine::new(Keep::default()).base_path("/k8s/clusters/c-1");
+/// let service = engine.service(inner);
+/// assert_eq!(engine.handle().statistics().sent, 0);
+/// ```
+pub struct Engine<C> {
+    pub(super) shared: Arc<Shared<C>>,
+}
+
+pub(super) struct Shared<C> {
+    pub(super) cache: C,
+    pub(super) base: String,
+    pub(super) limit: usize,
+    pub(super) flights: Flights<(u64, Need)>,
+    /// The latest [`Refresh`] that was obeyed.
+    refreshed: AtomicU64,
+    /// What was fetched last, for callers that waited for it.
+    recent: Mutex<Weak<Snapshot>>,
+    pub(super) counters: Counters,
+}
+
+/// A request that the cache can answer.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub(super) endpoint: Endpoint,
+    pub(super) accept: Accept,
+    pub(super) typed: bool,
+    /// The refresh that counts for it: what is fetched for it must not serve a later one.
+    pub(super) generation: u64,
+    /// Whether the list is to be fetched anew.
+    no_cache: bool,
+}
+
+impl<C: Cache> Engine<C> {
+    /// An engine around `cache`, for a server without a base path.
+    #[must_use]
+    pub fn new(cache: C) -> Self {
+        let shared = Shared {
+            cache,
+            base: String::new(),
+            limit: MAX_ANSWER,
+            flights: Flights::new(),
+            refreshed: AtomicU64::new(0),
+            recent: Mutex::default(),
+            counters: Counters::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// For a server that is mounted under a path, such as `/k8s/clusters/c-1`.
+    ///
+    /// As all setters, to be called before there are clones, services or handles: they share what
+    /// was set until then, and it does not change any more.
+    #[must_use]
+    pub fn base_path(self, base: &str) -> Self {
+        self.set(|shared| shared.base = base.trim_end_matches('/').to_owned())
+    }
+
+    /// The largest answer that is kept, in bytes; larger ones pass through. 64 MiB unless set.
+    #[must_use]
+    pub fn max_answer(self, bytes: usize) -> Self {
+        self.set(|shared| shared.limit = bytes)
+    }
+
+    /// Changes the cache.
+    #[must_use]
+    pub fn with_cache(self, change: impl FnOnce(&mut C)) -> Self {
+        self.set(|shared| change(&mut shared.cache))
+    }
+
+    fn set(mut self, change: impl FnOnce(&mut Shared<C>)) -> Self {
+        match Arc::get_mut(&mut self.shared) {
+            Some(shared) => change(shared),
+            None => tracing::warn!("a setting came too late: the cache is in use"),
+        }
+        self
+    }
+
+    /// The cache.
+    #[must_use]
+    pub fn cache(&self) -> &C {
+        &self.shared.cache
+    }
+
+    /// A handle.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.shared) as Arc<dyn Control>)
+    }
+
+    /// Wraps a service. All services of an engine share its cache.
+    pub fn service<S>(&self, inner: S) -> DiscoveryService<S, C> {
+        DiscoveryService::new(inner, self.clone())
+    }
+}
+
+impl<C: Cache> Shared<C> {
+    /// What the request asks of the cache, if it is the cache's business.
+    pub(super) fn classify<B>(&self, request: &Request<B>) -> Option<Ask> {
+        if request.method() != Method::GET {
+            return None;
+        }
+        let endpoint = Endpoint::parse(request.uri().path(), &self.base)?;
+        let headers = request.headers();
+        let accept = Accept::of(headers);
+        let acceptable = match endpoint {
+            Endpoint::Api | Endpoint::Apis => {
+                accept.allows(Form::Legacy) || accept.allows_aggregated()
+            }
+            _ => endpoint.is_discovery() && accept.allows(Form::Legacy),
+        };
+        let conditional = [
+            IF_NONE_MATCH,
+            IF_MODIFIED_SINCE,
+            IF_MATCH,
+            IF_UNMODIFIED_SINCE,
+            RANGE,
+        ];
+        if !acceptable || conditional.iter().any(|name| headers.contains_key(name)) {
+            return None;
+        }
+        let no_cache = has_no_cache(headers);
+        let refresh = match request.extensions().get::<Refresh>() {
+            Some(refresh) => Some(*refresh),
+            None if no_cache && !matches!(endpoint, Endpoint::Resources(_)) => {
+                Some(Refresh::next())
+            }
+            None => None,
+        };
+        if let Some(refresh) = refresh {
+            self.refresh(refresh);
+        }
+        Some(Ask {
+            endpoint,
+            accept,
+            typed: request.extensions().get::<Typed>().is_some(),
+            generation: self.generation(),
+            no_cache,
+        })
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.refreshed.load(Ordering::Acquire)
+    }
+
+    fn refresh(&self, refresh: Refresh) {
+        if self.refreshed.fetch_max(refresh.0, Ordering::AcqRel) < refresh.0 {
+            tracing::debug!(cache = self.cache.name(), "invalidated");
+            self.cache.invalidate();
+        }
+    }
+
+    /// What the cache knows of it; `None` if that does not count.
+    pub(super) fn load(&self, ask: &Ask) -> Option<Op<Arc<Snapshot>>> {
+        let anew = ask.no_cache && ask.list().is_some();
+        (!anew).then(|| self.cache.load(&ask.need()))
+    }
+
+    /// The answer from `snapshot`. `None` if the server has to be asked.
+    pub(super) fn answer<B>(
+        &self,
+        ask: &Ask,
+        snapshot: &Arc<Snapshot>,
+        hit: bool,
+    ) -> Option<Response<Body<B>>>
+    where
+        B: HttpBody<Data = Bytes>,
+    {
+        let mut response = if ask.typed && ask.endpoint_is_groups() {
+            snapshot.groups()?;
+            let legacy = snapshot.form() == Some(Form::Legacy);
+            if ask.endpoint == Endpoint::Apis && !legacy && snapshot.missing().nth(FEW).is_some() {
+                return None;
+            }
+            Response::new(Body::full(Bytes::new()))
+        } else {
+            match snapshot.answer(&ask.endpoint, ask.accept)? {
+                Answer::Document { form, json } => document(form, json, ask.typed),
+                Answer::Refused(refusal) => {
+                    let mut response = Response::new(Body::full(refusal.body));
+                    *response.status_mut() = refusal.status;
+                    if let Some(content_type) = refusal.content_type {
+                        response.headers_mut().insert(CONTENT_TYPE, content_type);
+                    }
+                    response
+                }
+                Answer::NotFound if hit && !self.cache.answers_unknown() => return None,
+                Answer::NotFound => status(
+                    StatusCode::NOT_FOUND,
+                    "NotFound",
+                    "the server could not find the requested resource",
+                ),
+            }
+        };
+        let known = Known {
+            snapshot: Arc::clone(snapshot),
+            cache: self.cache.name(),
+            hit,
+        };
+        response.extensions_mut().insert(known);
+        Some(response)
+    }
+
+    /// Keeps what was fetched, unless a refresh has made it old meanwhile.
+    pub(super) async fn keep(&self, ask: &Ask, found: &Arc<Snapshot>) {
+        *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(found);
+        if self.generation() == ask.generation {
+            self.cache.save(found).await;
+        }
+    }
+
+    /// What another caller has just fetched, if it is still in use somewhere.
+    pub(super) fn recent(&self) -> Option<Arc<Snapshot>> {
+        self.recent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .upgrade()
+    }
+}
+
+impl Ask {
+    pub(super) fn need(&self) -> Need {
+        match &self.endpoint {
+            Endpoint::Resources(group_version) => Need::Resources(group_version.clone()),
+            Endpoint::Apis if self.typed => Need::Everything,
+            _ if self.accept.allows_aggregated() && !self.typed => Need::Everything,
+            _ => Need::Groups,
+        }
+    }
+
+    /// What is fetched on a miss: callers with the same goal share it.
+    pub(super) fn goal(&self) -> (u64, Need) {
+        let need = match self.list() {
+            Some(group_version) => Need::Resources(group_version.clone()),
+            None => Need::Groups,
+        };
+        (self.generation, need)
+    }
+
+    pub(super) const fn list(&self) -> Option<&GroupVersion> {
+        match &self.endpoint {
+            Endpoint::Resources(group_version) => Some(group_version),
+            _ => None,
+        }
+    }
+
+    const fn endpoint_is_groups(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Api | Endpoint::Apis)
+    }
+}
+
+fn has_no_cache(headers: &HeaderMap) -> bool {
+    headers.get_all(CACHE_CONTROL).iter().any(|value| {
+        let directives = value.to_str().unwrap_or_default().split(',');
+        directives
+            .into_iter()
+            .any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
+    })
+}
+
+fn document<B: HttpBody<Data = Bytes>>(form: Form, json: Bytes, typed: bool) -> Response<Body<B>> {
+    let json = if typed { Bytes::new() } else { json };
+    let length = HeaderValue::from(json.len());
+    let mut response = Response::new(Body::full(json));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+    headers.insert(CONTENT_LENGTH, length);
+    response
+}
+
+/// An error answer as the server would give it.
+pub(super) fn status<B: HttpBody<Data = Bytes>>(
+    code: StatusCode,
+    reason: &str,
+    message: &str,
+) -> Response<Body<B>> {
+    let json = format!(
+        r#"{{"kind":"Status","apiVersion":"v1","metadata":{{}},"status":"Failure","message":"{message}","reason":"{reason}","details":{{}},"code":{}}}"#,
+        code.as_u16()
+    );
+    let mut response = document(Form::Legacy, json.into(), false);
+    *response.status_mut() = code;
+    response
+}
+
+impl<C: Cache> Control for Shared<C> {
+    fn invalidate(&self) {
+        self.refresh(Refresh::next());
+    }
+
+    fn fresh(&self) -> bool {
+        self.cache.fresh()
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.counters.read()
+    }
+}
+
+impl<C> Clone for Engine<C> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<C: Cache> fmt::Debug for Engine<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("cache", &self.shared.cache.name())
+            .field("statistics", &self.shared.counters.read())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,318 @@
+//! Why something could not be discovered.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde::Deserialize;
+use smol_str::{SmolStr, format_smolstr};
+
+use crate::GroupVersion;
+
+/// An error type that anything converts into.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Why a discovery request gave nothing of use. Cheap to clone.
+///
+/// For an answer of the server, the text is the one that kubectl prints.
+///
+/// ```
+/// use discovery_core::Failure;
+/// use http::Response;
+///
+/// let answer = Response::builder().status(503).body("down\n".into())?;
+/// let failure = Failure::status("https://host/apis", &answer);
+/// assert_eq!(failure.to_string(), "the server is currently unable to handle the request");
+/// assert_eq!(failure.reason(), Some("ServiceUnavailable"));
+/// assert!(failure.is_transient());
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Failure {
+    kind: Kind,
+    url: SmolStr,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Transport,
+    Status {
+        code: StatusCode,
+        reason: SmolStr,
+        message: String,
+    },
+    Malformed,
+    CutShort,
+    TooLarge {
+        limit: usize,
+    },
+    EmptyList(GroupVersion),
+    Stale(GroupVersion),
+}
+
+/// The part of a Kubernetes `Status` object that tells an error.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    kind: String,
+    reason: Option<SmolStr>,
+    message: Option<String>,
+}
+
+impl Failure {
+    /// The request could not be sent, or no answer came.
+    pub fn transport(url: impl Into<SmolStr>, source: impl Into<BoxError>) -> Self {
+        Self::new(Kind::Transport, url.into(), Some(source.into()))
+    }
+
+    /// The server answered with an error.
+    pub fn status(url: impl Into<SmolStr>, answer: &Response<Bytes>) -> Self {
+        let code = answer.status();
+        let status: Status = serde_json::from_slice(answer.body())
+            .ok()
+            .filter(|status: &Status| status.kind == "Status")
+            .unwrap_or_default();
+        let (reason, text) = generic(code, answer.body());
+        let reason = status
+            .reason
+            .filter(|reason| !reason.is_empty())
+            .unwrap_or(reason.into());
+        let message = status
+            .message
+            .filter(|message| !message.is_empty())
+            .unwrap_or(text);
+        Self::new(
+            Kind::Status {
+                code,
+                reason,
+                message,
+            },
+            url.into(),
+            None,
+        )
+    }
+
+    /// The server answered with something that is not the document asked for.
+    pub fn malformed(url: impl Into<SmolStr>, source: impl Into<BoxError>) -> Self {
+        Self::new(Kind::Malformed, url.into(), Some(source.into()))
+    }
+
+    /// The answer broke off.
+    pub fn cut_short(url: impl Into<SmolStr>, source: impl Into<BoxError>) -> Self {
+        Self::new(Kind::CutShort, url.into(), Some(source.into()))
+    }
+
+    /// The answer has more than `limit` bytes.
+    pub fn too_large(url: impl Into<SmolStr>, limit: usize) -> Self {
+        Self::new(Kind::TooLarge { limit }, url.into(), None)
+    }
+
+    /// A legacy server has no resources in a group version that it lists.
+    #[must_use]
+    pub fn empty_list(group_version: GroupVersion) -> Self {
+        Self::new(Kind::EmptyList(group_version), SmolStr::default(), None)
+    }
+
+    /// An aggregated answer marks the group version as stale.
+    #[must_use]
+    pub fn stale(group_version: GroupVersion) -> Self {
+        Self::new(Kind::Stale(group_version), SmolStr::default(), None)
+    }
+
+    fn new(kind: Kind, url: SmolStr, source: Option<BoxError>) -> Self {
+        Self {
+            kind,
+            url,
+            source: source.map(Arc::from),
+        }
+    }
+
+    /// What was asked, where a request was sent.
+    #[must_use]
+    pub fn url(&self) -> Option<&str> {
+        Some(self.url.as_str()).filter(|url| !url.is_empty())
+    }
+
+    /// The status code that the server answered with.
+    #[must_use]
+    pub const fn code(&self) -> Option<StatusCode> {
+        match self.kind {
+            Kind::Status { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Kubernetes' name for the reason of a status, for example `NotFound`.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Status { reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Whether no answer came.
+    #[must_use]
+    pub const fn is_transport(&self) -> bool {
+        matches!(self.kind, Kind::Transport)
+    }
+
+    /// Whether the server said that there is no such thing: by the reason, then by the code.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        match &self.kind {
+            Kind::Status { code, reason, .. } => {
+                reason == "NotFound" || (reason.is_empty() && *code == StatusCode::NOT_FOUND)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether an aggregated answer marked the group version as stale.
+    #[must_use]
+    pub const fn is_stale(&self) -> bool {
+        matches!(self.kind, Kind::Stale(_))
+    }
+
+    /// Whether the group version was listed but has no resources.
+    #[must_use]
+    pub const fn is_empty_list(&self) -> bool {
+        matches!(self.kind, Kind::EmptyList(_))
+    }
+
+    /// Whether it may be gone at the next try: no answer, a broken one, 429 or 5xx.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match &self.kind {
+            Kind::Transport | Kind::CutShort => true,
+            Kind::Status { code, .. } => is_transient(*code),
+            _ => false,
+        }
+    }
+}
+
+/// Whether a status may be another at the next try.
+pub(crate) fn is_transient(code: StatusCode) -> bool {
+    code == StatusCode::TOO_MANY_REQUESTS || code.is_server_error()
+}
+
+/// Reason and message for an answer that is no `Status` object, as client-go fills them in.
+fn generic(code: StatusCode, body: &Bytes) -> (&'static str, String) {
+    let body = String::from_utf8_lossy(&body[..body.len().min(2048)]);
+    let body = body.trim();
+    let unknown = || if body.is_empty() { "unknown" } else { body };
+    let (reason, message) = match code.as_u16() {
+        400 => (
+            "BadRequest",
+            "the server rejected our request for an unknown reason".into(),
+        ),
+        401 => (
+            "Unauthorized",
+            "the server has asked for the client to provide credentials".into(),
+        ),
+        403 => (
+            "Forbidden",
+            if body.is_empty() {
+                "the server does not allow access to the requested resource".into()
+            } else {
+                body.to_owned()
+            },
+        ),
+        404 => (
+            "NotFound",
+            "the server could not find the requested resource".into(),
+        ),
+        405 => (
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource".into(),
+        ),
+        406 => (
+            "NotAcceptable",
+            format!(
+                "the server was unable to respond with a content type that the client supports: {}",
+                unknown()
+            ),
+        ),
+        409 => ("Conflict", "the server reported a conflict".into()),
+        410 => (
+            "Gone",
+            "the server is no longer able to serve the requested resource".into(),
+        ),
+        429 => (
+            "TooManyRequests",
+            "the server has received too many requests and has asked us to try again later".into(),
+        ),
+        503 => (
+            "ServiceUnavailable",
+            "the server is currently unable to handle the request".into(),
+        ),
+        504 => (
+            "Timeout",
+            "the server was unable to return a response in the time allotted, but may still be \
+             processing the request"
+                .into(),
+        ),
+        500.. => (
+            "InternalError",
+            format!(
+                "an error on the server ({:?}) has prevented the request from succeeding",
+                unknown()
+            ),
+        ),
+        code => (
+            "",
+            format!(
+                "the server responded with the status code {code} but did not return more \
+                 information"
+            ),
+        ),
+    };
+    (reason, message)
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = &self.url;
+        match &self.kind {
+            Kind::Transport => write!(f, "no answer from {url}"),
+            Kind::Status { message, .. } => f.write_str(message),
+            Kind::Malformed => write!(f, "the answer from {url} is not a discovery document"),
+            Kind::CutShort => write!(f, "the answer from {url} broke off"),
+            Kind::TooLarge { limit } => {
+                write!(f, "the answer from {url} has more than {limit} bytes")
+            }
+            Kind::EmptyList(group_version) => {
+                write!(f, "received empty response for: {group_version}")
+            }
+            Kind::Stale(group_version) => {
+                write!(f, "stale GroupVersion discovery: {group_version}")
+            }
+        }
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_ref()
+            .map(|source| &**source as &(dyn Error + 'static))
+    }
+}
+
+/// Tells the URL in messages: path and query alone would not say which server.
+pub(crate) fn url_text(uri: &http::Uri) -> SmolStr {
+    // User-info is a secret.
+    match (uri.scheme_str(), uri.authority()) {
+        (Some(scheme), Some(authority)) => {
+            let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+            let target = uri
+                .path_and_query()
+                .map_or("/", http::uri::PathAndQuery::as_str);
+            format_smolstr!("{scheme}://{host}{target}")
+        }
+        _ => format_smolstr!("{uri}"),
+    }
+}

@@ -1,0 +1,386 @@
+//! Discovery without I/O: which requests are still needed, and what their answers mean.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::ACCEPT;
+use http::{HeaderValue, Request, Response};
+use smol_str::SmolStr;
+
+use crate::document::{
+    Aggregated, ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, ApiVersions,
+    Document, decode,
+};
+use crate::engine::Known;
+use crate::{Accept, Endpoint, Failure, Form, GroupVersion, Snapshot};
+
+/// How many resource lists may be asked for at the same time.
+const MAX_IN_FLIGHT: usize = 64;
+
+/// A walk over a server's discovery documents that does no I/O itself.
+///
+/// It asks `/api` and `/apis` at the same time. Where both answer in aggregated form, nothing else
+/// is needed; otherwise it asks for each resource list that is not known yet, at most 64 at a time.
+/// Not found on `/api` means that there is no core group; any other error there ends the walk. The
+/// failure of a single list does not: it is reported with what was found.
+///
+/// An answer that carries a [`Known`] extension, from one of the caching layers, counts as
+/// what the snapshot knows, and its body is not read.
+///
+/// ```
+/// use discovery_core::Plan;
+/// use http::{Request, Response};
+///
+/// fn serve(request: &Request<()>) -> Response<bytes::Bytes> {
+///     Response::new(bytes::Bytes::from_static(match request.uri().path() {
+///         "/api" => br#"{"kind":"APIVersions","versions":["v1"]}"#,
+///         "/apis" => br#"{"kind":"APIGroupList","groups":[]}"#,
+///         _ => br#"{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"pods"}]}"#,
+///     }))
+/// }
+///
+/// let mut plan = Plan::everything();
+/// while let Some((ticket, request)) = plan.next() {
+///     plan.feed(ticket, Ok(serve(&request)));
+/// }
+/// let discovered = plan.finish()?;
+/// assert_eq!(discovered.snapshot.resources("v1").unwrap().resources[0].name, "pods");
+/// # Ok::<(), discovery_core::Failure>(())
+/// ```
+#[derive(Debug)]
+pub struct Plan {
+    accept: &'static str,
+    with_lists: bool,
+    queue: VecDeque<Endpoint>,
+    in_flight: usize,
+    api: Part,
+    apis: Part,
+    snapshot: Snapshot,
+    /// The lists that could not be had.
+    failed: BTreeMap<GroupVersion, Failure>,
+    fatal: Option<Failure>,
+}
+
+/// Says which request an answer belongs to.
+#[derive(Debug)]
+#[must_use = "a request without answer keeps the plan from its end"]
+pub struct Ticket {
+    endpoint: Endpoint,
+}
+
+/// What `/api` or `/apis` brought.
+#[derive(Debug, Default)]
+enum Part {
+    #[default]
+    Open,
+    /// Nothing there: counts as aggregated.
+    Absent,
+    Legacy(Vec<ApiGroup>),
+    Aggregated(Form, Aggregated),
+    Known(Arc<Snapshot>),
+}
+
+/// What a walk found.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Discovered {
+    /// What is known now.
+    pub snapshot: Arc<Snapshot>,
+    /// The group versions whose resources could not be had, stale ones among them.
+    pub failed: BTreeMap<GroupVersion, Failure>,
+}
+
+impl Plan {
+    /// A walk to all groups, versions and resources.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self {
+            accept: Accept::KUBECTL,
+            with_lists: true,
+            queue: [Endpoint::Api, Endpoint::Apis].into(),
+            in_flight: 0,
+            api: Part::Open,
+            apis: Part::Open,
+            snapshot: Snapshot::default(),
+            failed: BTreeMap::new(),
+            fatal: None,
+        }
+    }
+
+    /// A walk to the groups and their versions. Where answers are aggregated, the resources are
+    /// found as well.
+    #[must_use]
+    pub fn groups() -> Self {
+        Self {
+            with_lists: false,
+            ..Self::everything()
+        }
+    }
+
+    /// Asks `/api` and `/apis` with another `Accept` than [`Accept::KUBECTL`].
+    #[must_use]
+    pub fn accept(mut self, accept: &'static str) -> Self {
+        self.accept = accept;
+        self
+    }
+
+    /// Starts from what is known: lists in it are not asked for, and if it has the groups, neither
+    /// are these.
+    #[must_use]
+    pub fn known(mut self, known: &Snapshot) -> Self {
+        self.snapshot.merge(known);
+        if known.groups().is_some() {
+            self.queue.clear();
+            (self.api, self.apis) = (Part::Absent, Part::Absent);
+            self.queue_lists();
+        }
+        self
+    }
+
+    /// The next request to send; `None` if there is none now. After the answers that are under way
+    /// there may be more, until [`is_done`](Self::is_done).
+    ///
+    /// The request has a path and `Accept`, and neither host nor query.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "not an iterator: answers make new items"
+    )]
+    pub fn next(&mut self) -> Option<(Ticket, Request<()>)> {
+        if self.fatal.is_some() || self.in_flight == MAX_IN_FLIGHT {
+            return None;
+        }
+        let endpoint = self.queue.pop_front()?;
+        self.in_flight += 1;
+        let accept = match endpoint {
+            Endpoint::Api | Endpoint::Apis => self.accept,
+            _ => Accept::LEGACY,
+        };
+        let mut request = Request::new(());
+        if let Ok(uri) = endpoint.path().parse() {
+            *request.uri_mut() = uri;
+        }
+        request
+            .headers_mut()
+            .insert(ACCEPT, HeaderValue::from_static(accept));
+        Some((Ticket { endpoint }, request))
+    }
+
+    /// Takes an answer, or the reason why there is none.
+    pub fn feed(&mut self, ticket: Ticket, answer: Result<Response<Bytes>, Failure>) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        match ticket.endpoint {
+            Endpoint::Resources(group_version) => match self.read_list(&group_version, answer) {
+                Ok(()) => {}
+                Err(failure) => {
+                    self.failed.insert(group_version, failure);
+                }
+            },
+            endpoint => {
+                let core = endpoint == Endpoint::Api;
+                match read_groups(&endpoint, answer) {
+                    Ok(part) if core => self.api = part,
+                    Ok(part) => self.apis = part,
+                    Err(failure) => self.fatal = Some(failure),
+                }
+                if self.groups_answered() {
+                    self.join_groups();
+                    self.queue_lists();
+                }
+            }
+        }
+    }
+
+    /// Whether all answers are there, or an error has ended the walk.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.fatal.is_some() || (self.queue.is_empty() && self.in_flight == 0)
+    }
+
+    /// How many resource lists are asked for or still to be.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.queue.len() + self.in_flight
+    }
+
+    /// What was found.
+    ///
+    /// # Errors
+    ///
+    /// When the groups could not be had.
+    pub fn finish(self) -> Result<Discovered, Failure> {
+        match self.fatal {
+            Some(failure) => Err(failure),
+            None => Ok(Discovered {
+                snapshot: Arc::new(self.snapshot),
+                failed: self.failed,
+            }),
+        }
+    }
+
+    fn groups_answered(&self) -> bool {
+        self.fatal.is_none() && !matches!(self.api, Part::Open) && !matches!(self.apis, Part::Open)
+    }
+
+    /// Makes one list of what `/api` and `/apis` brought, the core group first.
+    fn join_groups(&mut self) {
+        let (api, apis) = (
+            std::mem::take(&mut self.api),
+            std::mem::take(&mut self.apis),
+        );
+        // A cache below has put the two together already, and its answer to `/apis` says most.
+        if let Part::Known(known) = apis {
+            return self.snapshot.merge(&known);
+        }
+        if let Part::Known(known) = api {
+            return self.snapshot.merge(&known);
+        }
+        let aggregated = api.is_aggregated() && apis.is_aggregated();
+        let form = match (&api, &apis) {
+            _ if !aggregated => Form::Legacy,
+            (Part::Aggregated(form, _), _) | (_, Part::Aggregated(form, _)) => *form,
+            _ => Form::V2,
+        };
+        let (mut groups, mut stale) = (Vec::new(), Vec::new());
+        for part in [api, apis] {
+            match part {
+                Part::Legacy(legacy) => groups.extend(legacy),
+                Part::Aggregated(_, document) => {
+                    groups.extend(document.groups);
+                    stale.extend(document.stale);
+                    if aggregated {
+                        for (group_version, list) in document.lists {
+                            self.snapshot.insert(&group_version, list);
+                        }
+                    }
+                }
+                Part::Open | Part::Absent | Part::Known(_) => {}
+            }
+        }
+        self.snapshot.set_groups(ApiGroupList::new(groups));
+        self.snapshot.set_stale(stale);
+        self.snapshot.set_form(form);
+    }
+
+    fn queue_lists(&mut self) {
+        if self.with_lists {
+            let missing: BTreeSet<_> = self.snapshot.missing().collect();
+            self.queue
+                .extend(missing.into_iter().map(Endpoint::Resources));
+        }
+    }
+
+    fn read_list(
+        &mut self,
+        group_version: &GroupVersion,
+        answer: Result<Response<Bytes>, Failure>,
+    ) -> Result<(), Failure> {
+        let answer = answer?;
+        let known = answer.extensions().get::<Known>();
+        if let Some(list) = known.and_then(|known| known.snapshot.resources(group_version.as_str()))
+        {
+            self.snapshot.insert_shared(group_version, Arc::clone(list));
+            return Ok(());
+        }
+        let list = parse_list(group_version, &answer)?;
+        // Only a legacy server is in error with an empty list; where the form is not known, because
+        // the groups came from files, it may as well be an aggregated one.
+        if list.resources.is_empty() && self.snapshot.form() == Some(Form::Legacy) {
+            return Err(Failure::empty_list(group_version.clone()));
+        }
+        self.snapshot.insert(group_version, list);
+        Ok(())
+    }
+}
+
+impl Ticket {
+    /// What is asked for.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}
+
+impl Part {
+    const fn is_aggregated(&self) -> bool {
+        matches!(self, Self::Absent | Self::Aggregated(..))
+    }
+}
+
+/// Reads the answer to a request for the resources of `group_version`.
+///
+/// ```
+/// use discovery_core::plan::parse_list;
+/// use http::Response;
+///
+/// let answer = Response::new(r#"{"kind":"APIResourceList","resources":[]}"#.into());
+/// assert!(parse_list(&"apps/v1".parse()?, &answer)?.resources.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// When it is an error, or no such list.
+pub fn parse_list(
+    group_version: &GroupVersion,
+    answer: &Response<Bytes>,
+) -> Result<Document<ApiResourceList>, Failure> {
+    let url = url(answer, || group_version.path().into());
+    if !answer.status().is_success() {
+        return Err(Failure::status(url, answer));
+    }
+    let mut list: ApiResourceList =
+        decode(answer.body()).map_err(|error| Failure::malformed(url, error))?;
+    // What kubectl writes is its own idea of kind and version; the server's need not have one.
+    list.api_version = "v1".into();
+    if list.group_version.is_empty() {
+        list.group_version = group_version.as_str().into();
+    }
+    Ok(list.into())
+}
+
+fn read_groups(
+    endpoint: &Endpoint,
+    answer: Result<Response<Bytes>, Failure>,
+) -> Result<Part, Failure> {
+    let answer = answer?;
+    let url = url(&answer, || endpoint.path().into());
+    if !answer.status().is_success() {
+        let failure = Failure::status(url, &answer);
+        let absent = *endpoint == Endpoint::Api && failure.is_not_found();
+        return if absent {
+            Ok(Part::Absent)
+        } else {
+            Err(failure)
+        };
+    }
+    let known = answer
+        .extensions()
+        .get::<Known>()
+        .map(|known| &known.snapshot);
+    if let Some(known) = known.filter(|known| known.groups().is_some()) {
+        return Ok(Part::Known(Arc::clone(known)));
+    }
+    let form = Form::of(answer.headers());
+    let body = answer.body();
+    let part = if form.is_aggregated() {
+        decode::<ApiGroupDiscoveryList>(body).map(|list| Part::Aggregated(form, list.into()))
+    } else if *endpoint == Endpoint::Api {
+        decode::<ApiVersions>(body).map(|versions| Part::Legacy(vec![versions.to_group()]))
+    } else {
+        decode::<ApiGroupList>(body).map(|list| Part::Legacy(list.groups))
+    };
+    part.map_err(|error| Failure::malformed(url, error))
+}
+
+/// The URL that was asked, which whoever sent the request leaves with the answer.
+fn url(answer: &Response<Bytes>, fallback: impl FnOnce() -> SmolStr) -> SmolStr {
+    answer
+        .extensions()
+        .get::<AskedUrl>()
+        .map_or_else(fallback, |url| url.0.clone())
+}
+
+/// A response extension: the URL that was asked, for messages.
+#[derive(Clone, Debug)]
+pub(crate) struct AskedUrl(pub(crate) SmolStr);

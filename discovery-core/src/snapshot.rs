@@ -1,0 +1,312 @@
+//! What is known of a server.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+
+use crate::document::{
+    ApiGroup, ApiGroupList, ApiResourceList, ApiVersions, Document, Kind, aggregate, go_json,
+};
+use crate::{Accept, Endpoint, Form, GroupVersion};
+
+/// What is known of a server's groups, versions and resources: everything, or a part of it.
+///
+/// It holds documents in their legacy forms, shared, and renders any other form when it is asked
+/// for. Cloning one costs a pointer for each list.
+///
+/// ```
+/// use discovery_core::document::{ApiGroupList, ApiResourceList, ApiVersions};
+/// use discovery_core::{Accept, Answer, Endpoint, Form, Snapshot};
+///
+/// let core = ApiVersions { versions: vec!["v1".into()], ..Default::default() }.to_group();
+/// let mut snapshot = Snapshot::default();
+/// snapshot.set_groups(ApiGroupList::new(vec![core]));
+/// assert_eq!(snapshot.missing().next(), Some("v1".parse()?));
+///
+/// let accept = Accept::parse(&"application/json".parse()?);
+/// let Some(Answer::Document { form, json }) = snapshot.answer(&Endpoint::Api, accept) else {
+///     panic!("the groups are known");
+/// };
+/// assert_eq!(form, Form::Legacy);
+/// assert!(json.starts_with(br#"{"kind":"APIVersions","versions":["v1"]"#));
+/// // An aggregated answer needs the resources too.
+/// let aggregated = Accept::parse(&Form::V2.content_type().parse()?);
+/// assert_eq!(snapshot.answer(&Endpoint::Api, aggregated), None);
+///
+/// snapshot.insert(&"v1".parse()?, ApiResourceList::new(&"v1".parse()?, Vec::new()));
+/// assert!(snapshot.answer(&Endpoint::Api, aggregated).is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Snapshot {
+    form: Option<Form>,
+    groups: Option<Arc<Document<ApiGroupList>>>,
+    lists: HashMap<GroupVersion, Arc<Document<ApiResourceList>>>,
+    stale: Vec<GroupVersion>,
+    refused: HashMap<GroupVersion, Refusal>,
+    /// Started anew when something changes.
+    rendered: Arc<Rendered>,
+}
+
+/// Documents that are made when first asked for.
+#[derive(Default)]
+struct Rendered {
+    api: [OnceLock<Bytes>; 3],
+    apis: [OnceLock<Bytes>; 3],
+}
+
+/// What a [`Snapshot`] answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A document.
+    Document {
+        /// Its form, and by [`Form::content_type`] its `Content-Type`.
+        form: Form,
+        /// Its bytes.
+        json: Bytes,
+    },
+    /// The server has no such group or group version.
+    NotFound,
+    /// What the server answered when it refused, for good, to tell the resources.
+    Refused(Refusal),
+}
+
+/// An error answer that will be the same at the next try, for example 403.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status code.
+    pub status: StatusCode,
+    /// The `Content-Type`, if the answer had one.
+    pub content_type: Option<HeaderValue>,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Snapshot {
+    /// The form in which the server answered, where that is known.
+    #[must_use]
+    pub const fn form(&self) -> Option<Form> {
+        self.form
+    }
+
+    /// Remembers the form in which the server answered.
+    pub fn set_form(&mut self, form: Form) {
+        self.form = Some(form);
+    }
+
+    /// The groups, the core group first.
+    #[must_use]
+    pub const fn groups(&self) -> Option<&Arc<Document<ApiGroupList>>> {
+        self.groups.as_ref()
+    }
+
+    /// Replaces the groups.
+    pub fn set_groups(&mut self, groups: impl Into<Document<ApiGroupList>>) {
+        self.groups = Some(Arc::new(groups.into()));
+        self.rendered = Arc::default();
+    }
+
+    /// The resources of a group version, for example `apps/v1`.
+    #[must_use]
+    pub fn resources(&self, group_version: &str) -> Option<&Arc<Document<ApiResourceList>>> {
+        self.lists.get(group_version)
+    }
+
+    /// Keeps the resources of a group version, in place of those it has.
+    pub fn insert(
+        &mut self,
+        group_version: &GroupVersion,
+        list: impl Into<Document<ApiResourceList>>,
+    ) {
+        self.lists
+            .insert(group_version.clone(), Arc::new(list.into()));
+        self.rendered = Arc::default();
+    }
+
+    /// As [`insert`](Self::insert), sharing the list.
+    pub(crate) fn insert_shared(
+        &mut self,
+        group_version: &GroupVersion,
+        list: Arc<Document<ApiResourceList>>,
+    ) {
+        self.lists.insert(group_version.clone(), list);
+        self.rendered = Arc::default();
+    }
+
+    /// Every list that is known, in no order.
+    pub fn lists(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (&GroupVersion, &Arc<Document<ApiResourceList>>)> {
+        self.lists.iter()
+    }
+
+    /// The group versions that the server marked as stale: it could not tell their resources.
+    #[must_use]
+    pub fn stale(&self) -> &[GroupVersion] {
+        &self.stale
+    }
+
+    /// Replaces the group versions that the server marked as stale.
+    pub fn set_stale(&mut self, stale: Vec<GroupVersion>) {
+        self.stale = stale;
+    }
+
+    /// Remembers that the server refuses to tell the resources of a group version.
+    pub fn refuse(&mut self, group_version: &GroupVersion, refusal: Refusal) {
+        self.refused.insert(group_version.clone(), refusal);
+    }
+
+    /// Takes over what `other` knows.
+    pub fn merge(&mut self, other: &Self) {
+        self.form = other.form.or(self.form);
+        if let Some(groups) = &other.groups {
+            self.groups = Some(Arc::clone(groups));
+            self.stale.clone_from(&other.stale);
+        }
+        let lists = other.lists.iter();
+        self.lists
+            .extend(lists.map(|(key, list)| (key.clone(), Arc::clone(list))));
+        self.rendered = Arc::default();
+    }
+
+    /// The group versions that the groups list and whose resources are not known.
+    pub fn missing(&self) -> impl Iterator<Item = GroupVersion> {
+        let groups = self
+            .groups
+            .iter()
+            .flat_map(|groups| groups.group_versions());
+        groups.filter(|group_version| !self.lists.contains_key(group_version))
+    }
+
+    /// Whether the groups and all their resources are known.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.groups.is_some() && self.missing().next().is_none()
+    }
+
+    /// The answer to a discovery request, in a form that `accept` allows; `None` if what is known
+    /// does not suffice.
+    ///
+    /// Where both will do, an aggregated answer is given if everything is known, for so would the
+    /// server; and if it isn't, a legacy one only where the server is known to be a legacy one.
+    #[must_use]
+    pub fn answer(&self, endpoint: &Endpoint, accept: Accept) -> Option<Answer> {
+        if let Endpoint::Resources(group_version) = endpoint {
+            return self.answer_resources(group_version, accept);
+        }
+        let groups = self.groups.as_ref()?;
+        let core = match endpoint {
+            Endpoint::Api => true,
+            Endpoint::Apis => false,
+            Endpoint::Group(name) => {
+                let group = groups
+                    .group(name)
+                    .filter(|group| !group.versions().is_empty());
+                let Some(group) = group else {
+                    return Some(Answer::NotFound);
+                };
+                return legacy(accept, || group_document(group));
+            }
+            _ => return None,
+        };
+        if core && groups.group("").is_none() {
+            return Some(Answer::NotFound);
+        }
+        let rendered = if core {
+            &self.rendered.api
+        } else {
+            &self.rendered.apis
+        };
+        match accept.aggregated() {
+            Some(form) if self.is_complete() => {
+                let json = rendered[form as usize].get_or_init(|| self.aggregate(form, core));
+                Some(Answer::Document {
+                    form,
+                    json: json.clone(),
+                })
+            }
+            Some(_) if self.form != Some(Form::Legacy) => None,
+            _ => legacy(accept, || {
+                rendered[0]
+                    .get_or_init(|| legacy_groups(groups, core))
+                    .clone()
+            }),
+        }
+    }
+
+    fn answer_resources(&self, group_version: &GroupVersion, accept: Accept) -> Option<Answer> {
+        if let Some(list) = self.lists.get(group_version) {
+            return legacy(accept, || list.json().clone());
+        }
+        if let Some(refusal) = self.refused.get(group_version) {
+            return Some(Answer::Refused(refusal.clone()));
+        }
+        let groups = self.groups.as_ref()?;
+        let listed = groups
+            .group_versions()
+            .any(|listed| listed == *group_version);
+        (!listed).then_some(Answer::NotFound)
+    }
+
+    fn aggregate(&self, form: Form, core: bool) -> Bytes {
+        let Some(groups) = &self.groups else {
+            return Bytes::new();
+        };
+        let list =
+            |group_version: &GroupVersion| self.lists.get(group_version).map(|list| &***list);
+        let document = aggregate(form.api_version(), groups, core, list);
+        go_json::to_string(&document).into()
+    }
+}
+
+fn legacy(accept: Accept, json: impl FnOnce() -> Bytes) -> Option<Answer> {
+    accept.allows(Form::Legacy).then(|| Answer::Document {
+        form: Form::Legacy,
+        json: json(),
+    })
+}
+
+/// What `/api` or `/apis` answers in legacy form. A group without versions is left out: kube-rs
+/// gives up on everything when it meets one.
+fn legacy_groups(groups: &ApiGroupList, core: bool) -> Bytes {
+    if core {
+        let versions = groups.group("").into_iter().flat_map(ApiGroup::versions);
+        let versions = versions.map(|version| version.version.clone()).collect();
+        let cidrs = Some(Vec::new());
+        let document = ApiVersions {
+            versions,
+            server_address_by_client_cidrs: cidrs,
+            ..Default::default()
+        };
+        return go_json::to_string(&document).into();
+    }
+    let others = groups.groups.iter();
+    let others = others.filter(|group| !group.name.is_empty() && !group.versions().is_empty());
+    go_json::to_string(&ApiGroupList::new(others.cloned().collect())).into()
+}
+
+fn group_document(group: &ApiGroup) -> Bytes {
+    let kind = ApiGroup::KIND.into();
+    let document = ApiGroup {
+        kind,
+        api_version: "v1".into(),
+        ..group.clone()
+    };
+    go_json::to_string(&document).into()
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("form", &self.form)
+            .field(
+                "groups",
+                &self.groups.as_ref().map(|groups| groups.groups.len()),
+            )
+            .field("lists", &self.lists.len())
+            .finish()
+    }
+}

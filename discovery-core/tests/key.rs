@@ -1,0 +1,178 @@
+//! Keys and names, checked against files that kubectl wrote.
+
+use discovery_core::key::{self, Origin, server_directory};
+use http::uri::{Authority, Scheme};
+use http::{Method, Uri};
+
+#[test]
+fn keys() {
+    let table = [
+        // What kubectl sends stays as it is.
+        (
+            Method::GET,
+            "https://127.0.0.1:16443/api?timeout=32s",
+            "https://127.0.0.1:16443/api?timeout=32s",
+        ),
+        (Method::HEAD, "https://h/apis", "HEAD https://h/apis"),
+        (Method::POST, "https://h/apis", "POST https://h/apis"),
+        (Method::GET, "https://h", "https://h/"),
+        (Method::GET, "https://h?a=1", "https://h/?a=1"),
+        // The scheme in lower case; host, user and port as given.
+        (
+            Method::GET,
+            "HTTPS://User:Pw@Host:443/A",
+            "https://User:Pw@Host:443/A",
+        ),
+        (
+            Method::GET,
+            "http://[::1]:6443/api",
+            "http://[::1]:6443/api",
+        ),
+        // Paths.
+        (Method::GET, "http://h//", "http://h/"),
+        (Method::GET, "http://h/.", "http://h/"),
+        (Method::GET, "http://h/..", "http://h/"),
+        (Method::GET, "http://h/../../a", "http://h/a"),
+        (Method::GET, "http://h/a/../b", "http://h/b"),
+        (Method::GET, "http://h/a//b/./c", "http://h/a/b/c"),
+        (Method::GET, "http://h/a/b/..", "http://h/a/"),
+        (Method::GET, "http://h/apis/", "http://h/apis/"),
+        (Method::GET, "http://h/a/...", "http://h/a/..."),
+        (Method::GET, "http://h/a%2F..%2e/b", "http://h/a%2F..%2e/b"),
+        // Queries.
+        (Method::GET, "http://h/?b=1&a=2", "http://h/?a=2&b=1"),
+        (
+            Method::GET,
+            "http://h/?a=2&b=1&a=1",
+            "http://h/?a=2&a=1&b=1",
+        ),
+        (Method::GET, "http://h/?b&a", "http://h/?a&b"),
+        (
+            Method::GET,
+            "http://h/?a=%26&a-b=1",
+            "http://h/?a=%26&a-b=1",
+        ),
+        (Method::GET, "http://h/?", "http://h/?"),
+    ];
+    for (method, uri, expected) in table {
+        let parsed: Uri = uri.parse().unwrap();
+        assert_eq!(
+            key::of(&method, &parsed, None).as_deref(),
+            Some(expected),
+            "{uri}"
+        );
+    }
+}
+
+#[test]
+fn relative_uris_need_an_origin() {
+    let origin = Origin::new(Scheme::HTTPS, Authority::from_static("h:6443"));
+    for (uri, expected) in [
+        ("/api?x=1", Some("https://h:6443/api?x=1")),
+        ("/", Some("https://h:6443/")),
+        ("h:1", None),
+    ] {
+        let uri: Uri = uri.parse().unwrap();
+        assert_eq!(key::of(&Method::GET, &uri, None), None);
+        assert_eq!(
+            key::of(&Method::GET, &uri, Some(&origin)).as_deref(),
+            expected
+        );
+    }
+    let absolute = Uri::from_static("http://other/api");
+    assert_eq!(
+        key::of(&Method::GET, &absolute, Some(&origin)).unwrap(),
+        "http://other/api"
+    );
+}
+
+#[test]
+fn file_names_are_kubectls() {
+    // The names of the files in a cache that kubectl 1.37 and 1.32 wrote.
+    let table = [
+        (
+            "https://127.0.0.1:16443/api?timeout=32s",
+            "d0fd1292b06285945976ec352089fc14f605e5d309050163f55e18af8322b332",
+        ),
+        (
+            "https://127.0.0.1:16443/apis?timeout=32s",
+            "8cb8f17096685259fea6ec659541b905fe5641e4b36e68ef3b56a66b58cea04e",
+        ),
+        (
+            "https://127.0.0.1:16443/openapi/v3?timeout=32s",
+            "22b32ab3977824c6563ad46b17e917e3025793b26923b45003b10ffe4bd395c3",
+        ),
+        (
+            "https://127.0.0.1:16443/version?timeout=5s",
+            "5ca997c6b1259d5bad9a8276486ce414c0e71401d86fe3e24cd8adcb9becfe20",
+        ),
+    ];
+    for (key, name) in table {
+        assert_eq!(key::file_name(key), name, "{key}");
+        assert_eq!(
+            key::of(&Method::GET, &key.parse().unwrap(), None).as_deref(),
+            Some(key)
+        );
+    }
+    // The query of a hashed document comes unsorted.
+    let uri = Uri::from_static(
+        "https://127.0.0.1:16443/openapi/v3/apis/apps/v1?timeout=32s&hash=9C480966E6DB37553A96AA4296738F3D11598F2717445E9EF23BDCCBD72D072FA6EBAC08F0FB3F01EC1136E92B926167AD5D04859AC787413CFEB6379A1E676A",
+    );
+    assert_eq!(
+        key::file_name(&key::of(&Method::GET, &uri, None).unwrap()),
+        "c4ca13841080003af5d6770e2c97ab313629217db3bd972cf9bfd28576af29db",
+    );
+}
+
+#[test]
+fn server_directories_are_kubectls() {
+    let table = [
+        ("https://10.0.0.1:6443", "10.0.0.1_6443"),
+        ("http://10.0.0.1:6443", "10.0.0.1_6443"),
+        ("https://127.0.0.1:16443", "127.0.0.1_16443"),
+        ("https://[::1]:6443", "___1__6443"),
+        ("u:p@h:1", "u_p_h_1"),
+        ("HTTP://H", "HTTP_/H"),
+        ("https://h/", "h"),
+        ("https://h/k8s/clusters/c-1", "h/k8s/clusters/c-1"),
+        ("https://h/a//b/./c/", "h/a/b/c"),
+        ("https://h?a=/../b", "h"),
+        ("https://h/p#/../b", "h/p"),
+        ("https://h:1/(x)", "h_1/(x)"),
+        ("https://hé:1", "h__1"),
+        ("http://https://h", "h"),
+        ("https://https://h", "https_/h"),
+        ("localhost", "localhost"),
+        ("https://h/...", "h/..."),
+    ];
+    for (server, directory) in table {
+        assert_eq!(server_directory(server).unwrap(), directory, "{server}");
+    }
+}
+
+#[test]
+fn server_directories_stay_inside() {
+    let long = format!("https://{}", "a".repeat(256));
+    let table = [
+        "",
+        "https://",
+        "https://.",
+        "https://?a",
+        "https://#a",
+        "..",
+        "https://..",
+        "https://../..",
+        "https://h/../../../etc",
+        "https://h/..",
+        "https://h/a/../b",
+        "/etc/passwd",
+        "https:///etc/passwd",
+        "https://h/\0",
+        "https://h?\0",
+        &long,
+    ];
+    for server in table {
+        let error = server_directory(server).unwrap_err().to_string();
+        assert!(error.starts_with("the server address"), "{error}");
+    }
+}

@@ -1,0 +1,23 @@
+//! kubectl's discovery files, as a layer.
+//!
+//! [`DiskDiscoveryLayer`] keeps what a server serves in the files that kubectl keeps: in the
+//! directory of the server, `servergroups.json`, and `<group>/<version>/serverresources.json` for
+//! each group version (`v1/serverresources.json` for the core group). Both programs read what the
+//! other wrote, byte for byte.
+//!
+//! - A file counts for a time to live after its modification time: six hours unless set.
+//! - Files are published whole, by renaming a temporary file that lies beside them. They have mode
+//!   0660 and directories 0750, less the umask. What has not changed is not written again; its
+//!   modification time is renewed.
+//! - Empty lists of groups or resources are not written.
+//! - A file that is empty, cut off, of another kind or of another group version, too large or not a
+//!   regular file is no file, and is replaced. (kubectl takes an empty file for a valid answer.)
+//! - Where the directory can't be written, answers are kept in memory for the same time, and one
+//!   warning says so.
+
+mod files;
+mod layer;
+mod tree;
+
+pub use self::files::{DiskStatistics, Files};
+pub use self::layer::{DiskDiscovery, DiskDiscoveryLayer};

@@ -1,0 +1,277 @@
+//! The few calls to the file system, in one place, so that tests can make any of them fail.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::SystemTime;
+
+#[cfg(feature = "testing")]
+use super::faults::{Fault, Hook};
+
+/// A call to the file system.
+#[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Making a directory and those above it.
+    MakeDir,
+    /// Opening a new temporary file.
+    OpenTemp,
+    /// Writing to a temporary file.
+    Write,
+    /// Setting a temporary file's mode.
+    SetMode,
+    /// Waiting until a file or directory is on the disk.
+    Sync,
+    /// Renaming a temporary file to its name.
+    Rename,
+    /// Opening a value.
+    Open,
+    /// Reading a value.
+    Read,
+    /// Renewing a value's modification time.
+    Touch,
+    /// Removing a value or a temporary file.
+    Remove,
+}
+
+/// The file system. Clones share the faults.
+#[derive(Clone, Default)]
+pub(crate) struct Fs {
+    #[cfg(feature = "testing")]
+    pub(crate) hook: Option<Hook>,
+}
+
+/// Which file, in which state. Equal stamps mean the same content: writers replace files, they
+/// don't change them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
+    pub(crate) modified: (i64, i64),
+    pub(crate) changed: (i64, i64),
+}
+
+impl Fs {
+    pub(crate) fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.check(Step::MakeDir, path)?;
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
+        #[cfg(not(unix))]
+        let _ = mode;
+        builder.create(path)
+    }
+
+    /// Opens a file that is not there yet, for its owner alone.
+    pub(crate) fn open_temp(&self, path: &Path) -> io::Result<File> {
+        self.check(Step::OpenTemp, path)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        }
+        options.open(path)
+    }
+
+    pub(crate) fn write(&self, mut file: &File, path: &Path, data: &[u8]) -> io::Result<()> {
+        let data = self.check_write(path, data)?;
+        file.write_all(data.0)?;
+        data.1
+    }
+
+    /// Writes at an offset; where the file goes on being written is undefined afterwards.
+    pub(crate) fn write_at(
+        &self,
+        file: &File,
+        path: &Path,
+        data: &[u8],
+        offset: u64,
+    ) -> io::Result<()> {
+        let data = self.check_write(path, data)?;
+        write_all_at(file, data.0, offset)?;
+        data.1
+    }
+
+    pub(crate) fn set_mode(&self, file: &File, path: &Path, mode: u32) -> io::Result<()> {
+        self.check(Step::SetMode, path)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            file.set_permissions(fs::Permissions::from_mode(mode))
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = (file, mode);
+            Ok(())
+        }
+    }
+
+    pub(crate) fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
+        self.check(Step::Sync, path)?;
+        file.sync_all()
+    }
+
+    /// Waits until a rename in this directory is on the disk, where that can be asked for.
+    pub(crate) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.check(Step::Sync, path)?;
+        #[cfg(unix)]
+        File::open(path)?.sync_all()?;
+        Ok(())
+    }
+
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check(Step::Rename, to)?;
+        fs::rename(from, to)
+    }
+
+    pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
+        self.check(Step::Remove, path)?;
+        fs::remove_file(path)
+    }
+
+    /// Opens a value for reading, or returns `None` if there is no regular file of that name.
+    pub(crate) fn open(&self, path: &Path) -> io::Result<Option<(File, Metadata)>> {
+        let opened = self.check(Step::Open, path).and_then(|()| {
+            let mut options = OpenOptions::new();
+            options.read(true);
+            // A pipe without a writer would block for ever.
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::custom_flags(
+                &mut options,
+                libc::O_NOFOLLOW | libc::O_NONBLOCK,
+            );
+            options.open(path)
+        });
+        let file = match opened {
+            Err(error) if is_absence(&error) => return Ok(None),
+            opened => opened?,
+        };
+        let metadata = file.metadata()?;
+        Ok(metadata.is_file().then_some((file, metadata)))
+    }
+
+    pub(crate) fn read_exact(
+        &self,
+        mut file: &File,
+        path: &Path,
+        buffer: &mut [u8],
+    ) -> io::Result<()> {
+        self.check(Step::Read, path)?;
+        file.read_exact(buffer)
+    }
+
+    pub(crate) fn touch(&self, file: &File, path: &Path, now: SystemTime) -> io::Result<()> {
+        self.check(Step::Touch, path)?;
+        file.set_modified(now)
+    }
+
+    #[cfg(feature = "testing")]
+    fn check(&self, step: Step, path: &Path) -> io::Result<()> {
+        match self.hook.as_ref().and_then(|hook| hook(step, path)) {
+            Some(Fault::Error(error)) => Err(error),
+            Some(Fault::Torn(_)) | None => Ok(()),
+        }
+    }
+
+    #[cfg(not(feature = "testing"))]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps)]
+    fn check(&self, _step: Step, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// What of `data` is to be written, and with which outcome after that.
+    #[cfg(feature = "testing")]
+    fn check_write<'a>(
+        &self,
+        path: &Path,
+        data: &'a [u8],
+    ) -> io::Result<(&'a [u8], io::Result<()>)> {
+        match self.hook.as_ref().and_then(|hook| hook(Step::Write, path)) {
+            Some(Fault::Error(error)) => Err(error),
+            Some(Fault::Torn(len)) => Ok((
+                &data[..len.min(data.len())],
+                Err(io::ErrorKind::StorageFull.into()),
+            )),
+            None => Ok((data, Ok(()))),
+        }
+    }
+
+    #[cfg(not(feature = "testing"))]
+    fn check_write<'a>(
+        &self,
+        path: &Path,
+        data: &'a [u8],
+    ) -> io::Result<(&'a [u8], io::Result<()>)> {
+        self.check(Step::Write, path)?;
+        Ok((data, Ok(())))
+    }
+}
+
+impl Stamp {
+    #[cfg(unix)]
+    pub(crate) fn of(metadata: &Metadata) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+
+    /// None where the platform has no numbers that tell a file from its replacement.
+    #[cfg(not(unix))]
+    pub(crate) fn of(_metadata: &Metadata) -> Option<Self> {
+        None
+    }
+}
+
+/// Whether a file has exactly this mode; always, where there are no modes.
+pub(crate) fn has_mode(metadata: &Metadata, mode: u32) -> bool {
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::MetadataExt::mode(metadata) & 0o7777 == mode
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (metadata, mode);
+        true
+    }
+}
+
+/// Whether an error says that there is no value of that name, rather than that it can't be had.
+pub(crate) fn is_absence(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory, NotFound};
+    if matches!(
+        error.kind(),
+        NotFound | NotADirectory | IsADirectory | InvalidFilename
+    ) {
+        return true;
+    }
+    // Opening without following: a symbolic link (ELOOP; the BSDs say EMLINK), a socket (ENXIO).
+    #[cfg(unix)]
+    let refused = [libc::ELOOP, libc::EMLINK, libc::ENXIO];
+    #[cfg(not(unix))]
+    let refused: [i32; 0] = [];
+    error
+        .raw_os_error()
+        .is_some_and(|code| refused.contains(&code))
+}
+
+#[cfg(unix)]
+fn write_all_at(file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, data, offset)
+}
+
+#[cfg(not(unix))]
+fn write_all_at(mut file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+    use std::io::{Seek, SeekFrom};
+    file.seek(SeekFrom::Start(offset))?;
+    file.write_all(data)
+}

@@ -1,0 +1,179 @@
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use discovery_core::store::{Op, Store, Value, Writer};
+use sha2::{Digest, Sha256};
+
+use super::fs::Stamp;
+use super::names::HashedNames;
+use super::verified::Verified;
+use super::{DiskStore, DiskWriter};
+
+/// The length of a checksum.
+const SUM: usize = 32;
+
+/// kubectl's HTTP cache directory: kubectl reads what is put, and what kubectl wrote is found.
+///
+/// The directory is the one below the cache root, `<root>/http`. A key's file is named by the
+/// key's SHA-256 in lower-case hexadecimal digits, flat in the directory, with mode 0660. It holds
+/// the SHA-256 of the value as 32 raw bytes, then the value. A file that is too short or has
+/// another sum is no value; the next `put` replaces it.
+///
+/// Temporary files are in `.diskv-temp` in the directory, where kubectl has its own. Both
+/// directories are made at the first write. Clones share the files and the memory of which of them
+/// have already been checked: a sum is computed once for each state of a file.
+///
+/// ```
+/// use discovery_core::store::{Store, Value};
+/// use discovery_disk::KubectlStore;
+///
+/// # tokio_test::block_on(async {
+/// let root = tempfile::tempdir()?;
+/// let store = KubectlStore::new(root.path().join("http"));
+/// store.put("https://10.0.0.1/api?timeout=32s", Value::new("HTTP/1.1 200 OK\r\n", "\r\n")).await?;
+///
+/// let name = "2ffa9113f84da6f61a8feeaf7c2568b683d94c06b7cd5e97ea51a3a9e76ef289";
+/// let file = std::fs::read(root.path().join("http").join(name))?;
+/// assert_eq!(&file[32..], b"HTTP/1.1 200 OK\r\n\r\n");
+/// # std::io::Result::Ok(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct KubectlStore {
+    disk: DiskStore,
+    verified: Verified,
+}
+
+struct KubectlWriter {
+    writer: DiskWriter,
+    sum: Sha256,
+    verified: Verified,
+}
+
+impl KubectlStore {
+    /// A store in `dir`, which need not be there.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self::over(DiskStore::new(dir))
+    }
+
+    /// A store over `disk` with all its options but the file names, which become kubectl's.
+    ///
+    /// ```
+    /// use discovery_disk::{DiskStore, KubectlStore};
+    ///
+    /// let store = KubectlStore::over(DiskStore::new("cache/http").max_value_size(1 << 20));
+    /// assert!(store.dir().ends_with("cache/http"));
+    /// ```
+    #[must_use]
+    pub fn over(disk: DiskStore) -> Self {
+        Self {
+            disk: disk.file_names(HashedNames),
+            verified: Verified::default(),
+        }
+    }
+
+    /// The store's directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.disk.dir()
+    }
+
+    /// The files underneath, sums and all: to [sweep](DiskStore::sweep) them, for example.
+    #[must_use]
+    pub fn disk(&self) -> &DiskStore {
+        &self.disk
+    }
+}
+
+impl Verified {
+    /// Takes the outcome of a write whose sum was right by construction.
+    fn learn(&self, written: io::Result<Option<Stamp>>) -> io::Result<()> {
+        if let Some(stamp) = written? {
+            self.insert(stamp);
+        }
+        Ok(())
+    }
+}
+
+impl Store for KubectlStore {
+    fn get(&self, key: &str) -> Op<io::Result<Option<Value>>> {
+        let verified = self.verified.clone();
+        self.disk.read(key, move |mut file, stamp, path| {
+            if file.len() < SUM {
+                tracing::debug!(path = %path.display(), "file too short for its checksum");
+                return None;
+            }
+            let body = file.split_off(SUM);
+            if !stamp.is_some_and(|stamp| verified.contains(&stamp)) {
+                if *Sha256::digest(&body) != *file {
+                    tracing::debug!(path = %path.display(), "file has a wrong checksum");
+                    return None;
+                }
+                if let Some(stamp) = stamp {
+                    verified.insert(stamp);
+                }
+            }
+            Some(Value::new(Bytes::new(), body))
+        })
+    }
+
+    fn put(&self, key: &str, value: Value) -> Op<io::Result<()>> {
+        let len = (SUM + value.len()) as u64;
+        let verified = self.verified.clone();
+        let parts = move || {
+            let sum = Sha256::new()
+                .chain_update(&value.head)
+                .chain_update(&value.body)
+                .finalize();
+            [Bytes::copy_from_slice(&sum), value.head, value.body]
+        };
+        self.disk
+            .replace(key, len, parts)
+            .map(move |written| verified.learn(written))
+    }
+
+    fn create(&self, key: &str, head: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+        let sum = Sha256::new_with_prefix(&head);
+        let verified = self.verified.clone();
+        let created = self.disk.create_reserved(key, SUM, head);
+        Op::Ready(created.map(|writer| {
+            Box::new(KubectlWriter {
+                writer,
+                sum,
+                verified,
+            }) as Box<dyn Writer>
+        }))
+    }
+
+    fn remove(&self, key: &str) -> Op<io::Result<bool>> {
+        self.disk.remove(key)
+    }
+}
+
+impl Writer for KubectlWriter {
+    fn write(&mut self, data: &Bytes) -> io::Result<()> {
+        self.sum.update(data);
+        self.writer.write(data)
+    }
+
+    fn commit(self: Box<Self>) -> Op<io::Result<()>> {
+        let Self {
+            writer,
+            sum,
+            verified,
+        } = *self;
+        writer
+            .publish(&sum.finalize())
+            .map(move |written| verified.learn(written))
+    }
+}
+
+impl fmt::Debug for KubectlStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KubectlStore")
+            .field("disk", &self.disk)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,40 @@
+//! Stores on disk.
+//!
+//! [`DiskStore`] keeps each value in a file of its own, and [`KubectlStore`] keeps them as kubectl
+//! does. Both can be used by any number of processes at the same time, without a lock: a value is
+//! written to a temporary file, which is then renamed to its name. A reader that has opened a file
+//! has a whole value, whatever happens to the name meanwhile. A process that is killed while it
+//! writes leaves nothing but its temporary file, and that is [swept](DiskStore::sweep).
+//!
+//! # Blocking
+//!
+//! The calls block for as long as the file system takes, which for small files in the page cache is
+//! much less than handing them to another thread would cost. What is larger than the
+//! [inline limit](DiskStore::inline_limit) is handed to Tokio's blocking threads if there is a
+//! Tokio runtime, and done in place otherwise.
+//!
+//! # What a file may be
+//!
+//! Only regular files are values. A directory, a pipe, a socket or a device is as good as nothing,
+//! and never waited for. So is a symbolic link, so that nobody who can write to the directory can
+//! make the cache read or touch a file elsewhere; writing replaces the link itself. The store's
+//! directory and those above it may be links.
+
+#[cfg(feature = "testing")]
+pub mod faults;
+
+mod disk;
+mod error;
+pub(crate) mod fs;
+mod kubectl;
+mod names;
+mod offload;
+mod sweep;
+pub(crate) mod temp;
+mod verified;
+mod writer;
+
+pub use self::disk::DiskStore;
+pub use self::kubectl::KubectlStore;
+pub use self::names::{EscapedNames, FileNames};
+pub use self::writer::DiskWriter;

@@ -1,0 +1,126 @@
+use std::fmt::Write;
+use std::path::{Component, Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// Says in which file a [`DiskStore`](super::DiskStore) keeps a key.
+///
+/// The name is relative to the store's directory and may have several parts; the directories are
+/// made when needed. A name that would leave the directory (absolute, or with `..`), has a NUL, is
+/// empty or lies in the temporary directory is refused: such a key is never there, and can't be
+/// put. Two keys must not share a name, nor may the name of one be a directory in the name of
+/// another. File systems that ignore case make one name of two that differ in nothing else.
+///
+/// Closures `Fn(&str) -> PathBuf` are file names:
+///
+/// ```
+/// use discovery_core::store::{Store, Value};
+/// use discovery_disk::DiskStore;
+///
+/// # tokio_test::block_on(async {
+/// let dir = tempfile::tempdir()?;
+/// let store = DiskStore::new(dir.path()).file_names(|key: &str| format!("v1/{key}").into());
+/// store.put("key", Value::new("", "value")).await?;
+/// assert_eq!(std::fs::read(dir.path().join("v1/key"))?, b"value");
+///
+/// assert!(store.put("../../key", Value::default()).await.is_err());
+/// # std::io::Result::Ok(())
+/// # }).unwrap();
+/// ```
+pub trait FileNames: Send + Sync + 'static {
+    /// The file for `key`, relative to the store's directory.
+    fn file_name(&self, key: &str) -> PathBuf;
+}
+
+/// One flat, portable name for any key: the default.
+///
+/// Lower-case letters, digits, `-`, `_` and inner dots stand for themselves, every other byte is
+/// `%` and two hexadecimal digits, and the empty key is `%`. A name that would be longer than 160
+/// bytes is cut, and ends in `~` and the key's SHA-256.
+///
+/// ```
+/// use discovery_disk::store::{EscapedNames, FileNames};
+///
+/// let name = |key| EscapedNames.file_name(key).into_os_string();
+/// assert_eq!(name("https://host/Api?a=1"), "https%3a%2f%2fhost%2f%41pi%3fa%3d1");
+/// assert_eq!(name(".."), "%2e%2e");
+/// assert_eq!(name(""), "%");
+/// assert_eq!(name(&"x".repeat(4_000)).len(), 160);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EscapedNames;
+
+/// Below the 255 bytes of common file systems by more than a temporary name's suffix.
+const MAX_NAME: usize = 160;
+
+/// `~` and a sum.
+const SUM_SUFFIX: usize = 65;
+
+impl<F> FileNames for F
+where
+    F: Fn(&str) -> PathBuf + Send + Sync + 'static,
+{
+    fn file_name(&self, key: &str) -> PathBuf {
+        self(key)
+    }
+}
+
+impl FileNames for EscapedNames {
+    fn file_name(&self, key: &str) -> PathBuf {
+        if key.is_empty() {
+            return "%".into();
+        }
+        let mut name = String::with_capacity(key.len().min(MAX_NAME) + 3);
+        // Where the name is cut if it gets too long: not inside an escape.
+        let mut cut = 0;
+        for (at, byte) in key.bytes().enumerate() {
+            if name.len() <= MAX_NAME - SUM_SUFFIX {
+                cut = name.len();
+            }
+            match byte {
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
+                // Hidden at the start, dropped at the end by some file systems.
+                b'.' if at > 0 && at + 1 < key.len() => name.push('.'),
+                _ => push_escaped(&mut name, byte),
+            }
+            if name.len() > MAX_NAME {
+                name.truncate(cut);
+                name.push('~');
+                name.push_str(&sha256_hex(key));
+                break;
+            }
+        }
+        name.into()
+    }
+}
+
+/// kubectl's names: lower-case hexadecimal SHA-256 of the key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HashedNames;
+
+impl FileNames for HashedNames {
+    fn file_name(&self, key: &str) -> PathBuf {
+        sha256_hex(key).into()
+    }
+}
+
+/// Whether a file name stays below the directory that it is relative to.
+pub(crate) fn stays_inside(name: &Path) -> bool {
+    let mut parts = name.components().peekable();
+    parts.peek().is_some()
+        && parts.all(|part| matches!(part, Component::Normal(_)))
+        && !name.as_os_str().as_encoded_bytes().contains(&0)
+}
+
+fn push_escaped(name: &mut String, byte: u8) {
+    // Writing to a string can't fail.
+    let _ = write!(name, "%{byte:02x}");
+}
+
+fn sha256_hex(key: &str) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(key) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}

@@ -1,0 +1,56 @@
+//! Long work away from the threads that drive futures.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use discovery_core::store::Op;
+use tokio::runtime::Handle;
+
+/// Permission to make a change visible. It ends when nobody waits for the change any more, so that
+/// an operation that was given up can't overwrite what came after it.
+#[derive(Clone, Default)]
+pub(crate) struct Permit {
+    revoked: Arc<Mutex<bool>>,
+}
+
+struct RevokeOnDrop(Permit);
+
+impl Permit {
+    /// Runs `change` unless the operation was given up, which can't happen meanwhile.
+    pub(crate) fn run<T>(&self, change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        if *revoked {
+            return Err(io::Error::other("given up"));
+        }
+        change()
+    }
+}
+
+impl Drop for RevokeOnDrop {
+    fn drop(&mut self) {
+        *self
+            .0
+            .revoked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
+    }
+}
+
+/// Runs `work` on Tokio's blocking threads, or here if there is no runtime.
+pub(crate) fn offload<T, F>(work: F) -> Op<io::Result<T>>
+where
+    T: Send + 'static,
+    F: FnOnce(&Permit) -> io::Result<T> + Send + 'static,
+{
+    let permit = Permit::default();
+    let Ok(runtime) = Handle::try_current() else {
+        return Op::Ready(work(&permit));
+    };
+    let revoke = RevokeOnDrop(permit.clone());
+    let task = runtime.spawn_blocking(move || work(&permit));
+    Op::wait(async move {
+        let outcome = task.await;
+        drop(revoke);
+        outcome.unwrap_or_else(|error| Err(io::Error::other(error)))
+    })
+}

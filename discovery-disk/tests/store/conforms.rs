@@ -1,0 +1,115 @@
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use discovery_core::store::{Store, conformance};
+use discovery_disk::store::EscapedNames;
+use discovery_disk::{DiskStore, KubectlStore};
+use tempfile::TempDir;
+use tokio_test::block_on;
+
+/// Makes directories for stores, and keeps them until the test ends.
+#[derive(Default)]
+struct Directories(Mutex<Vec<TempDir>>);
+
+impl Directories {
+    fn next(&self) -> PathBuf {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("http");
+        self.0.lock().unwrap().push(dir);
+        path
+    }
+
+    /// No check may have left a temporary file, nor a file outside the directories.
+    fn check(self) {
+        let dirs = self.0.into_inner().unwrap();
+        assert!(!dirs.is_empty());
+        for dir in dirs {
+            let temporary = dir.path().join("http/.diskv-temp");
+            if let Ok(mut files) = temporary.read_dir() {
+                assert!(files.next().is_none(), "a temporary file was left");
+            }
+            for entry in dir.path().read_dir().unwrap() {
+                assert_eq!(entry.unwrap().file_name(), "http");
+            }
+        }
+    }
+}
+
+#[test]
+fn disk_store() {
+    let dirs = Directories::default();
+    block_on(conformance::run(|| DiskStore::new(dirs.next())));
+    dirs.check();
+}
+
+#[test]
+fn kubectl_store() {
+    let dirs = Directories::default();
+    block_on(conformance::run(|| KubectlStore::new(dirs.next())));
+    dirs.check();
+}
+
+/// With a runtime, long work goes to its blocking threads.
+#[tokio::test]
+async fn in_a_current_thread_runtime() {
+    let dirs = Directories::default();
+    conformance::run(|| KubectlStore::new(dirs.next())).await;
+    dirs.check();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_runtime_with_threads() {
+    let dirs = Directories::default();
+    conformance::run(|| DiskStore::new(dirs.next())).await;
+    dirs.check();
+}
+
+#[tokio::test]
+async fn all_offloaded() {
+    let dirs = Directories::default();
+    conformance::run(|| KubectlStore::over(DiskStore::new(dirs.next()).inline_limit(0))).await;
+    dirs.check();
+}
+
+#[tokio::test]
+async fn all_synced() {
+    // Not the whole suite: this waits for the disk.
+    let dirs = Directories::default();
+    let store = || KubectlStore::over(DiskStore::new(dirs.next()).fsync(true));
+    conformance::last_write_wins(&store(), conformance::Memory::Keeps).await;
+    conformance::nothing_before_commit(&store(), conformance::Memory::Keeps).await;
+    conformance::cancelled_operations(&store(), conformance::Memory::Keeps).await;
+    dirs.check();
+}
+
+#[test]
+fn two_stores_on_one_directory() {
+    let dirs = Directories::default();
+    block_on(conformance::run_shared(|| {
+        let dir = dirs.next();
+        (DiskStore::new(&dir), DiskStore::new(&dir))
+    }));
+    block_on(conformance::run_shared(|| {
+        let dir = dirs.next();
+        (KubectlStore::new(&dir), KubectlStore::new(&dir))
+    }));
+    dirs.check();
+}
+
+/// Names in directories, and temporary files elsewhere on the file system.
+#[test]
+fn with_names_in_directories() {
+    use discovery_disk::store::FileNames;
+    let dirs = Directories::default();
+    let names = |key: &str| {
+        let name = EscapedNames.file_name(key);
+        let first = name.to_str().unwrap()[..1].to_owned();
+        PathBuf::from(first).join("files").join(name)
+    };
+    block_on(conformance::run(|| -> Box<dyn Store> {
+        let dir = dirs.next();
+        let store = DiskStore::new(&dir).temp_dir(dir.join("temp/orary"));
+        Box::new(store.file_names(names))
+    }));
+    dirs.check();
+}

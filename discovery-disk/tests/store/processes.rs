@@ -1,0 +1,188 @@
+//! Several processes on one directory. The test program runs itself again: a test that is named
+//! by the environment plays a part, and does nothing otherwise.
+
+use std::env;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use discovery_core::store::{Store, Value};
+use discovery_disk::{DiskStore, KubectlStore};
+use tokio_test::block_on;
+
+use crate::{directory, tree};
+
+const DIRECTORY: &str = "DISCOVERY_DISK_TEST_DIRECTORY";
+const NUMBER: &str = "DISCOVERY_DISK_TEST_NUMBER";
+const PROCESSES: u8 = 8;
+const ROUNDS: u32 = 40;
+const KEYS: [&str; 3] = ["one", "https://10.0.0.1/api?timeout=32s", "../../escape"];
+
+fn start(part: &str, directory: &Path, number: u8) -> Child {
+    Command::new(env::current_exe().unwrap())
+        .args(["--exact", &format!("processes::{part}"), "--nocapture"])
+        .env(DIRECTORY, directory)
+        .env(NUMBER, number.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// The directory and the number, in a process that plays a part.
+fn part() -> Option<(String, u8)> {
+    let number = env::var(NUMBER).ok()?.parse().ok()?;
+    Some((env::var(DIRECTORY).ok()?, number))
+}
+
+/// A value of one byte repeated, its length told by the first line.
+fn signed(number: u8, round: u32) -> Value {
+    let len = 1_000 + (u32::from(number) * 50_021 + round * 7_919) % 400_000;
+    Value::new(format!("{len}\n"), vec![b'A' + number; len as usize])
+}
+
+fn check(value: &Value) {
+    let bytes = value.clone().into_bytes();
+    let end = bytes.iter().position(|&byte| byte == b'\n').unwrap();
+    let (len, body) = (&bytes[..end], &bytes[end + 1..]);
+    let len: usize = std::str::from_utf8(len).unwrap().parse().unwrap();
+    assert_eq!(body.len(), len, "a torn value");
+    assert!(body == vec![body[0]; len], "a mixed value");
+}
+
+fn stores(directory: &str) -> [Box<dyn Store>; 2] {
+    let directory = Path::new(directory);
+    [
+        Box::new(DiskStore::new(directory.join("disk"))),
+        Box::new(KubectlStore::new(directory.join("kubectl"))),
+    ]
+}
+
+#[test]
+fn part_writer() {
+    let Some((directory, number)) = part() else {
+        return;
+    };
+    for store in stores(&directory) {
+        for round in 0..ROUNDS {
+            let value = signed(number, round);
+            for key in KEYS {
+                if round % 3 == 0 {
+                    let mut writer = block_on(store.create(key, value.head.clone())).unwrap();
+                    for piece in value.body.chunks(50_000) {
+                        writer.write(&value.body.slice_ref(piece)).unwrap();
+                    }
+                    block_on(writer.commit()).unwrap();
+                } else {
+                    block_on(store.put(key, value.clone())).unwrap();
+                }
+                if let Some(value) = block_on(store.get(key)).unwrap() {
+                    check(&value);
+                }
+                if (round + u32::from(number)) % 10 == 9 {
+                    block_on(store.remove(key)).unwrap();
+                }
+            }
+        }
+        // So that something is there at the end.
+        block_on(store.put("last", signed(number, 0))).unwrap();
+    }
+}
+
+/// Writes for ever, and says so after the first value.
+#[test]
+fn part_victim() {
+    let Some((directory, number)) = part() else {
+        return;
+    };
+    let [disk, kubectl] = stores(&directory);
+    for round in 0.. {
+        for store in [&disk, &kubectl] {
+            let value = signed(number, round);
+            block_on(store.put("put", value.clone())).unwrap();
+            let mut writer = block_on(store.create("streamed", value.head.clone())).unwrap();
+            for piece in value.body.chunks(10_000) {
+                writer.write(&value.body.slice_ref(piece)).unwrap();
+            }
+            block_on(writer.commit()).unwrap();
+        }
+        if round == 0 {
+            println!("written");
+        }
+    }
+}
+
+#[test]
+fn eight_processes_write_the_same_keys() {
+    let (_dir, cache) = directory();
+    let children: Vec<_> = (0..PROCESSES)
+        .map(|number| start("part_writer", &cache, number))
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success(),
+            "{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(said.contains("1 passed"), "{said}");
+    }
+    for store in stores(cache.to_str().unwrap()) {
+        check(&block_on(store.get("last")).unwrap().unwrap());
+        for key in KEYS {
+            if let Some(value) = block_on(store.get(key)).unwrap() {
+                check(&value);
+            }
+        }
+    }
+    for temporary in ["disk/.diskv-temp", "kubectl/.diskv-temp"] {
+        assert_eq!(tree(&cache.join(temporary)), []);
+    }
+    // Nothing next to the two stores, and nothing above them.
+    assert_eq!(cache.read_dir().unwrap().count(), 2);
+    assert_eq!(cache.parent().unwrap().read_dir().unwrap().count(), 1);
+}
+
+#[test]
+fn a_killed_writer_leaves_whole_values() {
+    let (_dir, cache) = directory();
+    for number in 0..PROCESSES {
+        let mut child = start("part_victim", &cache, number);
+        // It has begun; then it is killed wherever it is, which differs with every run.
+        let mut said = Vec::new();
+        let out = child.stdout.as_mut().unwrap();
+        while !said.ends_with(b"written\n") {
+            let mut byte = [0];
+            assert_eq!(out.read(&mut byte).unwrap(), 1, "the victim ended early");
+            said.extend_from_slice(&byte);
+        }
+        for store in stores(cache.to_str().unwrap()) {
+            for _ in 0..number {
+                let read = ["put", "streamed"].map(|key| block_on(store.get(key)).unwrap());
+                read.iter().flatten().for_each(check);
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        for store in stores(cache.to_str().unwrap()) {
+            for key in ["put", "streamed"] {
+                check(&block_on(store.get(key)).unwrap().expect("written before"));
+            }
+            block_on(store.put("after", signed(number, 1))).unwrap();
+        }
+        // What it was writing is all that it left, and goes with the next sweep.
+        let at_most_temporary: Vec<_> = tree(&cache)
+            .into_iter()
+            .filter(|(name, _)| name.contains(".diskv-temp/"))
+            .collect();
+        assert!(at_most_temporary.len() <= 2 * (usize::from(number) + 1));
+    }
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
+    for name in ["disk", "kubectl"] {
+        let store = DiskStore::new(cache.join(name));
+        store.sweep(std::time::Duration::ZERO, later).unwrap();
+        assert_eq!(tree(&cache.join(name).join(".diskv-temp")), []);
+    }
+}
