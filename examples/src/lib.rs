@@ -1,1 +1,3 @@
 //! Embedded Kubernetes API server, programs and whole-stack tests.
+
+pub mod embedded;

@@ -1,0 +1,54 @@
+//! An API server for demonstrations, tests and benchmarks: on loopback only, without storage, with
+//! the discovery of a stock Kubernetes 1.36.
+//!
+//! It answers discovery, `/version`, OpenAPI and a few objects byte for byte as a real server does
+//! (the headers too), and can be told to misbehave: see [`Control`]. It shares no code with the
+//! crates that are tested against it.
+//!
+//! What a real server does and this one does not: YAML, protocol buffers and CBOR of discovery
+//! documents and objects (406 if nothing else is asked for), ranges, writing objects (the body
+//! comes back), tables, and OpenAPI documents of real size.
+//!
+//! ```
+//! use discovery_examples::embedded::EmbeddedServer;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let server = EmbeddedServer::builder().crds(300).tls(true).token("let-me-in").start().await?;
+//! assert!(server.url().starts_with("https://127.0.0.1:"));
+//! assert!(server.kubeconfig().contains("token: \"let-me-in\""));
+//! // … talk to it …
+//! assert_eq!(server.counters().total, 0);
+//! server.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod answer;
+mod body;
+mod control;
+mod documents;
+mod fault;
+mod json;
+mod log;
+mod model;
+mod negotiate;
+mod objects;
+mod openapi;
+mod routes;
+mod serve;
+mod server;
+mod site;
+mod state;
+mod table;
+mod tls;
+
+pub use self::{
+    control::{Control, Hold},
+    fault::{Canned, Fault},
+    log::{Counters, Entry},
+    model::{Group, Resource, Subresource, Version},
+    objects::{CONFIG_MAP_MARKER, CONFIG_MAPS, SECRET_MARKER, SECRETS},
+    server::{Builder, EmbeddedServer},
+    tls::Identity,
+};

@@ -1,0 +1,90 @@
+//! What the connections of one server share.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::{control::Switches, log::Log, log::mix, site::Site};
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) site: RwLock<Arc<Site>>,
+    pub(super) switches: RwLock<Switches>,
+    pub(super) log: Arc<Log>,
+    pub(super) address: SocketAddr,
+    /// Empty, or begins with a slash and does not end with one.
+    pub(super) base: String,
+    pub(super) token: Option<String>,
+    /// Decides the order of custom resources in legacy documents.
+    pub(super) seed: u64,
+    audits: AtomicU64,
+}
+
+impl State {
+    pub(super) fn new(
+        site: Site,
+        switches: Switches,
+        address: SocketAddr,
+        base: String,
+        token: Option<String>,
+        seed: u64,
+    ) -> Self {
+        let start = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            site: RwLock::new(Arc::new(site)),
+            switches: RwLock::new(switches),
+            log: Arc::new(Log::new()),
+            address,
+            base,
+            token,
+            seed,
+            audits: AtomicU64::new(mix(start.as_secs() ^ u64::from(start.subsec_nanos()) << 32)),
+        }
+    }
+
+    pub(super) fn site(&self) -> Arc<Site> {
+        Arc::clone(&self.site.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A value for `Audit-Id`: looks like a random UUID, and never comes twice.
+    pub(super) fn audit_id(&self) -> String {
+        let count = self.audits.fetch_add(1, Ordering::Relaxed);
+        let (high, low) = (mix(count), mix(!count));
+        format!(
+            "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+            high >> 32,
+            high >> 16 & 0xffff,
+            high & 0xfff,
+            low >> 48 & 0x3fff | 0x8000,
+            low & 0xffff_ffff_ffff
+        )
+    }
+
+    /// The server's clock.
+    pub(super) fn now(&self) -> SystemTime {
+        self.shifted(SystemTime::now())
+    }
+
+    /// `instant` by the server's clock.
+    pub(super) fn shifted(&self, instant: SystemTime) -> SystemTime {
+        let offset = self
+            .switches
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clock_offset;
+        let by = Duration::from_secs(offset.unsigned_abs());
+        let moved = if offset < 0 {
+            instant.checked_sub(by)
+        } else {
+            instant.checked_add(by)
+        };
+        moved.unwrap_or(instant)
+    }
+}
