@@ -100,6 +100,22 @@ impl Failure {
         Self::new(Kind::Malformed, url.into(), Some(source.into()))
     }
 
+    /// The server answered with an error to what [`ask`](crate::engine::ask) asked.
+    ///
+    /// `path` stands for the URL in an answer that came some other way.
+    pub fn answered(answer: &Response<Bytes>, path: &str) -> Self {
+        Self::status(crate::plan::url(answer, || path.into()), answer)
+    }
+
+    /// As [`malformed`](Self::malformed), for what [`ask`](crate::engine::ask) asked.
+    pub fn malformed_answer(
+        answer: &Response<Bytes>,
+        path: &str,
+        source: impl Into<BoxError>,
+    ) -> Self {
+        Self::malformed(crate::plan::url(answer, || path.into()), source)
+    }
+
     /// The answer broke off.
     pub fn cut_short(url: impl Into<SmolStr>, source: impl Into<BoxError>) -> Self {
         Self::new(Kind::CutShort, url.into(), Some(source.into()))

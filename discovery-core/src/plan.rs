@@ -374,7 +374,7 @@ fn read_groups(
 }
 
 /// The URL that was asked, which whoever sent the request leaves with the answer.
-fn url(answer: &Response<Bytes>, fallback: impl FnOnce() -> SmolStr) -> SmolStr {
+pub(crate) fn url(answer: &Response<Bytes>, fallback: impl FnOnce() -> SmolStr) -> SmolStr {
     answer
         .extensions()
         .get::<AskedUrl>()

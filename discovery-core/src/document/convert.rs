@@ -135,8 +135,8 @@ fn present(kind: Option<ResponseKind>) -> Option<ResponseKind> {
 ///
 /// `core` asks for what `/api` answers, otherwise it is what `/apis` answers. `lists` gives the
 /// resources of a group version; a version without them is marked stale, as a server marks one that
-/// it can't reach. Groups without versions are left out: kube-rs gives up on the whole document
-/// when it meets one.
+/// it can't reach. Groups without versions are left out, and absent verbs are an empty list:
+/// kube-rs gives up on the whole document when it meets the one or a `null`.
 ///
 /// ```
 /// use discovery_core::document::{ApiGroupList, ApiVersions, aggregate};
@@ -238,12 +238,12 @@ fn aggregated_resources(resources: &[ApiResource]) -> Vec<ApiResourceDiscovery> 
             Some(sub) => entry.subresources.push(ApiSubresourceDiscovery {
                 subresource: sub.into(),
                 response_kind,
-                verbs: resource.verbs.clone(),
+                verbs: Some(resource.verbs().to_vec()),
             }),
             None => {
                 entry.response_kind = response_kind;
                 entry.singular_resource = resource.singular_name.clone();
-                entry.verbs.clone_from(&resource.verbs);
+                entry.verbs = Some(resource.verbs().to_vec());
                 entry.short_names.clone_from(&resource.short_names);
                 entry.categories.clone_from(&resource.categories);
             }

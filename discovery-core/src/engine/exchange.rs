@@ -9,7 +9,7 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use crate::failure::url_text;
-use crate::plan::{AskedUrl, Ticket};
+use crate::plan::AskedUrl;
 use crate::{BoxError, Failure, Plan};
 
 /// A body that was read to its end, or as far as it went.
@@ -110,7 +110,8 @@ pub async fn drive<S, B, RB>(
     loop {
         while let Some((ticket, request)) = plan.next() {
             let request = dress(request);
-            under_way.push(ask(service.clone(), ticket, request, limit));
+            let answer = ask(service.clone(), request, limit);
+            under_way.push(async move { (ticket, answer.await) });
         }
         let Some((ticket, answer)) = under_way.next().await else {
             return;
@@ -123,12 +124,34 @@ pub async fn drive<S, B, RB>(
     }
 }
 
-async fn ask<S, B, RB>(
+/// Sends a request, reads the answer of up to `limit` bytes, and makes a [`Failure`] of what goes
+/// wrong. An error answer is an answer.
+///
+/// ```
+/// use discovery_core::engine::ask;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// # tokio_test::block_on(async {
+///
+/// let service = tower::service_fn(|_: Request<()>| async {
+///     Ok::<_, std::io::Error>(Response::new(Full::<bytes::Bytes>::from("endless")))
+/// });
+/// let failure = ask(service, Request::get("http://h/version").body(()).unwrap(), 3).await;
+/// assert_eq!(
+///     failure.unwrap_err().to_string(),
+///     "the answer from http://h/version has more than 3 bytes",
+/// );
+/// # });
+/// ```
+///
+/// # Errors
+///
+/// When there is no answer, or one that is too large or breaks off.
+pub async fn ask<S, B, RB>(
     service: S,
-    ticket: Ticket,
     request: Request<B>,
     limit: usize,
-) -> (Ticket, Result<Response<Bytes>, Failure>)
+) -> Result<Response<Bytes>, Failure>
 where
     S: Service<Request<B>, Response = Response<RB>>,
     S::Error: Into<BoxError>,
@@ -136,7 +159,7 @@ where
     RB::Error: Into<BoxError>,
 {
     let url = url_text(request.uri());
-    let answer = match exchange(service, false, request, limit).await {
+    match exchange(service, false, request, limit).await {
         Err(error) => Err(Failure::transport(url, error)),
         Ok((_, Collected::TooLarge(..))) => Err(Failure::too_large(url, limit)),
         Ok((_, Collected::Broken(_, error))) => Err(Failure::cut_short(url, error)),
@@ -144,8 +167,7 @@ where
             parts.extensions.insert(AskedUrl(url));
             Ok(Response::from_parts(parts, body))
         }
-    };
-    (ticket, answer)
+    }
 }
 
 /// Sends a request and reads the answer. `is_ready` says that the service has been waited for.

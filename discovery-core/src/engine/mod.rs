@@ -35,7 +35,7 @@ use crate::store::Op;
 use crate::{GroupVersion, Snapshot};
 
 pub use self::body::Body;
-pub use self::exchange::{Collected, collect, drive};
+pub use self::exchange::{Collected, ask, collect, drive};
 pub use self::handle::{Handle, Statistics};
 pub use self::lookup::Engine;
 pub use self::service::{DiscoveryService, ResponseFuture};

@@ -8,7 +8,7 @@ use super::tools::{Random, block_on, get, put, stream};
 use crate::store::{Store, Value};
 
 const WRITERS: u64 = 4;
-const ROUNDS: u64 = 60;
+const ROUNDS: u64 = 40;
 
 /// Values stay whole under threads that write and read the same keys, and a completed write is
 /// seen by what comes after it.
@@ -126,7 +126,7 @@ pub fn concurrent_removes(store: &dyn Store, memory: Memory) {
 pub async fn nothing_comes_back(store: &dyn Store, memory: Memory) {
     // Large enough for stores that work elsewhere only if there is much to do.
     let value = |round: u64| Value::new(round.to_string(), vec![round as u8; 300_000]);
-    for last in 0..8 {
+    for last in 0..4 {
         let puts: Vec<_> = (0..4).map(|round| store.put("key", value(round))).collect();
         for put in puts {
             put.await.expect("put");

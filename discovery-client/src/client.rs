@@ -1,0 +1,272 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use discovery_core::document::{ApiGroupList, ApiResourceList, Document};
+use discovery_core::engine::{Known, Refresh, Typed, ask, drive};
+use discovery_core::plan::parse_list;
+use discovery_core::{
+    Accept, BoxError, Discovered, Endpoint, Failure, GroupVersion, Plan, Snapshot,
+};
+use http::header::ACCEPT;
+use http::{HeaderValue, Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::{Preferred, VersionInfo};
+
+/// The largest answer that is read, unless set.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// Asks which groups, versions and resources a server has.
+///
+/// It works over any HTTP service that reaches the server, and knows nothing of caches; but from
+/// the caching layers in that service it takes documents that are parsed already. Requests have
+/// relative URIs, which [`ShapeLayer`](crate::shape::ShapeLayer) completes; a [`Stack`](crate::Stack)
+/// has that layer inside.
+///
+/// Clones share the invalidations. A request can be dropped at any time.
+///
+/// ```
+/// use bytes::Bytes;
+/// use discovery_client::DiscoveryClient;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+///
+/// # tokio_test::block_on(async {
+/// let server = tower::service_fn(|request: Request<Full<Bytes>>| async move {
+///     let json = match request.uri().path() {
+///         "/api" => r#"{"kind":"APIVersions","versions":["v1"]}"#,
+///         "/apis" => r#"{"kind":"APIGroupList","groups":[]}"#,
+///         _ => r#"{"kind":"APIResourceList","groupVersion":"v1",
+///             "resources":[{"name":"pods","namespaced":true,"kind":"Pod","verbs":["get"]}]}"#,
+///     };
+///     Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::from(json)))
+/// });
+/// let client = DiscoveryClient::new(server);
+/// let preferred = client.preferred_resources().await?;
+/// assert_eq!(preferred.resources[0].kind, "Pod");
+/// assert!(preferred.failed.is_empty());
+/// # Ok::<(), discovery_core::Failure>(())
+/// # }).unwrap();
+/// ```
+pub struct DiscoveryClient<S, B> {
+    service: S,
+    refresh: Arc<Mutex<Option<Refresh>>>,
+    limit: usize,
+    body: PhantomData<fn() -> B>,
+}
+
+/// How far a walk over a legacy server has come.
+///
+/// ```
+/// let progress = discovery_client::Progress { done: 3, outstanding: 7 };
+/// assert_eq!(progress.done + progress.outstanding, 10);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Answers that are there.
+    pub done: usize,
+    /// Answers that are still to come, as far as is known.
+    pub outstanding: usize,
+}
+
+impl<S, B> DiscoveryClient<S, B> {
+    /// A client over `service`.
+    pub fn new(service: S) -> Self {
+        Self {
+            service,
+            refresh: Arc::default(),
+            limit: MAX_ANSWER,
+            body: PhantomData,
+        }
+    }
+
+    /// The largest answer that is read, in bytes: 64 MiB unless set. A larger one is a failure.
+    #[must_use]
+    pub fn max_answer(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// From now on, the caches below forget what they knew before. As client-go's `Invalidate`, it
+    /// does not touch an HTTP cache, which asks the server whether what it has is still right.
+    pub fn invalidate(&self) {
+        *self.refresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(Refresh::next());
+    }
+}
+
+impl<S, B, RB> DiscoveryClient<S, B>
+where
+    S: Service<Request<B>, Response = Response<RB>> + Clone,
+    S::Error: Into<BoxError>,
+    B: From<Bytes>,
+    RB: Body<Data = Bytes>,
+    RB::Error: Into<BoxError>,
+{
+    /// The groups and their versions, the core group first.
+    ///
+    /// # Errors
+    ///
+    /// When `/api` or `/apis` gives no answer that can be used. Not found on `/api` means that there
+    /// is no core group.
+    pub async fn groups(&self) -> Result<Arc<Document<ApiGroupList>>, Failure> {
+        let discovered = self.carry_out(Plan::groups(), |_| ()).await?;
+        Ok(discovered
+            .snapshot
+            .groups()
+            .cloned()
+            .unwrap_or_else(|| Arc::new(ApiGroupList::new(Vec::new()).into())))
+    }
+
+    /// The resources of a group version.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be had; [`Failure::is_not_found`] if there is no such group version.
+    pub async fn resources(
+        &self,
+        group_version: &GroupVersion,
+    ) -> Result<Arc<Document<ApiResourceList>>, Failure> {
+        let endpoint = Endpoint::Resources(group_version.clone());
+        let answer = self.get(&endpoint, Accept::LEGACY).await?;
+        let known = answer.extensions().get::<Known>();
+        if let Some(list) = known.and_then(|known| known.snapshot.resources(group_version.as_str()))
+        {
+            return Ok(Arc::clone(list));
+        }
+        Ok(Arc::new(parse_list(group_version, &answer)?))
+    }
+
+    /// All groups, versions and resources, with the group versions whose resources could not be
+    /// had.
+    ///
+    /// `/api` and `/apis` are asked at the same time. A server that has only legacy documents is
+    /// then asked for each list, at most 64 at a time.
+    ///
+    /// # Errors
+    ///
+    /// When the groups can't be had. A list that can't be had is no error: it is among
+    /// [`Discovered::failed`].
+    pub async fn discover(&self) -> Result<Discovered, Failure> {
+        self.discover_with(|_| ()).await
+    }
+
+    /// As [`discover`](Self::discover), and calls `progress` after each answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`discover`](Self::discover).
+    pub async fn discover_with(
+        &self,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Discovered, Failure> {
+        let mut done = 0;
+        self.carry_out(Plan::everything(), |plan| {
+            done += 1;
+            progress(Progress {
+                done,
+                outstanding: plan.outstanding(),
+            });
+        })
+        .await
+    }
+
+    /// As [`discover`](Self::discover), but asks only for what `known` does not tell.
+    ///
+    /// # Errors
+    ///
+    /// As [`discover`](Self::discover).
+    pub async fn complete(&self, known: &Snapshot) -> Result<Discovered, Failure> {
+        self.carry_out(Plan::everything().known(known), |_| ())
+            .await
+    }
+
+    /// Each resource once, in the version that the server prefers; without subresources.
+    ///
+    /// # Errors
+    ///
+    /// As [`discover`](Self::discover).
+    pub async fn preferred_resources(&self) -> Result<Preferred, Failure> {
+        Ok(Preferred::of(self.discover().await?))
+    }
+
+    /// The [preferred resources](Self::preferred_resources) whose objects live in namespaces.
+    ///
+    /// # Errors
+    ///
+    /// As [`discover`](Self::discover).
+    pub async fn preferred_namespaced_resources(&self) -> Result<Preferred, Failure> {
+        Ok(self.preferred_resources().await?.namespaced())
+    }
+
+    /// The server's version.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be had.
+    pub async fn server_version(&self) -> Result<VersionInfo, Failure> {
+        let answer = self.get(&Endpoint::Version, Accept::LEGACY).await?;
+        if !answer.status().is_success() {
+            return Err(Failure::answered(&answer, "/version"));
+        }
+        serde_json::from_slice(answer.body())
+            .map_err(|error| Failure::malformed_answer(&answer, "/version", error))
+    }
+
+    async fn carry_out(
+        &self,
+        mut plan: Plan,
+        progress: impl FnMut(&Plan),
+    ) -> Result<Discovered, Failure> {
+        let dress = |request: Request<()>| self.dress(request);
+        drive(&mut plan, &self.service, dress, self.limit, progress).await;
+        plan.finish()
+    }
+
+    async fn get(
+        &self,
+        endpoint: &Endpoint,
+        accept: &'static str,
+    ) -> Result<Response<Bytes>, Failure> {
+        let mut request = Request::new(());
+        if let Ok(uri) = endpoint.path().parse() {
+            *request.uri_mut() = uri;
+        }
+        request
+            .headers_mut()
+            .insert(ACCEPT, HeaderValue::from_static(accept));
+        ask(self.service.clone(), self.dress(request), self.limit).await
+    }
+
+    fn dress(&self, request: Request<()>) -> Request<B> {
+        let mut request = request.map(|()| Bytes::new().into());
+        let extensions = request.extensions_mut();
+        extensions.insert(Typed);
+        if let Some(refresh) = *self.refresh.lock().unwrap_or_else(PoisonError::into_inner) {
+            extensions.insert(refresh);
+        }
+        request
+    }
+}
+
+impl<S: Clone, B> Clone for DiscoveryClient<S, B> {
+    fn clone(&self) -> Self {
+        Self {
+            service: self.service.clone(),
+            refresh: Arc::clone(&self.refresh),
+            limit: self.limit,
+            body: PhantomData,
+        }
+    }
+}
+
+impl<S: fmt::Debug, B> fmt::Debug for DiscoveryClient<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiscoveryClient")
+            .field("service", &self.service)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,144 @@
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use discovery_core::document::{ApiResource, ApiResourceList, Document};
+use discovery_core::{Discovered, Failure, GroupVersion, Snapshot};
+
+/// Each resource of a server once, in the version that the server prefers.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Preferred {
+    /// The resources, in the server's order of groups and versions.
+    pub resources: Vec<Resource>,
+    /// The group versions whose resources could not be had, stale ones among them.
+    pub failed: BTreeMap<GroupVersion, Failure>,
+}
+
+/// A resource and the group version that it was found in. Shares the list that it is in.
+///
+/// ```
+/// use discovery_client::preferred;
+/// use discovery_core::document::{ApiGroupList, ApiResource, ApiResourceList, ApiVersions};
+/// use discovery_core::Snapshot;
+///
+/// let v1 = "v1".parse()?;
+/// let mut snapshot = Snapshot::default();
+/// let core = ApiVersions { versions: vec!["v1".into()], ..Default::default() };
+/// snapshot.set_groups(ApiGroupList::new(vec![core.to_group()]));
+/// let pods = ApiResource { name: "pods".into(), ..Default::default() };
+/// snapshot.insert(&v1, ApiResourceList::new(&v1, vec![pods]));
+///
+/// let pods = &preferred(&snapshot)[0];
+/// assert_eq!((pods.group_version(), pods.name.as_str()), (&v1, "pods"));
+/// # Ok::<(), discovery_core::InvalidName>(())
+/// ```
+#[derive(Clone)]
+pub struct Resource {
+    group_version: GroupVersion,
+    list: Arc<Document<ApiResourceList>>,
+    index: usize,
+}
+
+impl Preferred {
+    pub(crate) fn of(discovered: Discovered) -> Self {
+        Self {
+            resources: preferred(&discovered.snapshot),
+            failed: discovered.failed,
+        }
+    }
+
+    /// Keeps only what lives in namespaces.
+    pub fn namespaced(mut self) -> Self {
+        self.resources.retain(|resource| resource.namespaced);
+        self
+    }
+}
+
+/// The preferred resources of what is known: a resource comes from its group's preferred version,
+/// or from the first version that has it. Subresources are left out. As client-go's
+/// `ServerPreferredResources`.
+///
+/// The example is at [`Resource`].
+#[must_use]
+pub fn preferred(snapshot: &Snapshot) -> Vec<Resource> {
+    let groups = snapshot
+        .groups()
+        .into_iter()
+        .flat_map(|groups| &groups.groups);
+    groups
+        .flat_map(|group| {
+            let preferred = group.preferred_version.group_version.as_str();
+            let versions: Vec<_> = group
+                .group_versions()
+                .filter_map(|group_version| {
+                    let list = snapshot.resources(group_version.as_str())?;
+                    Some((group_version, Arc::clone(list)))
+                })
+                .collect();
+            let chosen = chosen_versions(&versions, preferred);
+            let mut resources = Vec::new();
+            for (at, (group_version, list)) in versions.iter().enumerate() {
+                for (index, resource) in list.resources.iter().enumerate() {
+                    if chosen.get(resource.name.as_str()) == Some(&at) {
+                        resources.push(Resource {
+                            group_version: group_version.clone(),
+                            list: Arc::clone(list),
+                            index,
+                        });
+                    }
+                }
+            }
+            resources
+        })
+        .collect()
+}
+
+/// For each resource name the index of the version that it is to come from.
+fn chosen_versions<'a>(
+    versions: &'a [(GroupVersion, Arc<Document<ApiResourceList>>)],
+    preferred: &str,
+) -> HashMap<&'a str, usize> {
+    let mut chosen = HashMap::new();
+    for (at, (group_version, list)) in versions.iter().enumerate() {
+        for resource in list
+            .resources
+            .iter()
+            .filter(|resource| !resource.is_subresource())
+        {
+            let name = resource.name.as_str();
+            if group_version.as_str() == preferred {
+                chosen.insert(name, at);
+            } else {
+                chosen.entry(name).or_insert(at);
+            }
+        }
+    }
+    chosen
+}
+
+impl Resource {
+    /// The group version that it was found in.
+    #[must_use]
+    pub const fn group_version(&self) -> &GroupVersion {
+        &self.group_version
+    }
+}
+
+impl Deref for Resource {
+    type Target = ApiResource;
+
+    fn deref(&self) -> &ApiResource {
+        &self.list.resources[self.index]
+    }
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resource")
+            .field("group_version", &self.group_version)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

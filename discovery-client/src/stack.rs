@@ -1,0 +1,271 @@
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use discovery_core::engine::Handle;
+use discovery_core::store::{NoStore, Store};
+use discovery_core::{BoxError, Endpoint, key};
+use discovery_disk::{DiskDiscovery, DiskDiscoveryLayer, KubectlStore};
+use discovery_http_cache::HttpCacheLayer;
+use discovery_memory::{MemoryDiscovery, MemoryDiscoveryLayer};
+use http::{Uri, request};
+use tower_layer::{Identity, Layer};
+
+use crate::retry::{RetryAfter, RetryAfterLayer};
+use crate::shape::{Shape, ShapeLayer};
+
+/// The HTTP cache of a stack, over a transport.
+pub type HttpService<T> = <HttpCacheLayer<Arc<dyn Store>> as Layer<T>>::Service;
+
+/// kubectl's stack over a transport: see [`Stack::kubectl`].
+pub type KubectlService<T> = DiskDiscovery<MemoryDiscovery<Shape<RetryAfter<HttpService<T>>>>>;
+
+/// The stack for programs that run long: see [`Stack::long_lived`].
+pub type LongLivedService<T> = MemoryDiscovery<DiskDiscovery<Shape<RetryAfter<HttpService<T>>>>>;
+
+/// Puts the layers around a transport, in the order that kubectl has them or in another.
+///
+/// The HTTP cache looks at requests for discovery, OpenAPI and the version, and at nothing else:
+/// kube-apiserver marks every answer `no-cache, private`, which a private cache may store, Secrets
+/// included.
+///
+/// ```
+/// use bytes::Bytes;
+/// use discovery_client::{DiscoveryClient, Stack};
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+///
+/// # tokio_test::block_on(async {
+/// # let root = tempfile::tempdir()?;
+/// let transport = tower::service_fn(|request: Request<Full<Bytes>>| async move {
+///     let json = match request.uri().path() {
+///         "/api" => r#"{"kind":"APIVersions","versions":["v1"]}"#,
+///         "/apis" => r#"{"kind":"APIGroupList","groups":[]}"#,
+///         _ => r#"{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"pods"}]}"#,
+///     };
+///     Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::from(json)))
+/// });
+/// let (service, handles) = Stack::new("https://10.0.0.1:6443", root.path())?.kubectl(transport);
+/// let client = DiscoveryClient::new(service);
+/// client.discover().await?;
+/// assert_eq!(handles.files.disk_statistics().files_written, 2);
+/// assert!(root.path().join("discovery/10.0.0.1_6443/servergroups.json").exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Stack {
+    server: Uri,
+    discovery_dir: Option<PathBuf>,
+    http_store: Option<Arc<dyn Store>>,
+    ttl: Option<Duration>,
+    timeout: Option<Duration>,
+    retry: RetryAfterLayer,
+}
+
+/// Sees and steers the layers of a stack.
+#[derive(Clone, Debug)]
+pub struct Handles {
+    /// The disk cache.
+    pub disk: Handle,
+    /// The memory cache.
+    pub memory: Handle,
+    /// The HTTP cache.
+    pub http: discovery_http_cache::Handle,
+    /// The disk cache's layer, which tells what was done to the files.
+    pub files: DiskDiscoveryLayer,
+}
+
+/// A server address that is none.
+///
+/// ```
+/// let error = discovery_client::Stack::new("https://[", "cache").unwrap_err();
+/// assert_eq!(error.to_string(), r#"not a server address: "https://[""#);
+/// ```
+#[derive(Debug)]
+pub struct StackError {
+    server: String,
+    source: Option<BoxError>,
+}
+
+impl Stack {
+    /// For the server at that address, as it stands in a kubeconfig, with the caches in kubectl's
+    /// directories below `root` (kubectl's own is `~/.kube/cache`).
+    ///
+    /// An address that would lead out of `root` gets no discovery files: answers are kept in memory
+    /// then, and a warning says so.
+    ///
+    /// # Errors
+    ///
+    /// When the address is no absolute `http` or `https` URL. One without scheme means `http`, as
+    /// in kubectl.
+    pub fn new(server: &str, root: impl AsRef<Path>) -> Result<Self, StackError> {
+        let error = |source| StackError {
+            server: server.to_owned(),
+            source,
+        };
+        let text = if server.contains("://") {
+            server.into()
+        } else {
+            format!("http://{server}")
+        };
+        let uri: Uri = text
+            .parse()
+            .map_err(|source: http::uri::InvalidUri| error(Some(source.into())))?;
+        if !matches!(uri.scheme_str(), Some("http" | "https"))
+            || uri.host().is_none_or(str::is_empty)
+        {
+            return Err(error(None));
+        }
+        let root = root.as_ref();
+        let discovery_dir = key::server_directory(server)
+            .inspect_err(|error| tracing::warn!(%error, "no discovery files for this server"))
+            .ok()
+            .map(|name| root.join("discovery").join(name));
+        Ok(Self {
+            server: uri,
+            discovery_dir,
+            http_store: Some(Arc::new(KubectlStore::new(root.join("http")))),
+            ttl: None,
+            timeout: None,
+            retry: RetryAfterLayer::new(),
+        })
+    }
+
+    /// Where the HTTP cache keeps its entries: in kubectl's directory unless set. `None` leaves the
+    /// HTTP cache out.
+    pub fn http_store(mut self, store: Option<Arc<dyn Store>>) -> Self {
+        self.http_store = store;
+        self
+    }
+
+    /// How long discovery files count: six hours unless set.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// The timeout that the server is told: 32 s unless set. See [`ShapeLayer::timeout`].
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// What is repeated when the server asks for it: as kubectl does unless set.
+    pub fn retry(mut self, retry: RetryAfterLayer) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// kubectl's order, for programs that end soon. Outermost first: discovery files, memory,
+    /// request shaping, retries, HTTP cache, transport.
+    ///
+    /// The transport adds what requests need beyond that (User-Agent, credentials), and decodes
+    /// compressed answers: kubectl keeps them decoded.
+    pub fn kubectl<T>(self, transport: T) -> (KubectlService<T>, Handles) {
+        self.kubectl_with(&Identity::new(), transport)
+    }
+
+    /// As [`kubectl`](Self::kubectl), with a layer for User-Agent and credentials where kubectl has
+    /// it: outside the HTTP cache.
+    #[expect(
+        clippy::type_complexity,
+        reason = "the order of the layers is what this tells"
+    )]
+    pub fn kubectl_with<T, A: Layer<HttpService<T>>>(
+        self,
+        auth: &A,
+        transport: T,
+    ) -> (
+        DiskDiscovery<MemoryDiscovery<Shape<RetryAfter<A::Service>>>>,
+        Handles,
+    ) {
+        let layers = self.layers();
+        let inner = layers
+            .shape
+            .layer(self.retry.layer(auth.layer(layers.http.layer(transport))));
+        let service = layers.handles.files.layer(layers.memory.layer(inner));
+        (service, layers.handles)
+    }
+
+    /// For programs that run long: as [`kubectl`](Self::kubectl), but memory is outermost, so that
+    /// hits are pointer loads and files are read once.
+    pub fn long_lived<T>(self, transport: T) -> (LongLivedService<T>, Handles) {
+        let layers = self.layers();
+        let inner = layers
+            .shape
+            .layer(self.retry.layer(layers.http.layer(transport)));
+        let service = layers.memory.layer(layers.handles.files.layer(inner));
+        (service, layers.handles)
+    }
+
+    fn layers(&self) -> Layers {
+        let mut files = match &self.discovery_dir {
+            Some(dir) => DiskDiscoveryLayer::new(dir),
+            None => DiskDiscoveryLayer::without_files(),
+        };
+        if let Some(ttl) = self.ttl {
+            files = files.ttl(ttl);
+        }
+        let memory = MemoryDiscoveryLayer::new();
+        let mut shape = ShapeLayer::new(self.server.clone());
+        if let Some(timeout) = self.timeout {
+            shape = shape.timeout(timeout);
+        }
+        let enabled = self.http_store.is_some();
+        let store = self.http_store.clone().unwrap_or_else(|| Arc::new(NoStore));
+        let base = self.server.path().trim_end_matches('/').to_owned();
+        let http =
+            HttpCacheLayer::new(store)
+                .kubectl()
+                .cacheable(move |request: &request::Parts| {
+                    enabled && Endpoint::parse(request.uri.path(), &base).is_some()
+                });
+        let handles = Handles {
+            disk: files.handle(),
+            memory: memory.handle(),
+            http: http.handle(),
+            files,
+        };
+        Layers {
+            memory,
+            shape,
+            http,
+            handles,
+        }
+    }
+}
+
+struct Layers {
+    memory: MemoryDiscoveryLayer,
+    shape: ShapeLayer,
+    http: HttpCacheLayer<Arc<dyn Store>>,
+    handles: Handles,
+}
+
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack")
+            .field("discovery_dir", &self.discovery_dir)
+            .field("http_cache", &self.http_store.is_some())
+            .field("ttl", &self.ttl)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for StackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a server address: {:?}", self.server)
+    }
+}
+
+impl std::error::Error for StackError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}

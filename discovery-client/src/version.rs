@@ -1,0 +1,34 @@
+use discovery_core::SmolStr;
+use serde::{Deserialize, Serialize};
+
+/// What `/version` tells of a server.
+///
+/// ```
+/// use discovery_client::VersionInfo;
+///
+/// let version: VersionInfo = serde_json::from_str(r#"{"major":"1","minor":"36","gitVersion":"v1.36.2"}"#)?;
+/// assert_eq!(version.git_version, "v1.36.2");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VersionInfo {
+    /// For example `1`.
+    pub major: SmolStr,
+    /// For example `36`, or `36+`.
+    pub minor: SmolStr,
+    /// For example `v1.36.2`.
+    pub git_version: SmolStr,
+    /// The commit that it was built from.
+    pub git_commit: SmolStr,
+    /// `clean`, or `dirty` where there were changes to the commit.
+    pub git_tree_state: SmolStr,
+    /// When it was built, as RFC 3339 has it.
+    pub build_date: SmolStr,
+    /// For example `go1.26.1`.
+    pub go_version: SmolStr,
+    /// For example `gc`.
+    pub compiler: SmolStr,
+    /// For example `linux/amd64`.
+    pub platform: SmolStr,
+}
