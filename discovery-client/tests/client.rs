@@ -1,0 +1,231 @@
+//! The typed client over a mocked server.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use discovery_client::{DiscoveryClient, Progress};
+use discovery_core::engine::{Refresh, Typed};
+use discovery_core::{Accept, Failure};
+use http::header::ACCEPT;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tower::util::BoxCloneSyncService;
+
+type Body = Full<Bytes>;
+type Asked = Arc<Mutex<Vec<Request<()>>>>;
+type Client = DiscoveryClient<BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>, Body>;
+
+/// A server that answers these paths, and 404 for others.
+fn server(answers: &[(&'static str, u16, &'static str)]) -> (Client, Asked) {
+    let answers: HashMap<_, _> = answers
+        .iter()
+        .map(|(path, status, body)| (*path, (*status, *body)))
+        .collect();
+    let asked = Asked::default();
+    let noted = Arc::clone(&asked);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let path = request.uri().path().to_owned();
+        noted.lock().unwrap().push(request.map(drop));
+        let (status, body) = answers.get(path.as_str()).copied().unwrap_or((404, ""));
+        let response = Response::builder()
+            .status(status)
+            .body(Body::from(body))
+            .unwrap();
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    (
+        DiscoveryClient::new(BoxCloneSyncService::new(service)),
+        asked,
+    )
+}
+
+const CORE: (&str, u16, &str) = ("/api", 200, r#"{"kind":"APIVersions","versions":["v1"]}"#);
+const NO_GROUPS: (&str, u16, &str) = ("/apis", 200, r#"{"kind":"APIGroupList","groups":[]}"#);
+const V1: (&str, u16, &str) = (
+    "/api/v1",
+    200,
+    r#"{"kind":"APIResourceList","groupVersion":"v1","resources":[
+        {"name":"nodes","kind":"Node","namespaced":false,"verbs":["get"]},
+        {"name":"pods","kind":"Pod","namespaced":true,"verbs":["get"]},
+        {"name":"pods/log","kind":"Pod","namespaced":true,"verbs":["get"]}]}"#,
+);
+
+fn paths(asked: &Asked) -> Vec<String> {
+    asked
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|request| request.uri().to_string())
+        .collect()
+}
+
+#[tokio::test]
+async fn groups_ask_for_no_lists() {
+    let (client, asked) = server(&[CORE, NO_GROUPS, V1]);
+    let groups = client.groups().await.unwrap();
+    assert_eq!(groups.groups[0].versions()[0].group_version, "v1");
+    assert_eq!(paths(&asked), ["/api", "/apis"]);
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked[0].headers()[ACCEPT], Accept::KUBECTL);
+    assert!(asked[0].extensions().get::<Typed>().is_some());
+}
+
+#[tokio::test]
+async fn preferred_and_namespaced() {
+    let (client, _) = server(&[CORE, NO_GROUPS, V1]);
+    let names = |preferred: discovery_client::Preferred| -> Vec<String> {
+        preferred
+            .resources
+            .iter()
+            .map(|one| one.name.to_string())
+            .collect()
+    };
+    assert_eq!(
+        names(client.preferred_resources().await.unwrap()),
+        ["nodes", "pods"]
+    );
+    assert_eq!(
+        names(client.preferred_namespaced_resources().await.unwrap()),
+        ["pods"]
+    );
+}
+
+#[tokio::test]
+async fn what_failed_comes_with_what_was_found() {
+    let groups = r#"{"kind":"APIGroupList","groups":[{"name":"g","versions":[
+        {"groupVersion":"g/v1","version":"v1"}]}]}"#;
+    let (client, _) = server(&[
+        CORE,
+        ("/apis", 200, groups),
+        V1,
+        ("/apis/g/v1", 503, "down"),
+    ]);
+    let mut seen = Vec::new();
+    let discovered = client
+        .discover_with(|progress| seen.push(progress))
+        .await
+        .unwrap();
+    assert!(discovered.snapshot.resources("v1").is_some());
+    let failed: Vec<_> = discovered
+        .failed
+        .iter()
+        .map(|(name, why)| format!("{name}: {why}"))
+        .collect();
+    assert_eq!(
+        failed,
+        ["g/v1: the server is currently unable to handle the request"]
+    );
+    assert_eq!(
+        seen.last(),
+        Some(&Progress {
+            done: 4,
+            outstanding: 0
+        })
+    );
+}
+
+#[tokio::test]
+async fn only_what_is_missing() {
+    let (client, asked) = server(&[CORE, NO_GROUPS, V1]);
+    let mut known = discovery_core::Snapshot::default();
+    known.merge(&client.discover().await.unwrap().snapshot);
+    asked.lock().unwrap().clear();
+    assert!(
+        client
+            .complete(&known)
+            .await
+            .unwrap()
+            .snapshot
+            .is_complete()
+    );
+    assert_eq!(paths(&asked), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn one_list() {
+    let (client, asked) = server(&[
+        V1,
+        (
+            "/apis/g/v1",
+            403,
+            r#"{"kind":"Status","reason":"Forbidden","message":"no"}"#,
+        ),
+    ]);
+    assert_eq!(
+        client
+            .resources(&"v1".parse().unwrap())
+            .await
+            .unwrap()
+            .resources
+            .len(),
+        3
+    );
+    assert_eq!(asked.lock().unwrap()[0].headers()[ACCEPT], Accept::LEGACY);
+
+    let failure: Failure = client
+        .resources(&"g/v1".parse().unwrap())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (failure.to_string().as_str(), failure.reason()),
+        ("no", Some("Forbidden"))
+    );
+    let missing = client
+        .resources(&"g/v2".parse().unwrap())
+        .await
+        .unwrap_err();
+    assert!(missing.is_not_found());
+}
+
+#[tokio::test]
+async fn version() {
+    let (client, _) = server(&[("/version", 200, r#"{"major":"1","gitVersion":"v1.36.2"}"#)]);
+    assert_eq!(
+        client.server_version().await.unwrap().git_version,
+        "v1.36.2"
+    );
+    let (client, _) = server(&[("/version", 200, "<html>")]);
+    let failure = client.server_version().await.unwrap_err();
+    assert_eq!(
+        failure.to_string(),
+        "the answer from /version is not a discovery document"
+    );
+    let (client, _) = server(&[("/version", 500, "broken")]);
+    assert_eq!(
+        client.server_version().await.unwrap_err().code(),
+        Some(StatusCode::INTERNAL_SERVER_ERROR)
+    );
+}
+
+#[tokio::test]
+async fn too_large() {
+    let (client, _) = server(&[CORE, NO_GROUPS]);
+    let failure = client.max_answer(10).groups().await.unwrap_err();
+    assert!(
+        failure.to_string().ends_with("has more than 10 bytes"),
+        "{failure}"
+    );
+}
+
+#[tokio::test]
+async fn invalidation_goes_with_later_requests_and_is_shared() {
+    let (client, asked) = server(&[CORE, NO_GROUPS]);
+    let refresh = |index: usize| {
+        asked.lock().unwrap()[index]
+            .extensions()
+            .get::<Refresh>()
+            .copied()
+    };
+    client.groups().await.unwrap();
+    assert_eq!(refresh(0), None);
+    client.clone().invalidate();
+    client.groups().await.unwrap();
+    client.groups().await.unwrap();
+    assert!(refresh(2).is_some());
+    assert_eq!(refresh(2), refresh(4));
+    client.invalidate();
+    client.groups().await.unwrap();
+    assert!(refresh(6) > refresh(4));
+}

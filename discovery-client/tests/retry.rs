@@ -1,0 +1,117 @@
+//! Retries that the server asks for.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use discovery_client::retry::RetryAfterLayer;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use tower::limit::ConcurrencyLimitLayer;
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tower_test::mock::{self, Handle};
+
+type Body = Full<Bytes>;
+
+/// A layer that notes what it would have waited for.
+fn noting() -> (RetryAfterLayer, Arc<Mutex<Vec<Duration>>>) {
+    let waits = Arc::<Mutex<Vec<_>>>::default();
+    let noted = Arc::clone(&waits);
+    let layer = RetryAfterLayer::new().sleep(move |duration| {
+        noted.lock().unwrap().push(duration);
+        Box::pin(std::future::ready(()))
+    });
+    (layer, waits)
+}
+
+fn busy(status: u16, retry_after: Option<&str>) -> Response<()> {
+    let response = Response::builder().status(status);
+    match retry_after {
+        Some(value) => response.header("retry-after", value).body(()).unwrap(),
+        None => response.body(()).unwrap(),
+    }
+}
+
+async fn serve(handle: &mut Handle<Request<Body>, Response<()>>, answers: Vec<Response<()>>) {
+    for answer in answers {
+        let (request, respond) = handle.next_request().await.expect("one more request");
+        assert_eq!(request.uri().path(), "/api");
+        assert_eq!(request.headers()["x-kept"], "yes");
+        respond.send_response(answer);
+    }
+}
+
+fn request(method: Method) -> Request<Body> {
+    let request = Request::builder()
+        .method(method)
+        .uri("/api")
+        .header("x-kept", "yes");
+    request.body(Body::default()).unwrap()
+}
+
+/// The status that comes out, and the waits, for these answers in turn.
+async fn outcome(method: Method, answers: Vec<Response<()>>) -> (u16, Vec<Duration>) {
+    let (layer, waits) = noting();
+    let (inner, mut handle) = mock::pair();
+    // One at a time: a retry that held a readiness while it waited for another would hang.
+    let mut service = ServiceBuilder::new()
+        .layer(layer)
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(inner);
+    let call = async {
+        service
+            .ready()
+            .await
+            .unwrap()
+            .call(request(method))
+            .await
+            .unwrap()
+    };
+    let (response, ()) = tokio::join!(call, serve(&mut handle, answers));
+    let waits = waits.lock().unwrap().clone();
+    (response.status().as_u16(), waits)
+}
+
+#[tokio::test]
+async fn repeats_what_the_server_asks_for() {
+    let answers = vec![busy(429, Some("1")), busy(503, Some("7")), busy(200, None)];
+    let (status, waits) = outcome(Method::GET, answers).await;
+    assert_eq!(
+        (status, waits),
+        (200, vec![Duration::from_secs(1), Duration::from_secs(7)])
+    );
+}
+
+#[tokio::test]
+async fn gives_up_after_ten() {
+    let answers = (0..11).map(|_| busy(500, Some("0"))).collect();
+    let (status, waits) = outcome(Method::GET, answers).await;
+    assert_eq!((status, waits.len()), (500, 10));
+}
+
+#[tokio::test]
+async fn leaves_the_rest_alone() {
+    for (method, status, retry_after) in [
+        (Method::GET, 429, None),
+        (Method::GET, 503, Some("Wed, 21 Oct 2026 07:28:00 GMT")),
+        (Method::GET, 503, Some("-1")),
+        (Method::GET, 404, Some("1")),
+        (Method::GET, 200, Some("1")),
+        (Method::POST, 429, Some("1")),
+    ] {
+        let outcome = outcome(method, vec![busy(status, retry_after)]).await;
+        assert_eq!(outcome, (status, Vec::new()), "{status} {retry_after:?}");
+    }
+}
+
+#[tokio::test]
+async fn errors_come_out_unchanged() {
+    let (layer, _) = noting();
+    let failing = tower::service_fn(|_: Request<Body>| async {
+        Err::<Response<()>, _>(io::Error::from(io::ErrorKind::ConnectionReset))
+    });
+    let service = ServiceBuilder::new().layer(layer).service(failing);
+    let error: io::Error = service.oneshot(request(Method::GET)).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
