@@ -25,7 +25,7 @@ use tower_service::Service;
 ///
 /// # tokio_test::block_on(async {
 /// let client = ServiceBuilder::new()
-///     .layer(ShapeLayer::new("https://10.0.0.1:6443/k8s/clusters/c-1".parse()?))
+///     .layer(ShapeLayer::new(&"https://10.0.0.1:6443/k8s/clusters/c-1".parse()?))
 ///     .service(service_fn(|request: Request<()>| async move {
 ///         Ok::<_, std::io::Error>(Response::new(request.uri().to_string()))
 ///     }));
@@ -57,8 +57,8 @@ impl ShapeLayer {
     /// For the server at that address, base path included. Without scheme and authority, relative
     /// URIs stay relative.
     #[must_use]
-    pub fn new(server: Uri) -> Self {
-        let origin = key::Origin::of(&server);
+    pub fn new(server: &Uri) -> Self {
+        let origin = key::Origin::of(server);
         let base = server.path().trim_end_matches('/').to_owned();
         let timeout = go_duration(Duration::from_secs(32));
         Self {

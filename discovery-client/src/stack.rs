@@ -62,6 +62,7 @@ pub struct Stack {
     http_store: Option<Arc<dyn Store>>,
     ttl: Option<Duration>,
     timeout: Option<Duration>,
+    max_answer: Option<usize>,
     retry: RetryAfterLayer,
 }
 
@@ -130,6 +131,7 @@ impl Stack {
             http_store: Some(Arc::new(KubectlStore::new(root.join("http")))),
             ttl: None,
             timeout: None,
+            max_answer: None,
             retry: RetryAfterLayer::new(),
         })
     }
@@ -150,6 +152,14 @@ impl Stack {
     /// The timeout that the server is told: 32 s unless set. See [`ShapeLayer::timeout`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// The largest answer that the discovery caches read and keep, in bytes: 64 MiB unless set.
+    /// Larger ones pass through to the caller, who has a limit of its own:
+    /// [`DiscoveryClient::max_answer`](crate::DiscoveryClient::max_answer).
+    pub fn max_answer(mut self, bytes: usize) -> Self {
+        self.max_answer = Some(bytes);
         self
     }
 
@@ -209,8 +219,12 @@ impl Stack {
         if let Some(ttl) = self.ttl {
             files = files.ttl(ttl);
         }
-        let memory = MemoryDiscoveryLayer::new();
-        let mut shape = ShapeLayer::new(self.server.clone());
+        let mut memory = MemoryDiscoveryLayer::new();
+        if let Some(bytes) = self.max_answer {
+            files = files.max_answer(bytes);
+            memory = memory.max_answer(bytes);
+        }
+        let mut shape = ShapeLayer::new(&self.server);
         if let Some(timeout) = self.timeout {
             shape = shape.timeout(timeout);
         }

@@ -34,7 +34,7 @@ fn get(uri: &str) -> Request<()> {
 
 #[tokio::test]
 async fn relative_and_absolute_uris() {
-    let rancher = || ShapeLayer::new("https://rancher:8443/k8s/clusters/c-1/".parse().unwrap());
+    let rancher = || ShapeLayer::new(&"https://rancher:8443/k8s/clusters/c-1/".parse().unwrap());
     for (asked, sent) in [
         (
             "/api",
@@ -77,7 +77,7 @@ async fn relative_and_absolute_uris() {
 
 #[tokio::test]
 async fn timeout() {
-    let layer = |timeout| ShapeLayer::new("http://h".parse().unwrap()).timeout(timeout);
+    let layer = |timeout| ShapeLayer::new(&"http://h".parse().unwrap()).timeout(timeout);
     let minute = shaped(layer(Duration::from_secs(60)), get("/api")).await.0;
     assert_eq!(minute, "http://h/api?timeout=1m0s");
     assert_eq!(
@@ -88,7 +88,7 @@ async fn timeout() {
 
 #[tokio::test]
 async fn accept_is_completed_and_not_replaced() {
-    let layer = || ShapeLayer::new("http://h".parse().unwrap());
+    let layer = || ShapeLayer::new(&"http://h".parse().unwrap());
     assert_eq!(
         shaped(layer(), get("/api")).await.1,
         "application/json, */*"

@@ -134,7 +134,7 @@ fn server_directories_are_kubectls() {
         ("u:p@h:1", "u_p_h_1"),
         ("HTTP://H", "HTTP_/H"),
         ("https://h/", "h"),
-        ("https://h/k8s/clusters/c-1", "h/k8s/clusters/c-1"),
+        ("https://h/k8s/clusters/c-1", "h/k8s/clusters/c_1"),
         ("https://h/a//b/./c/", "h/a/b/c"),
         ("https://h?a=/../b", "h"),
         ("https://h/p#/../b", "h/p"),

@@ -1,1 +1,111 @@
-//! A private RFC 9111 HTTP cache as a tower layer, in kubectl's on-disk format
+//! A private HTTP cache (RFC 9111) as a tower layer, in kubectl's on-disk format.
+//!
+//! [`HttpCacheLayer`] goes around any `Service<Request<B>, Response = Response<ResB>>`, whatever the
+//! request bodies are, if `ResB` is a body of [`Bytes`](bytes::Bytes). What it stores goes into a
+//! [`Store`](discovery_core::store::Store), in the form that kubectl's HTTP cache
+//! keeps. [`HttpCacheLayer::new`] follows RFC 9111; [`kubectl`](HttpCacheLayer::kubectl) makes it
+//! what kubectl's stack needs, so that both programs can use the same files.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use discovery_core::clock::ManualClock;
+//! use discovery_core::store::MapStore;
+//! use discovery_http_cache::HttpCacheLayer;
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::{BodyExt, Full};
+//! use std::time::{Duration, SystemTime};
+//! use tower::{Layer, ServiceExt};
+//!
+//! # tokio_test::block_on(async {
+//! // A server that confirms what its clients have.
+//! let server = tower::service_fn(|request: Request<()>| async move {
+//!     let known = request.headers().contains_key("if-none-match");
+//!     let response = Response::builder()
+//!         .status(if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK })
+//!         .header("etag", "\"v1\"")
+//!         .header("cache-control", "max-age=60");
+//!     let body = if known { "" } else { "a large document" };
+//!     Ok::<_, std::convert::Infallible>(response.body(Full::new(Bytes::from(body))).unwrap())
+//! });
+//!
+//! let clock = ManualClock::new(SystemTime::now());
+//! let layer = HttpCacheLayer::new(MapStore::new()).clock(clock.clone());
+//! let service = layer.layer(server);
+//! for _ in 0..3 {
+//!     let request = Request::get("https://example.com/document").body(()).unwrap();
+//!     let response = service.clone().oneshot(request).await.unwrap();
+//!     assert_eq!(response.collect().await.unwrap().to_bytes(), "a large document");
+//!     clock.advance(Duration::from_secs(40));
+//! }
+//! let stats = layer.handle().stats();
+//! assert_eq!((stats.misses, stats.hits, stats.revalidations), (1, 1, 1));
+//! # });
+//! ```
+//!
+//! # What is stored and reused
+//!
+//! The answers to GET and HEAD with status 200, as far as RFC 9111 allows a private cache; never one
+//! whose `Vary` names `Authorization`, `Cookie`, `Proxy-Authorization` or an `Impersonate-` header,
+//! because the secret would be written beside it. There is one entry for each key; with another
+//! variant under `Vary` it is replaced. What is stale is validated by its ETag and
+//! `Last-Modified`. A final answer other than 200 and 304 removes the entry, unless
+//! `stale-if-error` lets it be served.
+//!
+//! Requests for upgrades, with bodies, ranges or conditions of their own pass through, and so do
+//! those that a [policy](Cacheable) takes out. A relative URI does not tell the servers apart:
+//! such requests pass through with one warning, unless the layer is given an
+//! [authority](HttpCacheLayer::authority).
+//!
+//! The inner service's errors come out as they are. A store that fails, or returns what makes no
+//! sense, makes a miss and an event, never an error.
+//!
+//! # Bodies
+//!
+//! A body goes into the store while the caller reads it, and is stored with its last byte; see
+//! [`Body`]. Up to 4 MiB are held and stored in one piece. Beyond that it is written bit by bit,
+//! and above [`max_entry_size`](HttpCacheLayer::max_entry_size) it is only passed through. Bodies
+//! that come from the store are parts of what the store returned, not copies.
+//!
+//! # Many requests for one key
+//!
+//! One of them, the leader, asks the server; the others, its followers, wait, and then look into
+//! the store by the same rules as any request. That is how they come by nothing which they might not
+//! have had from the cache a moment later, with one exception: what is stale as soon as it has come,
+//! but may be reused without validation, serves those who were waiting for it. A request that must
+//! get an answer of its own (`no-cache`, `max-age`, a range…) neither waits nor leads.
+//!
+//! Nobody waits for long or for nothing:
+//!
+//! - A leader that is dropped hands the lead to a follower.
+//! - After an error, or an answer that followers can't use, they all go on at once, on their own.
+//! - A follower holds nothing that the inner service reserves for callers, such as a permit of a
+//!   concurrency limit. It takes its turn when it has to ask.
+//! - The leader's caller may never read its response. While followers wait, the leader therefore
+//!   reads the body to its end, before it answers; if it is larger than 4 MiB, or of a media type
+//!   that need not end, the followers are let go. If nobody waits, the leader answers as
+//!   soon as it can and gives up the lead, so that later requests do not depend on its caller.
+//!
+//! This needs neither a runtime nor a timer. A caller that wants to wait for less long puts a
+//! timeout around the service.
+
+mod body;
+mod cache;
+mod drain;
+mod exchange;
+mod extend;
+mod future;
+mod handle;
+mod layer;
+mod memo;
+mod policy;
+mod service;
+mod sink;
+mod steps;
+mod tee;
+
+pub use self::body::Body;
+pub use self::extend::{Cacheable, Marker, Outcome, RequestKey};
+pub use self::future::ResponseFuture;
+pub use self::handle::{Handle, Stats};
+pub use self::layer::HttpCacheLayer;
+pub use self::service::HttpCache;

@@ -1,0 +1,210 @@
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use discovery_core::flight::Turn;
+use discovery_core::store::{Op, Value};
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::cache::{Cache, Found, Route, Waiting};
+use crate::drain::{Drain, Settle};
+use crate::exchange::{Exchange, Step};
+use crate::steps::{Answer, Look, Next, Pass, Pending, Ready, Stage, Target};
+use crate::steps::{go, look, looked, passed};
+
+pin_project! {
+    /// The future of [`HttpCache`](crate::HttpCache).
+    pub struct ResponseFuture<S, B, ResB>
+    where
+        S: Service<Request<B>>,
+        ResB: http_body::Body,
+    {
+        cache: Arc<Cache>,
+        #[pin]
+        state: State<S, B, ResB, S::Future, S::Error>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    // Where a request is.
+    pub(crate) enum State<S, B, ResB, F, E>
+    where
+        ResB: http_body::Body,
+    {
+        // Removing the entry that a request is known to make useless.
+        Removing {
+            op: Op<io::Result<()>>,
+            key: String,
+            pass: Option<Pass<S, B>>,
+        },
+        // With the inner service, none of the cache's business.
+        Passing { #[pin] future: F, target: Option<Box<Target>> },
+        // Waiting for the store.
+        Looking { op: Op<io::Result<Option<Value>>>, look: Option<Look<S, B>> },
+        // Waiting for another request.
+        Following { waiting: Waiting, pending: Option<Pending<S, B>>, found: Option<Found> },
+        // Waiting for the inner service to be ready.
+        Readying { ready: Option<Ready<S, B>> },
+        // Waiting for the inner service's answer.
+        Asking { #[pin] future: F, exchange: Option<Box<Exchange>> },
+        // Reading the body ahead.
+        Draining { drain: Option<Box<Drain<ResB>>> },
+        // Waiting for the store before answering.
+        Settling { settle: Option<Settle<ResB, E>> },
+        Answered,
+    }
+}
+
+impl<S, B, ResB> ResponseFuture<S, B, ResB>
+where
+    S: Service<Request<B>, Response = Response<ResB>>,
+    ResB: http_body::Body<Data = Bytes>,
+{
+    /// `inner` is ready.
+    pub(crate) fn new(cache: Arc<Cache>, inner: S, request: Request<B>) -> Self {
+        let (parts, body) = request.into_parts();
+        let state = match cache.route(&parts) {
+            Route::Pass { remove, invalidate } => {
+                let target = invalidate.map(|uri| {
+                    let headers = parts.headers.clone();
+                    Box::new(Target { uri, headers })
+                });
+                let request = Request::from_parts(parts, body);
+                let mut pass = Pass {
+                    inner,
+                    request,
+                    target,
+                };
+                match remove {
+                    Some(key) => State::Removing {
+                        op: cache.remove(&key),
+                        key,
+                        pass: Some(pass),
+                    },
+                    None => State::Passing {
+                        future: pass.inner.call(pass.request),
+                        target: pass.target,
+                    },
+                }
+            }
+            Route::Lookup(ask) => {
+                let pending = Pending {
+                    inner,
+                    ready: true,
+                    parts,
+                    body,
+                    ask,
+                };
+                look(&cache, pending, Stage::First)
+            }
+        };
+        Self { cache, state }
+    }
+}
+
+impl<S, B, ResB> Future for ResponseFuture<S, B, ResB>
+where
+    S: Service<Request<B>, Response = Response<ResB>> + Clone,
+    ResB: http_body::Body<Data = Bytes>,
+{
+    type Output = Answer<ResB, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        const TWICE: &str = "polled after it was ready";
+        let mut this = self.project();
+        let cache = &*this.cache;
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProj::Removing { op, key, pass } => {
+                    if let Err(error) = ready!(Pin::new(op).poll(cx)) {
+                        cache.store_failed(key, "remove", &error);
+                    }
+                    let mut pass = pass.take().expect(TWICE);
+                    Next::State(State::Passing {
+                        future: pass.inner.call(pass.request),
+                        target: pass.target,
+                    })
+                }
+                StateProj::Passing { future, target } => {
+                    let result = ready!(future.poll(cx));
+                    passed(cache, target.take(), result)
+                }
+                StateProj::Looking { op, look } => {
+                    let value = ready!(Pin::new(op).poll(cx));
+                    looked(cache, look.take().expect(TWICE), value)
+                }
+                StateProj::Following {
+                    waiting,
+                    pending,
+                    found,
+                } => {
+                    let turn = ready!(Pin::new(&mut waiting.follow).poll(cx));
+                    let pending = pending.take().expect(TWICE);
+                    match turn {
+                        Turn::Landed => Next::State(look(cache, pending, Stage::Landed)),
+                        Turn::Lead(lead) => Next::State(look(cache, pending, Stage::Leading(lead))),
+                        Turn::Released => go(cache, pending, found.take(), None),
+                    }
+                }
+                StateProj::Readying { ready } => {
+                    let waiting = ready.as_mut().expect(TWICE);
+                    let result = ready!(waiting.pending.inner.poll_ready(cx));
+                    let Ready {
+                        mut pending,
+                        found,
+                        lead,
+                    } = ready.take().expect(TWICE);
+                    pending.ready = true;
+                    match result {
+                        Ok(()) => go(cache, pending, found, lead),
+                        Err(error) => Next::Answer(Err(error)),
+                    }
+                }
+                StateProj::Asking { future, exchange } => {
+                    let result = ready!(future.poll(cx));
+                    match exchange.take().expect(TWICE).answer(cache, result) {
+                        Step::Answer(answer) => Next::Answer(answer),
+                        Step::Settle(settle) => Next::State(State::Settling {
+                            settle: Some(settle),
+                        }),
+                        Step::Drain(drain) => Next::State(State::Draining { drain: Some(drain) }),
+                    }
+                }
+                StateProj::Draining { drain } => {
+                    ready!(drain.as_mut().expect(TWICE).poll(cache, cx));
+                    Next::Answer(Ok(drain.take().expect(TWICE).finish(cache)))
+                }
+                StateProj::Settling { settle } => {
+                    ready!(settle.as_mut().expect(TWICE).poll(cache, cx));
+                    Next::Answer(settle.take().expect(TWICE).finish(cache))
+                }
+                StateProj::Answered => panic!("{TWICE}"),
+            };
+            match next {
+                Next::State(state) => this.state.set(state),
+                Next::Answer(answer) => {
+                    // What the inner service's future still holds is for others now.
+                    this.state.set(State::Answered);
+                    return Poll::Ready(answer);
+                }
+            }
+        }
+    }
+}
+
+impl<S, B, ResB> fmt::Debug for ResponseFuture<S, B, ResB>
+where
+    S: Service<Request<B>>,
+    ResB: http_body::Body,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

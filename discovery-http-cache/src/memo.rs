@@ -1,0 +1,163 @@
+//! Decoded heads of entries, so that a hit does not decode again.
+//!
+//! An entry's head is remembered with the very bytes that it was decoded from. Whatever the store
+//! returns later is compared with them: the same bytes have the same meaning, and other bytes, which
+//! another process may have put there, are decoded anew. Comparing some hundred bytes costs
+//! next to nothing, works for stores that read a file each time as for those that return
+//! shared memory, and no body is held here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use discovery_core::dump::{DumpError, Head};
+use discovery_core::store::Value;
+use http::{HeaderMap, Method};
+
+use crate::policy::Rules;
+use crate::policy::stored::Stored;
+use crate::policy::storing;
+
+/// A stored response without its body.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The request's: the answer to HEAD ends where that to GET has a body.
+    method: Method,
+    pub(crate) head: Head,
+    /// What its users see of its headers.
+    pub(crate) headers: HeaderMap,
+    pub(crate) stored: Stored,
+}
+
+/// Bounded by bytes, least recently used out first, roughly: entries are in two generations, and
+/// when the young one has become half of the limit, it takes the place of the old one.
+#[derive(Default)]
+pub(crate) struct Memo {
+    generations: Mutex<Generations>,
+}
+
+#[derive(Default)]
+struct Generations {
+    young: HashMap<Box<str>, Arc<Entry>>,
+    old: HashMap<Box<str>, Arc<Entry>>,
+    young_bytes: usize,
+}
+
+impl Entry {
+    pub(crate) fn decode(method: &Method, value: &Value, rules: Rules) -> Result<Self, DumpError> {
+        let head = Head::decode(method, value)?;
+        let headers = &head.parts().headers;
+        Ok(Self {
+            method: method.clone(),
+            stored: Stored::of(headers, rules),
+            headers: storing::to_serve(headers),
+            head,
+        })
+    }
+
+    fn is_for(&self, method: &Method, value: &Value) -> bool {
+        self.method == *method && self.head.begins(value)
+    }
+}
+
+impl Memo {
+    /// The entry that `value`, found under `key`, begins with, if it is known.
+    pub(crate) fn find(&self, key: &str, method: &Method, value: &Value) -> Option<Arc<Entry>> {
+        let mut generations = self
+            .generations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = generations.young.get(key) {
+            return entry.is_for(method, value).then(|| Arc::clone(entry));
+        }
+        let (key, entry) = generations.old.remove_entry(key)?;
+        if !entry.is_for(method, value) {
+            return None;
+        }
+        generations.insert(key, Arc::clone(&entry));
+        Some(entry)
+    }
+
+    pub(crate) fn insert(&self, key: &str, entry: Arc<Entry>, limit: usize) {
+        if cost(key, &entry) > limit / 2 {
+            return;
+        }
+        let mut generations = self
+            .generations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        generations.insert(key.into(), entry);
+        if generations.young_bytes > limit / 2 {
+            generations.old = std::mem::take(&mut generations.young);
+            generations.young_bytes = 0;
+        }
+    }
+}
+
+impl Generations {
+    fn insert(&mut self, key: Box<str>, entry: Arc<Entry>) {
+        self.young_bytes += cost(&key, &entry);
+        if let Some(replaced) = self.young.get(&key) {
+            self.young_bytes -= cost(&key, replaced);
+        }
+        self.young.insert(key, entry);
+    }
+}
+
+/// About what an entry takes: its bytes, and the maps that point into them.
+fn cost(key: &str, entry: &Entry) -> usize {
+    1024 + key.len() + entry.head.as_bytes().len() * 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules {
+        lenient_dates: false,
+        ages: true,
+        store_everything: false,
+        remove_own_key: false,
+    };
+
+    fn value(tag: usize) -> Value {
+        Value::new(
+            "",
+            format!("HTTP/1.1 200 OK\r\nEtag: \"{tag}\"\r\n\r\nbody"),
+        )
+    }
+
+    fn entry(tag: usize) -> Arc<Entry> {
+        Arc::new(Entry::decode(&Method::GET, &value(tag), RULES).unwrap())
+    }
+
+    #[test]
+    fn other_bytes_are_not_taken_for_the_same() {
+        let memo = Memo::default();
+        memo.insert("a", entry(1), 1 << 20);
+        assert!(memo.find("a", &Method::GET, &value(1)).is_some());
+        assert!(memo.find("a", &Method::GET, &value(2)).is_none());
+        assert!(memo.find("a", &Method::HEAD, &value(1)).is_none());
+        assert!(memo.find("b", &Method::GET, &value(1)).is_none());
+        // Another body is another response with the same head.
+        assert!(
+            memo.find(
+                "a",
+                &Method::GET,
+                &Value::new("", [&value(1).body[..], b"!"].concat())
+            )
+            .is_some()
+        );
+    }
+
+    #[test]
+    fn bounded_and_the_used_ones_stay() {
+        let memo = Memo::default();
+        for n in 0..1000 {
+            memo.insert(&n.to_string(), entry(n), 64 * 1024);
+            assert!(memo.find("0", &Method::GET, &value(0)).is_some());
+        }
+        let generations = memo.generations.lock().unwrap();
+        assert!(generations.young.len() + generations.old.len() <= 64);
+        assert!(generations.young_bytes <= 64 * 1024);
+    }
+}

@@ -1,0 +1,296 @@
+//! `Cache-Control` (RFC 9111 §5.2): several lines, quoted strings, odd syntax.
+//!
+//! What cannot be understood never makes a response more reusable: a directive that restricts is
+//! recognised with blanks and arguments around it, one that permits only as it should be.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// What a response says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ResponseDirectives {
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) no_store: bool,
+    /// Without field names, or with some that are none.
+    pub(crate) no_cache: bool,
+    /// The fields that `no-cache="…"` names.
+    pub(crate) no_cache_fields: Vec<HeaderName>,
+    pub(crate) must_revalidate: bool,
+    pub(crate) must_understand: bool,
+    pub(crate) stale_if_error: Option<Duration>,
+}
+
+/// What a request says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct RequestDirectives {
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) min_fresh: Option<Duration>,
+    pub(crate) max_stale: Option<Duration>,
+    pub(crate) stale_if_error: Option<Duration>,
+    pub(crate) no_cache: bool,
+    pub(crate) no_store: bool,
+    pub(crate) only_if_cached: bool,
+}
+
+impl ResponseDirectives {
+    pub(crate) fn parse(headers: &HeaderMap) -> Self {
+        let mut this = Self::default();
+        each(headers, |name, argument| match name {
+            "max-age" => first(&mut this.max_age, argument),
+            "stale-if-error" => {
+                if this.stale_if_error.is_none() {
+                    this.stale_if_error = argument.and_then(seconds);
+                }
+            }
+            _ => match name.trim_end() {
+                "no-store" => this.no_store = true,
+                "no-cache" => match argument.and_then(fields) {
+                    Some(fields) => this.no_cache_fields.extend(fields),
+                    None => this.no_cache = true,
+                },
+                "must-revalidate" => this.must_revalidate = true,
+                // As restrictive as max-age=0: better than not to have seen it.
+                "max-age" => this.max_age = Some(Duration::ZERO),
+                _ if name == "must-understand" => this.must_understand = true,
+                _ => {}
+            },
+        });
+        this
+    }
+}
+
+impl RequestDirectives {
+    pub(crate) fn parse(headers: &HeaderMap) -> Self {
+        let mut this = Self::default();
+        if !headers.contains_key(header::CACHE_CONTROL) {
+            // Pragma counts only in its absence (RFC 9111 §5.4).
+            this.no_cache = headers
+                .get_all(header::PRAGMA)
+                .iter()
+                .any(|value| contains_token(value, b"no-cache"));
+            return this;
+        }
+        each(headers, |name, argument| match name {
+            // Without an argument: any staleness will do (RFC 9111 §5.2.1.2).
+            "max-stale" => {
+                this.max_stale = match argument {
+                    None => Some(Duration::MAX),
+                    Some(argument) => seconds(argument),
+                }
+            }
+            "stale-if-error" => this.stale_if_error = argument.and_then(seconds),
+            _ => match name.trim_end() {
+                "max-age" => first(&mut this.max_age, argument),
+                "min-fresh" => {
+                    this.min_fresh = Some(argument.and_then(seconds).unwrap_or(Duration::MAX));
+                }
+                "no-cache" => this.no_cache = true,
+                "no-store" => this.no_store = true,
+                "only-if-cached" => this.only_if_cached = true,
+                _ => {}
+            },
+        });
+        this
+    }
+}
+
+/// Whether a comma-separated list has `token`, in any case.
+pub(crate) fn contains_token(value: &HeaderValue, token: &[u8]) -> bool {
+    value
+        .as_bytes()
+        .split(|b| *b == b',')
+        .any(|member| member.trim_ascii().eq_ignore_ascii_case(token))
+}
+
+/// The first of several counts. One that is no number counts as zero (RFC 9111 §4.2.1).
+fn first(slot: &mut Option<Duration>, argument: Option<&str>) {
+    slot.get_or_insert_with(|| argument.and_then(seconds).unwrap_or_default());
+}
+
+/// delta-seconds (RFC 9111 §1.2.2). What is too large counts as very large.
+pub(crate) fn seconds(argument: &str) -> Option<Duration> {
+    const LARGE: u64 = 1 << 31;
+    if argument.is_empty() || !argument.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some(Duration::from_secs(
+        argument.parse().unwrap_or(LARGE).min(LARGE),
+    ))
+}
+
+fn fields(argument: &str) -> Option<Vec<HeaderName>> {
+    let name = |field: &str| HeaderName::from_bytes(field.trim().as_bytes()).ok();
+    argument.split(',').map(name).collect()
+}
+
+/// Calls `f` with the name in lower case and the argument, unquoted, of each directive.
+fn each(headers: &HeaderMap, mut f: impl FnMut(&str, Option<&str>)) {
+    for value in headers.get_all(header::CACHE_CONTROL) {
+        let line = String::from_utf8_lossy(value.as_bytes());
+        let mut rest = &*line;
+        loop {
+            rest = rest.trim_start_matches([',', ' ', '\t']);
+            if rest.is_empty() {
+                break;
+            }
+            let end = rest.find([',', '=']).unwrap_or(rest.len());
+            let name = rest[..end].to_ascii_lowercase();
+            rest = &rest[end..];
+            let Some(after) = rest.strip_prefix('=') else {
+                // A blank that ends the directive is no part of it.
+                f(name.trim_end(), None);
+                continue;
+            };
+            let (argument, after) = argument(after);
+            f(&name, Some(&argument));
+            rest = after;
+        }
+    }
+}
+
+/// An argument, and what comes after it.
+fn argument(text: &str) -> (Cow<'_, str>, &str) {
+    let Some(quoted) = text.trim_start().strip_prefix('"') else {
+        let end = text.find(',').unwrap_or(text.len());
+        // A blank before the argument stays, so that it is no number.
+        return (text[..end].trim_end().into(), &text[end..]);
+    };
+    let mut argument = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => {
+                let after = &quoted[at + 1..];
+                let end = after.find(',').unwrap_or(after.len());
+                return (argument.into(), &after[end..]);
+            }
+            '\\' => argument.extend(chars.next().map(|(_, c)| c)),
+            c => argument.push(c),
+        }
+    }
+    (argument.into(), "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[&str]) -> HeaderMap {
+        let line = |line: &&str| {
+            let value = HeaderValue::from_bytes(line.as_bytes()).unwrap();
+            (header::CACHE_CONTROL, value)
+        };
+        lines.iter().map(line).collect()
+    }
+
+    const fn secs(secs: u64) -> Option<Duration> {
+        Some(Duration::from_secs(secs))
+    }
+
+    #[test]
+    fn max_age() {
+        let table: &[(&[&str], Option<Duration>)] = &[
+            (&["public"], None),
+            (&["max-age=60"], secs(60)),
+            (&["MAX-AGE=60"], secs(60)),
+            (&["public,max-age=60"], secs(60)),
+            (&["public", " , max-age=60 ,"], secs(60)),
+            (&["max-age=\"60\""], secs(60)),
+            (&["max-age=060"], secs(60)),
+            (&["max-age=1, max-age=60"], secs(1)),
+            (&["max-age=60", "max-age=1"], secs(60)),
+            (&["x=\"max-age=60\""], None),
+            (&["x=\"\\\", max-age=60, \\\"\""], None),
+            (&["x=\"unterminated, max-age=60"], None),
+            (&["x=\"a\" junk, max-age=60"], secs(60)),
+            (&["max-age=99999999999999999999999"], secs(1 << 31)),
+            (&["max-age=-1"], secs(0)),
+            (&["max-age=+1"], secs(0)),
+            (&["max-age=1.5"], secs(0)),
+            (&["max-age=1 2"], secs(0)),
+            (&["max-age="], secs(0)),
+            (&["max-age"], secs(0)),
+            (&["max-age= 60"], secs(0)),
+            (&["max-age =60"], secs(0)),
+            (&["max-age=\u{661}"], secs(0)),
+            (&["s-maxage=60, xmax-age=60, max-agex=60"], None),
+            (&["", ",,,", "=", "=60", "\""], None),
+        ];
+        for (lines, expected) in table {
+            let parsed = ResponseDirectives::parse(&headers(lines));
+            assert_eq!(parsed.max_age, *expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn restrictions_are_seen_however_they_are_written() {
+        for text in [
+            "no-store",
+            "No-Store ",
+            "a,no-store",
+            "no-store=1",
+            "no-store =\"x\"",
+            "a=\"\",no-store",
+        ] {
+            assert!(
+                ResponseDirectives::parse(&headers(&[text])).no_store,
+                "{text}"
+            );
+            assert!(
+                RequestDirectives::parse(&headers(&[text])).no_store,
+                "{text}"
+            );
+        }
+        for text in [
+            "no-cache",
+            "no-cache ",
+            "no-cache=\"\"",
+            "no-cache=\"a b\"",
+            "no-cache=",
+            "x, no-cache",
+        ] {
+            assert!(
+                ResponseDirectives::parse(&headers(&[text])).no_cache,
+                "{text}"
+            );
+        }
+        let fields =
+            ResponseDirectives::parse(&headers(&["no-cache=\"Set-Cookie, x-A\", no-cache=b"]));
+        assert!(!fields.no_cache);
+        assert_eq!(fields.no_cache_fields, ["set-cookie", "x-a", "b"]);
+        for text in ["no-stores", "x-no-store", "x=no-store", "x=\"a, no-store\""] {
+            assert!(
+                !ResponseDirectives::parse(&headers(&[text])).no_store,
+                "{text}"
+            );
+        }
+        // Not UTF-8.
+        let mut odd = HeaderMap::new();
+        let value = HeaderValue::from_bytes(b"\xff\xfe=\"\xff\", no-store").unwrap();
+        odd.insert(header::CACHE_CONTROL, value);
+        assert!(ResponseDirectives::parse(&odd).no_store);
+    }
+
+    #[test]
+    fn requests() {
+        let parse = |text| RequestDirectives::parse(&headers(&[text]));
+        assert_eq!(parse("max-stale").max_stale, Some(Duration::MAX));
+        assert_eq!(parse("max-stale=5").max_stale, secs(5));
+        assert_eq!(parse("max-stale=x").max_stale, None);
+        assert_eq!(parse("max-stale =5").max_stale, None);
+        assert_eq!(parse("min-fresh=5").min_fresh, secs(5));
+        assert_eq!(parse("min-fresh").min_fresh, Some(Duration::MAX));
+        assert_eq!(parse("max-age=0, only-if-cached").max_age, secs(0));
+        assert!(parse("max-age=0, only-if-cached").only_if_cached);
+        assert_eq!(parse("stale-if-error=7").stale_if_error, secs(7));
+        assert_eq!(parse("stale-if-error").stale_if_error, None);
+
+        let mut pragma = HeaderMap::new();
+        pragma.insert(header::PRAGMA, HeaderValue::from_static("a, No-Cache"));
+        assert!(RequestDirectives::parse(&pragma).no_cache);
+        pragma.insert(header::CACHE_CONTROL, HeaderValue::from_static("foo"));
+        assert!(!RequestDirectives::parse(&pragma).no_cache);
+    }
+}

@@ -1,0 +1,201 @@
+//! How long a response is fresh, and how old it is (RFC 9111 §4.2).
+//!
+//! The dump has no room for the times of request and response, so the two corrections that need
+//! them are made when a response is stored: its `Age` then holds what it was older, at that moment,
+//! than its `Date` shows. With the same clock, `now - Date + Age` is the current age of §4.2.3 at
+//! any later time. For an entry of another program, whose `Age` is as the server sent it, the
+//! sum is the age or more.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, header};
+
+use super::date;
+use super::directives::{ResponseDirectives, seconds};
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Freshness {
+    lifetime: Duration,
+    date: Option<SystemTime>,
+    /// By how much it is older than its date shows.
+    excess: Duration,
+}
+
+impl Freshness {
+    pub(crate) fn of(headers: &HeaderMap, directives: &ResponseDirectives, lenient: bool) -> Self {
+        let date = headers
+            .get(header::DATE)
+            .and_then(|value| date::parse(value, lenient));
+        Self {
+            lifetime: lifetime(headers, directives, date, lenient),
+            date,
+            excess: age_field(headers).unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// Never negative: a clock behind the server's makes a response new, not fresher than that.
+    pub(crate) fn age(&self, now: SystemTime) -> Duration {
+        match self.date {
+            Some(date) => now.duration_since(date).map_or_else(
+                |ahead| self.excess.saturating_sub(ahead.duration()),
+                |since| since.saturating_add(self.excess),
+            ),
+            None => Duration::MAX,
+        }
+    }
+
+    #[cfg(test)]
+    fn is_fresh(&self, now: SystemTime) -> bool {
+        self.lifetime > self.age(now)
+    }
+}
+
+/// `max-age`, else `Expires` after `Date` (RFC 9111 §4.2.1). No heuristics.
+fn lifetime(
+    headers: &HeaderMap,
+    directives: &ResponseDirectives,
+    date: Option<SystemTime>,
+    lenient: bool,
+) -> Duration {
+    if let Some(max_age) = directives.max_age {
+        return max_age;
+    }
+    let mut lines = headers.get_all(header::EXPIRES).iter();
+    let Some(first) = lines.next() else {
+        return Duration::ZERO;
+    };
+    if lines.any(|other| other != first) {
+        return Duration::ZERO;
+    }
+    // What is no date, such as `0`, has expired (RFC 9111 §5.3).
+    let expires = date::parse(first, lenient);
+    expires
+        .zip(date)
+        .and_then(|(expires, date)| expires.duration_since(date).ok())
+        .unwrap_or_default()
+}
+
+/// `Age`. Of a list the first counts, and what is no number does not (RFC 9111 §5.1).
+fn age_field(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(header::AGE)?.to_str().ok()?;
+    seconds(value.split(',').next()?.trim())
+}
+
+/// What to store as `Age`, in seconds, if anything: see the [module](self).
+pub(crate) fn excess(
+    headers: &HeaderMap,
+    asked: SystemTime,
+    answered: SystemTime,
+    lenient: bool,
+) -> Option<u64> {
+    let date = date::parse(headers.get(header::DATE)?, lenient)?;
+    let delay = answered.duration_since(asked).unwrap_or_default();
+    let corrected = age_field(headers).unwrap_or_default().saturating_add(delay);
+    let excess = match answered.duration_since(date) {
+        Ok(apparent) => corrected.saturating_sub(apparent),
+        // The clocks differ: count from the answer, not from the date.
+        Err(ahead) => corrected.saturating_add(ahead.duration()),
+    };
+    Some(excess.as_secs()).filter(|secs| *secs > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn at(secs: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + secs)
+    }
+
+    fn headers(pairs: &[(http::HeaderName, String)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::try_from(value).unwrap()))
+            .collect()
+    }
+
+    /// The age as RFC 9111 §4.2.3 computes it.
+    fn model(date: u64, age: u64, asked: u64, answered: u64, now: u64) -> u64 {
+        let apparent = answered.saturating_sub(date);
+        let corrected = age + (answered - asked);
+        apparent.max(corrected) + (now - answered)
+    }
+
+    #[test]
+    fn the_stored_age_makes_up_for_the_times_that_are_not_stored() {
+        for date in [80, 100, 103, 105, 130] {
+            for age in [0, 1, 10, 50] {
+                for asked in [98, 100] {
+                    for answered in [100, 104] {
+                        for now in [104, 110, 200] {
+                            let text = httpdate::fmt_http_date(at(date));
+                            let mut map =
+                                headers(&[(header::DATE, text), (header::AGE, age.to_string())]);
+                            let excess = excess(&map, at(asked), at(answered), false);
+                            map.insert(header::AGE, excess.unwrap_or_default().into());
+                            let directives = ResponseDirectives::default();
+                            let found = Freshness::of(&map, &directives, false).age(at(now));
+                            let expected = model(date, age, asked, answered, now);
+                            assert_eq!(found.as_secs(), expected);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lifetimes() {
+        let date = || httpdate::fmt_http_date(at(0));
+        let later = || httpdate::fmt_http_date(at(60));
+        let utc = || later().replace("GMT", "UTC");
+        let cc = |text: &str| (header::CACHE_CONTROL, text.to_owned());
+        let table = [
+            (vec![], 0, 0),
+            (vec![(header::EXPIRES, later())], 60, 60),
+            (vec![(header::EXPIRES, later()), cc("max-age=5")], 5, 5),
+            (vec![(header::EXPIRES, later()), cc("max-age=x")], 0, 0),
+            (vec![(header::EXPIRES, later()), cc("s-maxage=5")], 60, 60),
+            (vec![(header::EXPIRES, utc())], 0, 60),
+            (vec![(header::EXPIRES, date())], 0, 0),
+            (vec![(header::EXPIRES, "0".into())], 0, 0),
+            (
+                vec![(header::EXPIRES, later()), (header::EXPIRES, later())],
+                60,
+                60,
+            ),
+            (
+                vec![(header::EXPIRES, later()), (header::EXPIRES, "0".into())],
+                0,
+                0,
+            ),
+        ];
+        for (mut pairs, strict, lenient) in table {
+            pairs.push((header::DATE, date()));
+            let mut map = HeaderMap::new();
+            for (name, value) in &pairs {
+                map.append(name, HeaderValue::try_from(value).unwrap());
+            }
+            let directives = ResponseDirectives::parse(&map);
+            for (lenient, expected) in [(false, strict), (true, lenient)] {
+                let freshness = Freshness::of(&map, &directives, lenient);
+                assert_eq!(freshness.lifetime().as_secs(), expected, "{pairs:?}");
+                assert_eq!(freshness.is_fresh(at(4)), expected > 4);
+                assert!(!freshness.is_fresh(at(60)));
+                // A clock that runs behind: no age, and no more than that.
+                assert_eq!(
+                    freshness.is_fresh(at(0) - Duration::from_secs(9)),
+                    expected > 0
+                );
+            }
+        }
+        let undated = headers(&[cc("max-age=60")]);
+        let directives = ResponseDirectives::parse(&undated);
+        assert!(!Freshness::of(&undated, &directives, false).is_fresh(at(0)));
+    }
+}

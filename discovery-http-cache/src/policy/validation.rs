@@ -1,0 +1,75 @@
+//! Conditional requests, and what a 304 changes (RFC 9111 §4.3).
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::storing::remove_hop_by_hop;
+
+/// Headers that differ from answer to answer without meaning anything for the next one.
+const PASSING: [HeaderName; 3] = [
+    header::DATE,
+    HeaderName::from_static("audit-id"),
+    HeaderName::from_static("x-request-id"),
+];
+
+/// Asks whether the stored response is still good. Says whether there is anything to ask by.
+///
+/// Conditions that the request already has are replaced, as kubectl does.
+pub(crate) fn make_conditional(request: &mut HeaderMap, stored: &HeaderMap) -> bool {
+    let mut conditional = false;
+    for (validator, condition) in [
+        (header::ETAG, header::IF_NONE_MATCH),
+        (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE),
+    ] {
+        if let Some(value) = stored.get(validator).filter(|value| !value.is_empty()) {
+            request.insert(condition, value.clone());
+            conditional = true;
+        }
+    }
+    conditional
+}
+
+/// Whether a 304 with these headers can be about the stored response (RFC 9111 §4.3.4): it
+/// names no other entity tag.
+pub(crate) fn is_about(update: &HeaderMap, stored: &HeaderMap) -> bool {
+    match (update.get(header::ETAG), stored.get(header::ETAG)) {
+        (Some(new), Some(old)) => opaque_tag(new) == opaque_tag(old),
+        _ => true,
+    }
+}
+
+/// The stored headers after a 304 (RFC 9111 §3.2): each of its headers replaces the stored one,
+/// but for those about one connection and those about a body that it does not have.
+pub(crate) fn merge(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
+    let mut update = update.clone();
+    remove_hop_by_hop(&mut update);
+    for name in [
+        header::CONTENT_ENCODING,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+    ] {
+        update.remove(name);
+    }
+    let mut merged = stored.clone();
+    for name in update.keys() {
+        merged.remove(name);
+    }
+    for (name, value) in &update {
+        merged.append(name, value.clone());
+    }
+    merged
+}
+
+/// Whether two sets of headers are the same, but for what differs each time.
+pub(crate) fn is_unchanged(a: &HeaderMap, b: &HeaderMap) -> bool {
+    let within = |a: &HeaderMap, b: &HeaderMap| {
+        a.keys()
+            .filter(|name| !PASSING.contains(name))
+            .all(|name| a.get_all(name).iter().eq(b.get_all(name).iter()))
+    };
+    within(a, b) && within(b, a)
+}
+
+fn opaque_tag(value: &HeaderValue) -> &[u8] {
+    let tag = value.as_bytes();
+    tag.strip_prefix(b"W/").unwrap_or(tag)
+}

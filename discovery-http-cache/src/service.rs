@@ -1,0 +1,67 @@
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use tower_service::Service;
+
+use crate::body::Body;
+use crate::cache::Cache;
+use crate::future::ResponseFuture;
+
+/// Answers requests from a store, or asks the service inside. Made by
+/// [`HttpCacheLayer`](crate::HttpCacheLayer).
+pub struct HttpCache<S> {
+    inner: S,
+    cache: Arc<Cache>,
+}
+
+impl<S> HttpCache<S> {
+    pub(crate) fn new(inner: S, cache: Cache) -> Self {
+        Self {
+            inner,
+            cache: Arc::new(cache),
+        }
+    }
+}
+
+impl<S, B, ResB> Service<Request<B>> for HttpCache<S>
+where
+    S: Service<Request<B>, Response = Response<ResB>> + Clone,
+    ResB: http_body::Body<Data = Bytes>,
+{
+    type Response = Response<Body<ResB>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, B, ResB>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The service that was made ready is the one to call. If it turns out not to be needed, it
+        // is dropped, and what it had reserved is free for others.
+        let clone = self.inner.clone();
+        let ready = mem::replace(&mut self.inner, clone);
+        ResponseFuture::new(Arc::clone(&self.cache), ready, request)
+    }
+}
+
+impl<S: Clone> Clone for HttpCache<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            cache: Arc::clone(&self.cache),
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for HttpCache<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpCache")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}

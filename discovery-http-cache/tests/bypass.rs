@@ -1,0 +1,293 @@
+//! What the cache leaves alone, and what unsafe requests remove.
+
+mod common;
+
+use common::{Broken, URI, World, get, request};
+use discovery_core::store::{MapStore, NoStore, Store, Value};
+use discovery_http_cache::HttpCacheLayer;
+use http::uri::{Authority, Scheme};
+use http::{Method, Request, StatusCode};
+use tower::{Layer, ServiceExt};
+
+const FRESH: (&str, &str) = ("cache-control", "max-age=60");
+
+#[tokio::test]
+async fn requests_that_are_not_for_a_cache() {
+    let table: &[(Method, &[(&str, &str)])] = &[
+        (Method::OPTIONS, &[]),
+        (
+            Method::GET,
+            &[("upgrade", "websocket"), ("connection", "Upgrade")],
+        ),
+        (Method::GET, &[("connection", "keep-alive, upgrade")]),
+        (Method::GET, &[("content-length", "5")]),
+        (Method::GET, &[("transfer-encoding", "chunked")]),
+        (Method::GET, &[("range", "bytes=0-1")]),
+        (Method::GET, &[("if-none-match", "\"x\"")]),
+        (Method::GET, &[("if-match", "\"x\"")]),
+        (Method::GET, &[("if-modified-since", "x")]),
+        (Method::GET, &[("if-unmodified-since", "x")]),
+        (Method::GET, &[("cache-control", "no-store")]),
+    ];
+    for (method, headers) in table {
+        let world = World::strict();
+        world.server.ok(&[FRESH, ("etag", "\"1\"")], "one");
+        world.get(&[]).await;
+        world.server.ok(&[FRESH, ("etag", "\"2\"")], "two");
+        let got = world.send(request(method.clone(), headers)).await.unwrap();
+        assert_eq!(got.body, "two", "{method} {headers:?}");
+        // Untouched, on the way there and back.
+        let asked = got.asked.unwrap();
+        assert_eq!(
+            (asked.method, asked.headers.len()),
+            (method.clone(), headers.len())
+        );
+        assert_eq!(got.headers.len(), 2);
+        assert_eq!(world.stats().bypassed, 1);
+        // And the entry is still there.
+        assert!(world.get(&[]).await.asked.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_policy_can_leave_requests_alone() {
+    let world = World::new(|layer| {
+        layer.cacheable(|request: &http::request::Parts| request.uri.path() == "/apis")
+    });
+    for _ in 0..2 {
+        world.server.ok(&[FRESH], "secret");
+        let secret = Request::get("https://h/api/v1/secrets").body(()).unwrap();
+        assert!(world.send(secret).await.unwrap().asked.is_some());
+    }
+    assert!(world.store.is_empty());
+    world.server.ok(&[FRESH], "one");
+    world.get(&[]).await;
+    assert_eq!(world.store.len(), 1);
+
+    // kubectl's preset knows Kubernetes' streams.
+    let world = World::kubectl();
+    for (query, cached) in [
+        ("watch=1", false),
+        ("a=b&watch", false),
+        ("follow=true", false),
+        ("watch=false", true),
+        ("watched=1", true),
+    ] {
+        world.server.ok(&[FRESH], "one");
+        let watch = Request::get(format!("https://h/api/v1/pods?{query}"))
+            .body(())
+            .unwrap();
+        let before = world.store.len();
+        world.send(watch).await.unwrap();
+        assert_eq!(world.store.len() - before, usize::from(cached), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn unsafe_requests_invalidate() {
+    let table = [
+        (Method::POST, 200, true),
+        (Method::PUT, 201, true),
+        (Method::DELETE, 204, true),
+        (Method::PATCH, 303, true),
+        (Method::POST, 404, false),
+        (Method::POST, 500, false),
+        (Method::OPTIONS, 200, false),
+        (Method::from_bytes(b"UNKNOWN").unwrap(), 200, true),
+    ];
+    for (method, status, removed) in table {
+        let world = World::strict();
+        world.server.ok(&[FRESH], "one");
+        world.get(&[]).await;
+        world.server.ok(&[FRESH], "");
+        world.send(request(Method::HEAD, &[])).await.unwrap();
+        world.server.answer(status, &[], "");
+        world.send(request(method.clone(), &[])).await.unwrap();
+        assert_eq!(
+            world.store.len(),
+            if removed { 0 } else { 2 },
+            "{method} {status}"
+        );
+    }
+    let world = World::strict();
+    let location = Request::get("https://h:6443/new?x").body(()).unwrap();
+    world.server.ok(&[FRESH], "one");
+    world.send(location).await.unwrap();
+    world.server.answer(201, &[("location", "/new?x")], "");
+    world.send(request(Method::POST, &[])).await.unwrap();
+    assert!(world.store.is_empty());
+}
+
+#[tokio::test]
+async fn kubectl_removes_the_entry_of_the_requests_own_key() {
+    type Row = (
+        Method,
+        &'static [(&'static str, &'static str)],
+        &'static str,
+        bool,
+    );
+    let table: &[Row] = &[
+        (Method::GET, &[("range", "bytes=0-1")], "", true),
+        (Method::GET, &[("cache-control", "no-store")], "", true),
+        (Method::HEAD, &[("range", "bytes=0-1")], "HEAD ", true),
+        (Method::POST, &[], "POST ", true),
+        (Method::OPTIONS, &[], "OPTIONS ", true),
+        (Method::OPTIONS, &[], "", false),
+        (Method::GET, &[("range", "bytes=0-1")], "HEAD ", false),
+    ];
+    for (method, headers, prefix, removed) in table {
+        let world = World::kubectl();
+        let key = format!("{prefix}{URI}");
+        world.store.put(&key, Value::new("", "x")).await.unwrap();
+        world.server.answer(206, &[], "");
+        world.send(request(method.clone(), headers)).await.unwrap();
+        assert_eq!(world.store.is_empty(), *removed, "{method} {prefix}");
+    }
+}
+
+#[tokio::test]
+async fn relative_uris() {
+    let relative = || Request::get("/apis?timeout=32s").body(()).unwrap();
+    let world = World::strict();
+    for _ in 0..2 {
+        world.server.ok(&[FRESH], "one");
+        assert!(world.send(relative()).await.unwrap().asked.is_some());
+    }
+    assert!(world.store.is_empty());
+    assert_eq!(world.stats().bypassed, 2);
+
+    let authority = Authority::from_static("h:6443");
+    let world = World::new(|layer| layer.kubectl().authority(Scheme::HTTPS, authority));
+    world.server.ok(&[FRESH], "one");
+    let first = world.send(relative()).await.unwrap();
+    assert_eq!(first.asked.unwrap().uri, "/apis?timeout=32s");
+    assert_eq!(world.store.keys(), [URI]);
+    assert!(world.send(relative()).await.unwrap().asked.is_none());
+    // And it is the same entry as that of the absolute URI.
+    assert!(world.get(&[]).await.asked.is_none());
+}
+
+/// One layer for relative URIs warns once.
+#[test]
+fn one_warning() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Level, Metadata, Subscriber};
+
+    #[derive(Default)]
+    struct Warnings(Arc<AtomicUsize>);
+
+    impl Subscriber for Warnings {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() == Level::WARN
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, _: &Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    let warnings = Warnings::default();
+    let count = Arc::clone(&warnings.0);
+    tracing::subscriber::with_default(warnings, || {
+        tokio_test::block_on(async {
+            let world = World::strict();
+            for uri in ["/a", "/b"] {
+                world.server.ok(&[FRESH], "one");
+                world
+                    .send(Request::get(uri).body(()).unwrap())
+                    .await
+                    .unwrap();
+                world.server.ok(&[], "");
+                world
+                    .send(Request::post(uri).body(()).unwrap())
+                    .await
+                    .unwrap();
+            }
+        });
+    });
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn errors_keep_their_type() {
+    let world = World::strict();
+    world.server.fail();
+    assert_eq!(world.send(get(&[])).await.unwrap_err(), Broken("refused"));
+    world.server.fail();
+    assert_eq!(
+        world.send(request(Method::POST, &[])).await.unwrap_err(),
+        Broken("refused")
+    );
+    assert_eq!(world.stats().misses, 1);
+}
+
+/// A store that fails at everything.
+struct Failing;
+
+impl Store for Failing {
+    fn get(&self, _: &str) -> discovery_core::store::Op<std::io::Result<Option<Value>>> {
+        discovery_core::store::Op::Ready(Err(std::io::Error::other("get")))
+    }
+    fn put(&self, _: &str, _: Value) -> discovery_core::store::Op<std::io::Result<()>> {
+        discovery_core::store::Op::Ready(Err(std::io::Error::other("put")))
+    }
+    fn create(
+        &self,
+        _: &str,
+        _: bytes::Bytes,
+    ) -> discovery_core::store::Op<std::io::Result<Box<dyn discovery_core::store::Writer>>> {
+        discovery_core::store::Op::Ready(Err(std::io::Error::other("create")))
+    }
+    fn remove(&self, _: &str) -> discovery_core::store::Op<std::io::Result<bool>> {
+        discovery_core::store::Op::Ready(Err(std::io::Error::other("remove")))
+    }
+}
+
+#[tokio::test]
+async fn a_broken_store_is_no_store() {
+    let world = World::strict();
+    let broken = HttpCacheLayer::new(Failing).kubectl();
+    let service = broken.layer(world.server.clone());
+    for method in [Method::GET, Method::POST, Method::GET] {
+        world.server.ok(&[FRESH], "one");
+        let response = service.clone().oneshot(request(method, &[])).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = http_body_util::BodyExt::collect(response.into_body())
+            .await
+            .unwrap();
+        assert_eq!(body.to_bytes(), "one");
+    }
+    assert!(broken.handle().stats().errors >= 4);
+
+    let service = HttpCacheLayer::new(NoStore).layer(world.server.clone());
+    for _ in 0..2 {
+        world.server.ok(&[FRESH], "one");
+        service.clone().oneshot(get(&[])).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn services_of_a_layer_share_everything() {
+    let world = World::strict();
+    world.server.ok(&[FRESH], "one");
+    world.get(&[]).await;
+    for layer in [world.layer.clone(), world.layer.clone().max_entry_size(1)] {
+        let hit = layer
+            .layer(world.server.clone())
+            .oneshot(get(&[]))
+            .await
+            .unwrap();
+        assert_eq!(hit.status(), 200);
+    }
+    assert_eq!(world.stats().hits, 2);
+    assert_eq!(world.layer.store().len(), 1);
+    let _: &MapStore = world.layer.store();
+}

@@ -1,0 +1,205 @@
+//! When a stored response answers without the server.
+
+mod common;
+
+use common::{World, date, get};
+use discovery_http_cache::HttpCacheLayer;
+use http::StatusCode;
+
+/// One 200 with an ETag and `response`, then, after `elapsed` seconds, a request with `request`.
+async fn is_hit(
+    world: &World,
+    response: &[(&str, &str)],
+    elapsed: u64,
+    request: &[(&str, &str)],
+) -> bool {
+    let mut headers = vec![("etag", "\"1\"")];
+    headers.extend_from_slice(response);
+    world.server.ok(&headers, "one");
+    assert_eq!(world.get(&[]).await.body, "one");
+    world.pass(elapsed);
+    world.server.ok(&headers, "two");
+    let got = world.get(request).await;
+    assert_eq!(got.asked.is_none(), got.body == "one");
+    got.asked.is_none()
+}
+
+#[tokio::test]
+async fn lifetimes() {
+    let (dated, ahead, expires) = (date(0), date(30), date(60));
+    let utc = expires.replace("GMT", "UTC");
+    let cc = |value| vec![("cache-control", value)];
+    let table = [
+        // (response, seconds later, strict, kubectl)
+        (cc("max-age=60"), 59, true, true),
+        (cc("max-age=60"), 60, false, false),
+        (cc("max-age=60, must-revalidate"), 59, true, true),
+        (cc("private, max-age=60"), 59, true, true),
+        (cc("s-maxage=60"), 1, false, false),
+        (cc("public"), 0, false, false),
+        (cc("no-cache, max-age=60"), 0, false, false),
+        (cc("max-age=60, no-cache=\"set-cookie\""), 59, true, true),
+        (vec![("expires", &*expires)], 59, true, true),
+        (vec![("expires", &*expires)], 60, false, false),
+        (vec![("expires", &*utc)], 59, false, true),
+        (vec![("expires", "0")], 0, false, false),
+        (
+            vec![("date", &*dated), ("expires", &*expires)],
+            59,
+            true,
+            true,
+        ),
+        // A server's clock that is ahead makes no response live longer, nor one that is behind.
+        (
+            vec![("date", &*ahead), ("cache-control", "max-age=60")],
+            59,
+            true,
+            true,
+        ),
+        (
+            vec![("date", &*ahead), ("cache-control", "max-age=60")],
+            61,
+            false,
+            true,
+        ),
+        (
+            vec![("date", &*ahead), ("cache-control", "public")],
+            0,
+            false,
+            false,
+        ),
+        (
+            vec![("age", "50"), ("cache-control", "max-age=60")],
+            9,
+            true,
+            true,
+        ),
+        (
+            vec![("age", "50"), ("cache-control", "max-age=60")],
+            10,
+            false,
+            false,
+        ),
+        (
+            vec![("cache-control", "max-age=99999999999999999999")],
+            1_000_000_000,
+            true,
+            true,
+        ),
+    ];
+    for (response, elapsed, strict, kubectl) in table {
+        let hit = is_hit(&World::strict(), &response, elapsed, &[]).await;
+        assert_eq!(hit, strict, "strict: {response:?} after {elapsed}");
+        let hit = is_hit(&World::kubectl(), &response, elapsed, &[]).await;
+        assert_eq!(hit, kubectl, "kubectl: {response:?} after {elapsed}");
+    }
+}
+
+#[tokio::test]
+async fn what_requests_ask_for() {
+    let cc = |value| vec![("cache-control", value)];
+    let table = [
+        ("max-age=60", 30, cc("max-age=31"), true),
+        ("max-age=60", 30, cc("max-age=30"), false),
+        ("max-age=60", 0, cc("max-age=0"), false),
+        ("max-age=60", 30, cc("min-fresh=30"), true),
+        ("max-age=60", 30, cc("min-fresh=31"), false),
+        ("max-age=60", 90, cc("max-stale"), true),
+        ("max-age=60", 90, cc("max-stale=30"), true),
+        ("max-age=60", 91, cc("max-stale=30"), false),
+        ("max-age=60, must-revalidate", 61, cc("max-stale"), false),
+        ("max-age=60, no-cache", 0, cc("max-stale"), false),
+        ("max-age=60", 0, cc("no-cache"), false),
+        ("max-age=60", 0, cc("no-store"), false),
+        ("max-age=60", 0, vec![("pragma", "no-cache")], false),
+        (
+            "max-age=60",
+            0,
+            vec![("pragma", "no-cache"), ("cache-control", "x")],
+            true,
+        ),
+        ("max-age=60", 30, cc("only-if-cached"), true),
+    ];
+    for (response, elapsed, request, expected) in table {
+        let world = World::strict();
+        let hit = is_hit(&world, &[("cache-control", response)], elapsed, &request).await;
+        assert_eq!(hit, expected, "{response}, {request:?} after {elapsed}");
+    }
+}
+
+#[tokio::test]
+async fn only_if_cached_never_asks() {
+    let world = World::kubectl();
+    let only = [("cache-control", "only-if-cached")];
+    assert_eq!(world.get(&only).await.status, StatusCode::GATEWAY_TIMEOUT);
+    world.server.ok(&[("cache-control", "max-age=60")], "one");
+    world.get(&[]).await;
+    assert_eq!(world.get(&only).await.body, "one");
+    world.pass(60);
+    assert_eq!(world.get(&only).await.status, StatusCode::GATEWAY_TIMEOUT);
+    // And the answer that the cache made up is not stored.
+    assert_eq!(
+        world.get(&[("cache-control", "max-stale")]).await.body,
+        "one"
+    );
+}
+
+#[tokio::test]
+async fn ages_and_marks() {
+    let response = [("cache-control", "max-age=60"), ("age", "7")];
+    let world = World::strict();
+    world.server.ok(&response, "one");
+    assert_eq!(world.get(&[]).await.header("age"), Some("7"));
+    world.pass(5);
+    let hit = world.get(&[]).await;
+    assert_eq!(hit.header("age"), Some("12"));
+    assert_eq!(hit.header("x-from-cache"), None);
+    assert_eq!(
+        hit.header("date"),
+        Some(&*date(0)),
+        "a missing Date is the time of receipt"
+    );
+
+    let world = World::kubectl();
+    world.server.ok(&response[..1], "one");
+    assert_eq!(world.get(&[]).await.header("x-from-cache"), None);
+    world.pass(5);
+    let hit = world.get(&[]).await;
+    assert_eq!(
+        (hit.header("age"), hit.header("x-from-cache")),
+        (None, Some("1"))
+    );
+}
+
+#[tokio::test]
+async fn fields_that_need_validation_are_left_out() {
+    let world = World::strict();
+    let cc = ("cache-control", "max-age=60, no-cache=\"Set-Cookie\"");
+    world
+        .server
+        .ok(&[cc, ("set-cookie", "a=b"), ("etag", "\"1\"")], "one");
+    assert_eq!(world.get(&[]).await.header("set-cookie"), Some("a=b"));
+    assert_eq!(world.get(&[]).await.header("set-cookie"), None);
+    world.server.answer(304, &[], "");
+    let validated = world.get(&[("cache-control", "no-cache")]).await;
+    assert_eq!(validated.header("set-cookie"), Some("a=b"));
+}
+
+#[tokio::test]
+async fn the_options_of_a_layer_are_its_own() {
+    let expires = date(60).replace("GMT", "EST");
+    let strict = World::strict();
+    let lenient = strict.layer.clone().lenient_dates(true);
+    strict
+        .server
+        .ok(&[("expires", &expires), ("etag", "\"1\"")], "one");
+    strict.get(&[]).await;
+
+    let service = tower::Layer::layer(&lenient, strict.server.clone());
+    let hit = tower::ServiceExt::oneshot(service, get(&[])).await.unwrap();
+    assert_eq!(hit.status(), 200);
+    assert_eq!(strict.stats().hits, 1, "the handle is shared");
+    strict.server.ok(&[], "two");
+    assert_eq!(strict.get(&[]).await.body, "two");
+    let _: HttpCacheLayer<_> = lenient;
+}
