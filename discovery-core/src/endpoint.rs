@@ -70,9 +70,11 @@ impl Endpoint {
             ("openapi", Some("v2")) => Some(Self::OpenApiV2),
             ("openapi", Some("v3")) => Some(Self::OpenApiV3),
             ("openapi", Some(rest)) => {
-                let document = rest
-                    .strip_prefix("v3/")
-                    .filter(|document| !document.is_empty())?;
+                let document = rest.strip_prefix("v3/")?;
+                // A cache that goes by the path must not be led elsewhere by it.
+                if document.split('/').any(|part| matches!(part, "" | "." | "..")) {
+                    return None;
+                }
                 Some(Self::OpenApiV3Document(document.into()))
             }
             _ => None,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
 use serde::Deserialize;
 use smol_str::{SmolStr, format_smolstr};
@@ -75,7 +76,7 @@ impl Failure {
             .ok()
             .filter(|status: &Status| status.kind == "Status")
             .unwrap_or_default();
-        let (reason, text) = generic(code, answer.body());
+        let (reason, text) = generic(answer);
         let reason = status
             .reason
             .filter(|reason| !reason.is_empty())
@@ -93,6 +94,21 @@ impl Failure {
             url.into(),
             None,
         )
+    }
+
+    /// The server answered with an error to a request for its groups.
+    ///
+    /// As [`status`](Self::status), but without regard to a `Status` object in the answer: here
+    /// kubectl goes by the code alone. What the server says is the error's source.
+    pub fn groups_status(url: impl Into<SmolStr>, answer: &Response<Bytes>) -> Self {
+        let (reason, message) = generic(answer);
+        let said = Self::status("", answer);
+        let kind = Kind::Status {
+            code: answer.status(),
+            reason: reason.into(),
+            message,
+        };
+        Self::new(kind, url.into(), Some(said.to_string().into()))
     }
 
     /// The server answered with something that is not the document asked for.
@@ -181,7 +197,8 @@ impl Failure {
     pub fn is_not_found(&self) -> bool {
         match &self.kind {
             Kind::Status { code, reason, .. } => {
-                reason == "NotFound" || (reason.is_empty() && *code == StatusCode::NOT_FOUND)
+                let by_code = || *code == StatusCode::NOT_FOUND && !REASONS.contains(&&**reason);
+                reason == "NotFound" || by_code()
             }
             _ => false,
         }
@@ -215,11 +232,40 @@ pub(crate) fn is_transient(code: StatusCode) -> bool {
     code == StatusCode::TOO_MANY_REQUESTS || code.is_server_error()
 }
 
-/// Reason and message for an answer that is no `Status` object, as client-go fills them in.
-fn generic(code: StatusCode, body: &Bytes) -> (&'static str, String) {
+/// The reasons that say more than the code.
+const REASONS: [&str; 19] = [
+    "AlreadyExists",
+    "BadRequest",
+    "Conflict",
+    "Expired",
+    "Forbidden",
+    "Gone",
+    "InternalError",
+    "Invalid",
+    "MethodNotAllowed",
+    "NotAcceptable",
+    "NotFound",
+    "RequestEntityTooLarge",
+    "ServerTimeout",
+    "ServiceUnavailable",
+    "StoreReadError",
+    "Timeout",
+    "TooManyRequests",
+    "Unauthorized",
+    "UnsupportedMediaType",
+];
+
+/// Reason and message for an answer whose body is no `Status` object, as client-go fills them in.
+/// What the body says counts where it is text.
+fn generic(answer: &Response<Bytes>) -> (&'static str, String) {
+    let code = answer.status();
+    let is_text = answer.headers().get(CONTENT_TYPE).is_none_or(|value| {
+        let value = value.to_str().unwrap_or_default();
+        value.len() >= 5 && value.as_bytes()[..5].eq_ignore_ascii_case(b"text/")
+    });
+    let body = answer.body();
     let body = String::from_utf8_lossy(&body[..body.len().min(2048)]);
-    let body = body.trim();
-    let unknown = || if body.is_empty() { "unknown" } else { body };
+    let said = if is_text { body.trim() } else { "unknown" };
     let (reason, message) = match code.as_u16() {
         400 => (
             "BadRequest",
@@ -229,14 +275,7 @@ fn generic(code: StatusCode, body: &Bytes) -> (&'static str, String) {
             "Unauthorized",
             "the server has asked for the client to provide credentials".into(),
         ),
-        403 => (
-            "Forbidden",
-            if body.is_empty() {
-                "the server does not allow access to the requested resource".into()
-            } else {
-                body.to_owned()
-            },
-        ),
+        403 => ("Forbidden", said.to_owned()),
         404 => (
             "NotFound",
             "the server could not find the requested resource".into(),
@@ -247,15 +286,21 @@ fn generic(code: StatusCode, body: &Bytes) -> (&'static str, String) {
         ),
         406 => (
             "NotAcceptable",
-            format!(
-                "the server was unable to respond with a content type that the client supports: {}",
-                unknown()
-            ),
+            if matches!(said, "" | "unknown") {
+                "the server was unable to respond with a content type that the client supports"
+                    .into()
+            } else {
+                said.to_owned()
+            },
         ),
         409 => ("Conflict", "the server reported a conflict".into()),
         410 => (
             "Gone",
             "the server is no longer able to serve the requested resource".into(),
+        ),
+        422 => (
+            "Invalid",
+            "the server rejected our request due to an error in our request".into(),
         ),
         429 => (
             "TooManyRequests",
@@ -273,10 +318,7 @@ fn generic(code: StatusCode, body: &Bytes) -> (&'static str, String) {
         ),
         500.. => (
             "InternalError",
-            format!(
-                "an error on the server ({:?}) has prevented the request from succeeding",
-                unknown()
-            ),
+            format!("an error on the server ({said:?}) has prevented the request from succeeding"),
         ),
         code => (
             "",

@@ -236,7 +236,10 @@ impl<K: Hash + Eq + Unpin> Future for Follow<K> {
         let news = {
             let mut state = self.seat.state();
             let Some(news) = state.news.take() else {
-                state.waker = Some(cx.waker().clone());
+                let before = state.waker.replace(cx.waker().clone());
+                // Dropping a waker can drop a task, and with it another wait for this table.
+                drop(state);
+                drop(before);
                 return Poll::Pending;
             };
             news

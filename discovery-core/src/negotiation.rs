@@ -47,7 +47,7 @@ pub struct Accept {
 
 impl Form {
     /// The form that the `Content-Type` of a response tells: aggregated only where it says so
-    /// exactly once. Names are compared without regard to case, in any order.
+    /// without contradiction. Names are compared without regard to case, in any order.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let content_type = headers
@@ -75,8 +75,9 @@ impl Form {
                 "as" => &mut kind,
                 _ => continue,
             };
-            // Go's parser refuses a media type that names a parameter twice.
-            if slot.replace(value.trim().trim_matches('"')).is_some() {
+            // Go's parser refuses a media type that gives a parameter two values.
+            let value = value.trim().trim_matches('"');
+            if slot.replace(value).is_some_and(|before| before != value) {
                 return Self::Legacy;
             }
         }
@@ -150,7 +151,7 @@ impl Accept {
             })
     }
 
-    /// What one `Accept` line allows.
+    /// What one `Accept` line allows. An empty one means legacy, as no `Accept` does.
     #[must_use]
     pub fn parse(value: &http::HeaderValue) -> Self {
         let mut accept = Self::default();
@@ -158,7 +159,7 @@ impl Accept {
             match Form::of_media_type(media_type) {
                 Form::V2 => accept.v2 = true,
                 Form::V2Beta1 => accept.v2beta1 = true,
-                Form::Legacy => accept.legacy |= is_plain(media_type),
+                Form::Legacy => accept.legacy |= is_plain(media_type) || value.is_empty(),
             }
         }
         accept

@@ -133,6 +133,7 @@ impl Plan {
         if known.groups().is_some() {
             self.queue.clear();
             (self.api, self.apis) = (Part::Absent, Part::Absent);
+            self.fail_stale();
             self.queue_lists();
         }
         self
@@ -181,7 +182,9 @@ impl Plan {
                 match read_groups(&endpoint, answer) {
                     Ok(part) if core => self.api = part,
                     Ok(part) => self.apis = part,
-                    Err(failure) => self.fatal = Some(failure),
+                    // Of two, that of `/api` is the one that kubectl, which asks it first, meets.
+                    Err(failure) if core || self.fatal.is_none() => self.fatal = Some(failure),
+                    Err(_) => {}
                 }
                 if self.groups_answered() {
                     self.join_groups();
@@ -229,11 +232,9 @@ impl Plan {
             std::mem::take(&mut self.apis),
         );
         // A cache below has put the two together already, and its answer to `/apis` says most.
-        if let Part::Known(known) = apis {
-            return self.snapshot.merge(&known);
-        }
-        if let Part::Known(known) = api {
-            return self.snapshot.merge(&known);
+        if let (_, Part::Known(known)) | (Part::Known(known), _) = (&api, &apis) {
+            self.snapshot.merge(known);
+            return self.fail_stale();
         }
         let aggregated = api.is_aggregated() && apis.is_aggregated();
         let form = match (&api, &apis) {
@@ -258,8 +259,19 @@ impl Plan {
             }
         }
         self.snapshot.set_groups(ApiGroupList::new(groups));
-        self.snapshot.set_stale(stale);
         self.snapshot.set_form(form);
+        // Where the lists are asked for one by one, the groups don't have the stale ones.
+        if aggregated {
+            self.snapshot.set_stale(stale);
+        }
+        self.fail_stale();
+    }
+
+    fn fail_stale(&mut self) {
+        for stale in self.snapshot.stale() {
+            let failure = Failure::stale(stale.clone());
+            self.failed.insert(stale.clone(), failure);
+        }
     }
 
     fn queue_lists(&mut self) {
@@ -275,20 +287,13 @@ impl Plan {
         group_version: &GroupVersion,
         answer: Result<Response<Bytes>, Failure>,
     ) -> Result<(), Failure> {
-        let answer = answer?;
-        let known = answer.extensions().get::<Known>();
-        if let Some(list) = known.and_then(|known| known.snapshot.resources(group_version.as_str()))
-        {
-            self.snapshot.insert_shared(group_version, Arc::clone(list));
-            return Ok(());
-        }
-        let list = parse_list(group_version, &answer)?;
+        let list = take_list(group_version, &answer?)?;
         // Only a legacy server is in error with an empty list; where the form is not known, because
         // the groups came from files, it may as well be an aggregated one.
         if list.resources.is_empty() && self.snapshot.form() == Some(Form::Legacy) {
             return Err(Failure::empty_list(group_version.clone()));
         }
-        self.snapshot.insert(group_version, list);
+        self.snapshot.insert_shared(group_version, list);
         Ok(())
     }
 }
@@ -331,12 +336,23 @@ pub fn parse_list(
     }
     let mut list: ApiResourceList =
         decode(answer.body()).map_err(|error| Failure::malformed(url, error))?;
-    // What kubectl writes is its own idea of kind and version; the server's need not have one.
+    // What kubectl writes is its own idea of kind and version; the server's need not have one. Nor
+    // need it name the group version, which the path has told.
     list.api_version = "v1".into();
-    if list.group_version.is_empty() {
-        list.group_version = group_version.as_str().into();
-    }
+    list.group_version = group_version.as_str().into();
     Ok(list.into())
+}
+
+/// The list in an answer, parsed by a cache below or here.
+pub(crate) fn take_list(
+    group_version: &GroupVersion,
+    answer: &Response<Bytes>,
+) -> Result<Arc<Document<ApiResourceList>>, Failure> {
+    let known = answer.extensions().get::<Known>();
+    match known.and_then(|known| known.snapshot.resources(group_version.as_str())) {
+        Some(list) => Ok(Arc::clone(list)),
+        None => Ok(Arc::new(parse_list(group_version, answer)?)),
+    }
 }
 
 fn read_groups(
@@ -346,7 +362,7 @@ fn read_groups(
     let answer = answer?;
     let url = url(&answer, || endpoint.path().into());
     if !answer.status().is_success() {
-        let failure = Failure::status(url, &answer);
+        let failure = Failure::groups_status(url, &answer);
         let absent = *endpoint == Endpoint::Api && failure.is_not_found();
         return if absent {
             Ok(Part::Absent)

@@ -105,7 +105,12 @@ impl Snapshot {
 
     /// Replaces the groups.
     pub fn set_groups(&mut self, groups: impl Into<Document<ApiGroupList>>) {
-        self.groups = Some(Arc::new(groups.into()));
+        self.set_groups_shared(Arc::new(groups.into()));
+    }
+
+    /// As [`set_groups`](Self::set_groups), sharing the groups.
+    pub fn set_groups_shared(&mut self, groups: Arc<Document<ApiGroupList>>) {
+        self.groups = Some(groups);
         self.rendered = Arc::default();
     }
 
@@ -121,18 +126,17 @@ impl Snapshot {
         group_version: &GroupVersion,
         list: impl Into<Document<ApiResourceList>>,
     ) {
-        self.lists
-            .insert(group_version.clone(), Arc::new(list.into()));
-        self.rendered = Arc::default();
+        self.insert_shared(group_version, Arc::new(list.into()));
     }
 
     /// As [`insert`](Self::insert), sharing the list.
-    pub(crate) fn insert_shared(
+    pub fn insert_shared(
         &mut self,
         group_version: &GroupVersion,
         list: Arc<Document<ApiResourceList>>,
     ) {
         self.lists.insert(group_version.clone(), list);
+        self.refused.remove(group_version);
         self.rendered = Arc::default();
     }
 
@@ -154,7 +158,8 @@ impl Snapshot {
         self.stale = stale;
     }
 
-    /// Remembers that the server refuses to tell the resources of a group version.
+    /// Remembers that the server refuses to tell the resources of a group version. A list that is
+    /// known nevertheless, or comes later, is what counts.
     pub fn refuse(&mut self, group_version: &GroupVersion, refusal: Refusal) {
         self.refused.insert(group_version.clone(), refusal);
     }
@@ -166,9 +171,12 @@ impl Snapshot {
             self.groups = Some(Arc::clone(groups));
             self.stale.clone_from(&other.stale);
         }
-        let lists = other.lists.iter();
-        self.lists
-            .extend(lists.map(|(key, list)| (key.clone(), Arc::clone(list))));
+        for (group_version, list) in &other.lists {
+            self.insert_shared(group_version, Arc::clone(list));
+        }
+        for (group_version, refusal) in &other.refused {
+            self.refuse(group_version, refusal.clone());
+        }
         self.rendered = Arc::default();
     }
 
@@ -202,9 +210,8 @@ impl Snapshot {
             Endpoint::Api => true,
             Endpoint::Apis => false,
             Endpoint::Group(name) => {
-                let group = groups
-                    .group(name)
-                    .filter(|group| !group.versions().is_empty());
+                let mut groups = groups.groups.iter();
+                let group = groups.find(|group| group.name == *name && !group.versions().is_empty());
                 let Some(group) = group else {
                     return Some(Answer::NotFound);
                 };

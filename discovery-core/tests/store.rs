@@ -198,13 +198,15 @@ enum Flaw {
     AbsentWhileReplaced,
 }
 
+type Entry = (String, Vec<u8>);
+
 #[derive(Clone)]
 struct Broken {
     flaw: Flaw,
     values: Arc<Mutex<HashMap<String, Vec<u8>>>>,
     removed: Arc<Mutex<HashMap<String, Vec<u8>>>>,
     writing: Arc<Mutex<HashMap<String, Vec<u8>>>>,
-    late: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    late: Arc<Mutex<Vec<Entry>>>,
 }
 
 struct BrokenWriter {

@@ -155,7 +155,7 @@ pub fn aggregate<'a>(
     let items = groups
         .groups
         .iter()
-        .filter(|group| group.name.is_empty() == core && !group.versions().is_empty())
+        .filter(|group| group.name.is_empty() == core)
         .map(|group| ApiGroupDiscovery {
             metadata: ObjectMeta {
                 name: group.name.clone(),
@@ -164,6 +164,7 @@ pub fn aggregate<'a>(
                 .map(|group_version| aggregated_version(&group_version, lists(&group_version)))
                 .collect(),
         })
+        .filter(|group| !group.versions.is_empty())
         .collect();
     ApiGroupDiscoveryList {
         kind: ApiGroupDiscoveryList::KIND.into(),

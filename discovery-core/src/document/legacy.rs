@@ -224,7 +224,8 @@ pub struct ApiResource {
 }
 
 impl ApiVersions {
-    /// The core group that it describes; its first version is the preferred one.
+    /// The core group that it describes; its first version is the preferred one. Without versions
+    /// the group is there and has none, as in kubectl's files.
     #[must_use]
     pub fn to_group(&self) -> ApiGroup {
         let versions: Vec<_> = self
@@ -237,7 +238,7 @@ impl ApiVersions {
             .collect();
         ApiGroup {
             preferred_version: versions.first().cloned().unwrap_or_default(),
-            versions: Some(versions),
+            versions: Some(versions).filter(|versions| !versions.is_empty()),
             ..ApiGroup::default()
         }
     }

@@ -82,11 +82,7 @@ enum DecodeErrorKind {
 /// none. (kubectl takes a document without kind, and thereby an empty file, for a valid and empty
 /// one.)
 pub fn decode<T: Kind>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let document: T = match String::from_utf8_lossy(bytes) {
-        Cow::Borrowed(text) => serde_json::from_str(text),
-        Cow::Owned(text) => serde_json::from_str(&text),
-    }
-    .map_err(|error| DecodeError {
+    let document: T = serde_json::from_str(&text_of(bytes)).map_err(|error| DecodeError {
         kind: DecodeErrorKind::Json(error),
     })?;
     if document.kind() != T::KIND {
@@ -99,6 +95,20 @@ pub fn decode<T: Kind>(bytes: &[u8]) -> Result<T, DecodeError> {
         });
     }
     Ok(document)
+}
+
+/// The bytes as text. Each byte that is not UTF-8 becomes U+FFFD, as in Go; Rust's own lossy
+/// conversion makes one of several.
+fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len() + 16);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    Cow::Owned(text)
 }
 
 /// A document together with its JSON, which is made when it is first asked for.

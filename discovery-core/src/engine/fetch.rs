@@ -6,20 +6,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::{Request, Response, StatusCode, request, response};
+use http::header::ACCEPT_ENCODING;
+use http::{HeaderMap, Request, Response, StatusCode, request, response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use super::exchange::exchange;
 use super::handle::Counters;
-use super::lookup::{Ask, Shared, status};
-use super::{Body, Cache, Collected, Known};
+use super::lookup::{Ask, Goal, Shared, status};
+use super::{Body, Cache, Collected, Known, Refresh};
 use crate::endpoint::with_path;
 use crate::failure::{is_transient, url_text};
 use crate::flight::{Joined, Lead, Turn};
-use crate::plan::{Ticket, parse_list};
+use crate::plan::{Ticket, take_list};
 use crate::store::Op;
-use crate::{Accept, Endpoint, Failure, GroupVersion, Plan, Refusal, Snapshot};
+use crate::{Accept, Endpoint, Failure, Form, GroupVersion, Plan, Refusal, Snapshot};
 
 type Answer<RB, E> = Result<Response<Body<RB>>, E>;
 
@@ -58,11 +59,12 @@ where
     }
 
     /// Leads a fetch, or waits for the one that is under way.
-    pub(super) async fn run(mut self) -> Answer<RB, S::Error> {
+    async fn run(mut self) -> Answer<RB, S::Error> {
         let shared = Arc::clone(&self.shared);
         Counters::count(&shared.counters.misses);
         let mut is_ready = true;
-        let lead = match shared.flights.join(self.ask.goal()) {
+        let goal = self.ask.goal();
+        let lead = match shared.flights.join(goal.clone()) {
             Joined::Lead(lead) => Some(lead),
             Joined::Follow(follow) => {
                 // Whoever waits for another caller must not keep a readiness from it.
@@ -70,9 +72,11 @@ where
                 is_ready = false;
                 match follow.await {
                     Turn::Lead(lead) => Some(lead),
-                    Turn::Released => return self.pass(is_ready).await,
+                    Turn::Released => {
+                        return send(&shared, self.ready, is_ready, self.request).await;
+                    }
                     Turn::Landed => {
-                        let found = match shared.recent() {
+                        let found = match shared.recent(&goal) {
                             Some(found) => found,
                             None => shared.cache.load(&self.ask.need()).await,
                         };
@@ -91,38 +95,32 @@ where
         }
     }
 
-    /// Sends the caller's request alone: what others could use, they would have got by now.
-    async fn pass(self, is_ready: bool) -> Answer<RB, S::Error> {
-        let Self {
-            shared,
-            request,
-            mut ready,
-            ..
-        } = self;
-        Counters::count(&shared.counters.sent);
-        if !is_ready {
-            poll_fn(|cx| ready.poll_ready(cx)).await?;
-        }
-        Ok(ready.call(request).await?.map(Body::inner))
-    }
-
     /// Asks for one list.
     async fn list(
         self,
         group_version: GroupVersion,
         is_ready: bool,
-        lead: Option<Lead<(u64, crate::engine::Need)>>,
+        lead: Option<Lead<Goal>>,
     ) -> Answer<RB, S::Error> {
         let Self {
             shared,
             ask,
-            request,
+            mut request,
             ready,
             spare,
         } = self;
         drop(spare);
+        readable(request.headers_mut());
         Counters::count(&shared.counters.sent);
-        let (mut parts, collected) = exchange(ready, is_ready, request, shared.limit).await?;
+        let (mut parts, collected) = match exchange(ready, is_ready, request, shared.limit).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                if let Some(lead) = lead {
+                    lead.release();
+                }
+                return Err(error);
+            }
+        };
         let mut snapshot = Snapshot::default();
         if let Collected::Whole(body) = &collected {
             let answer = Response::from_parts(parts.clone(), body.clone());
@@ -164,7 +162,7 @@ where
     async fn groups(
         self,
         is_ready: bool,
-        lead: Option<Lead<(u64, crate::engine::Need)>>,
+        lead: Option<Lead<Goal>>,
     ) -> Answer<RB, S::Error> {
         let Self {
             shared,
@@ -179,7 +177,7 @@ where
         } else {
             Endpoint::Apis
         };
-        let accept = if ask.accept.allows(crate::Form::V2Beta1) {
+        let accept = if ask.accept.allows(Form::V2Beta1) {
             Accept::WITH_V2BETA1
         } else {
             Accept::KUBECTL
@@ -194,7 +192,7 @@ where
             let body = body
                 .take_if(|_| is_own)
                 .unwrap_or_else(|| Bytes::new().into());
-            let request = dress(&request, &template, &shared.base, body);
+            let request = dress(&request, &template, &shared.base, &ask, body);
             let url = url_text(request.uri());
             let (service, is_ready) = ready
                 .take()
@@ -205,27 +203,39 @@ where
                 (ticket, url, Outcome { raw })
             });
         }
-        drop(spare);
         let mut mine = None;
         while let Some((ticket, url, outcome)) = under_way.next().await {
             let is_own = *ticket.endpoint() == own;
             let answer = outcome.to_answer(url, shared.limit);
             if is_own {
-                mine = Some((ticket.endpoint().clone(), outcome));
+                mine = Some(outcome);
             } else if let Err(failure) = &answer {
                 tracing::debug!(%failure, "the other half of the groups could not be had");
             }
             plan.feed(ticket, answer);
+            // After an error, what is still under way is of no use to anybody.
+            if mine.is_some() && plan.is_done() {
+                break;
+            }
         }
         drop(under_way);
         match plan.finish() {
             Ok(discovered) => {
-                shared.keep(&ask, &discovered.snapshot).await;
+                let mut found = discovered.snapshot;
+                if !shared.cache.tells_stale() {
+                    Arc::make_mut(&mut found).set_stale(Vec::new());
+                }
+                shared.keep(&ask, &found).await;
                 if let Some(lead) = lead {
                     lead.land();
                 }
+                // The groups are there although the server has no `/api`; the caller that asked for
+                // it gets the server's own answer.
+                if let Some(outcome) = mine.filter(|mine| ask.endpoint == own && mine.is_error()) {
+                    return outcome.into_answer();
+                }
                 Ok(shared
-                    .answer(&ask, &discovered.snapshot, false)
+                    .answer(&ask, &found, false)
                     .unwrap_or_else(not_acceptable))
             }
             Err(failure) => {
@@ -233,38 +243,73 @@ where
                     lead.release();
                 }
                 tracing::debug!(%failure, "the groups could not be had");
-                match mine {
-                    Some((endpoint, outcome)) => shared.alone(&ask, &endpoint, outcome),
-                    None => Ok(not_acceptable()),
+                let answer = mine.and_then(|mine| shared.alone(&ask, &own, mine));
+                if let Some(answer) = answer {
+                    return answer;
                 }
+                let request = Request::from_parts(template, Bytes::new().into());
+                send(&shared, spare, false, request).await
             }
         }
     }
 }
 
+/// Sends the caller's request alone: what others could use, they would have got by now.
+async fn send<S, B, C, RB>(
+    shared: &Shared<C>,
+    mut service: S,
+    is_ready: bool,
+    request: Request<B>,
+) -> Answer<RB, S::Error>
+where
+    S: Service<Request<B>, Response = Response<RB>>,
+    RB: HttpBody<Data = Bytes>,
+{
+    Counters::count(&shared.counters.sent);
+    if !is_ready {
+        poll_fn(|cx| service.poll_ready(cx)).await?;
+    }
+    Ok(service.call(request).await?.map(Body::inner))
+}
+
 impl<C: Cache> Shared<C> {
-    /// What the caller gets when only its own half is there, or not even that.
-    fn alone<RB, E>(&self, ask: &Ask, endpoint: &Endpoint, outcome: Outcome<RB, E>) -> Answer<RB, E>
+    /// What the caller gets when only the half that it asked for is there, or not even that. `None`
+    /// if what came is no answer to the caller's request, which was for something else or in
+    /// another form.
+    fn alone<RB, E>(
+        &self,
+        ask: &Ask,
+        own: &Endpoint,
+        outcome: Outcome<RB, E>,
+    ) -> Option<Answer<RB, E>>
     where
         RB: HttpBody<Data = Bytes>,
     {
         let half = outcome
-            .to_answer(endpoint.path().into(), self.limit)
+            .to_answer(own.path().into(), self.limit)
             .ok()
-            .filter(|answer| answer.status().is_success())
-            .and_then(|answer| half_snapshot(endpoint, answer));
-        if let Some(answer) = half
-            .filter(|_| !ask.typed)
-            .and_then(|half| self.answer(ask, &half, false))
-        {
-            return Ok(answer);
+            .filter(|answer| answer.status().is_success() && !ask.typed)
+            .and_then(|answer| half_snapshot(own, answer));
+        if let Some(answer) = half.and_then(|half| self.answer(ask, &half, false)) {
+            return Some(Ok(answer));
         }
-        let (parts, collected) = outcome.raw?;
-        Ok(Response::from_parts(parts, Body::collected(collected)))
+        let fits = match &outcome.raw {
+            Ok((parts, Collected::Whole(_) | Collected::TooLarge(..))) => {
+                let form = Form::of(&parts.headers);
+                ask.endpoint == *own && ask.accept.allows(form) || outcome.is_error()
+            }
+            Ok((_, Collected::Broken(..))) | Err(_) => true,
+        };
+        fits.then(|| outcome.into_answer())
     }
 }
 
 impl<RB: HttpBody<Data = Bytes>, E> Outcome<RB, E> {
+    /// Whether it is an answer, and one that says that something went wrong.
+    fn is_error(&self) -> bool {
+        matches!(&self.raw, Ok((parts, _)) if !parts.status.is_success())
+    }
+
     fn to_answer(&self, url: smol_str::SmolStr, limit: usize) -> Result<Response<Bytes>, Failure> {
         match &self.raw {
             Ok((parts, Collected::Whole(body))) => {
@@ -276,6 +321,12 @@ impl<RB: HttpBody<Data = Bytes>, E> Outcome<RB, E> {
             Ok((_, Collected::Broken(..))) => Err(Failure::cut_short(url, "the body broke off")),
             Err(_) => Err(Failure::transport(url, "the service failed")),
         }
+    }
+
+    /// What came, as it came.
+    fn into_answer(self) -> Answer<RB, E> {
+        let (parts, collected) = self.raw?;
+        Ok(Response::from_parts(parts, Body::collected(collected)))
     }
 }
 
@@ -302,23 +353,11 @@ fn empty_half(ticket: &Ticket) -> Option<Response<Bytes>> {
             .ok();
     }
     let empty = Bytes::from_static(br#"{"kind":"APIGroupDiscoveryList","items":[]}"#);
-    let content_type = crate::Form::V2.content_type();
+    let content_type = Form::V2.content_type();
     Response::builder()
         .header(http::header::CONTENT_TYPE, content_type)
         .body(empty)
         .ok()
-}
-
-/// The list in an answer, parsed by a cache below or here.
-fn take_list(
-    group_version: &GroupVersion,
-    answer: &Response<Bytes>,
-) -> Result<Arc<crate::document::Document<crate::document::ApiResourceList>>, Failure> {
-    let known = answer.extensions().get::<Known>();
-    match known.and_then(|known| known.snapshot.resources(group_version.as_str())) {
-        Some(list) => Ok(Arc::clone(list)),
-        None => Ok(Arc::new(parse_list(group_version, answer)?)),
-    }
 }
 
 /// An error that the next try would meet again. What a credential can change (401) is none.
@@ -336,14 +375,30 @@ fn refusal(answer: &Response<Bytes>) -> Option<Refusal> {
 }
 
 /// The caller's request, for another path and with another `Accept`.
-fn dress<B>(request: &Request<()>, template: &request::Parts, base: &str, body: B) -> Request<B> {
+fn dress<B>(
+    request: &Request<()>,
+    template: &request::Parts,
+    base: &str,
+    ask: &Ask,
+    body: B,
+) -> Request<B> {
     let path = format!("{base}{}", request.uri().path());
     let mut parts = template.clone();
     parts.uri = with_path(&template.uri, &path);
+    readable(&mut parts.headers);
     for (name, value) in request.headers() {
         parts.headers.insert(name, value.clone());
     }
+    // Two requests, but one refresh for the caches below.
+    if ask.no_cache {
+        parts.extensions.insert(Refresh::of(ask.generation));
+    }
     Request::from_parts(parts, body)
+}
+
+/// The cache can't read what is compressed. What is below may ask for that itself and undo it.
+fn readable(headers: &mut HeaderMap) {
+    headers.remove(ACCEPT_ENCODING);
 }
 
 fn not_acceptable<RB: HttpBody<Data = Bytes>>() -> Response<Body<RB>> {

@@ -65,13 +65,19 @@ pub(super) struct Shared<C> {
     pub(super) cache: C,
     pub(super) base: String,
     pub(super) limit: usize,
-    pub(super) flights: Flights<(u64, Need)>,
+    pub(super) flights: Flights<Goal>,
     /// The latest [`Refresh`] that was obeyed.
     refreshed: AtomicU64,
+    /// Held while the cache starts to forget or to save, so that nothing is saved that a refresh
+    /// has made old.
+    changing: Mutex<()>,
     /// What was fetched last, for callers that waited for it.
-    recent: Mutex<Weak<Snapshot>>,
+    recent: Mutex<Option<(Goal, Weak<Snapshot>)>>,
     pub(super) counters: Counters,
 }
+
+/// What is fetched on a miss, after which refresh. Callers with the same goal share it.
+pub(super) type Goal = (u64, Need);
 
 /// A request that the cache can answer.
 #[derive(Clone, Debug)]
@@ -81,8 +87,8 @@ pub(super) struct Ask {
     pub(super) typed: bool,
     /// The refresh that counts for it: what is fetched for it must not serve a later one.
     pub(super) generation: u64,
-    /// Whether the list is to be fetched anew.
-    no_cache: bool,
+    /// Whether what is asked for is to be fetched anew.
+    pub(super) no_cache: bool,
 }
 
 impl<C: Cache> Engine<C> {
@@ -95,6 +101,7 @@ impl<C: Cache> Engine<C> {
             limit: MAX_ANSWER,
             flights: Flights::new(),
             refreshed: AtomicU64::new(0),
+            changing: Mutex::default(),
             recent: Mutex::default(),
             counters: Counters::default(),
         };
@@ -200,9 +207,15 @@ impl<C: Cache> Shared<C> {
     }
 
     fn refresh(&self, refresh: Refresh) {
-        if self.refreshed.fetch_max(refresh.0, Ordering::AcqRel) < refresh.0 {
+        if self.generation() >= refresh.0 {
+            return;
+        }
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.generation() < refresh.0 {
             tracing::debug!(cache = self.cache.name(), "invalidated");
             self.cache.invalidate();
+            // Not before it is done: whoever sees this joins what comes after.
+            self.refreshed.store(refresh.0, Ordering::Release);
         }
     }
 
@@ -259,18 +272,23 @@ impl<C: Cache> Shared<C> {
 
     /// Keeps what was fetched, unless a refresh has made it old meanwhile.
     pub(super) async fn keep(&self, ask: &Ask, found: &Arc<Snapshot>) {
-        *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(found);
-        if self.generation() == ask.generation {
-            self.cache.save(found).await;
+        *self.recent.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((ask.goal(), Arc::downgrade(found)));
+        let saving = {
+            let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            (self.generation() == ask.generation).then(|| self.cache.save(found))
+        };
+        if let Some(saving) = saving {
+            saving.await;
         }
     }
 
-    /// What another caller has just fetched, if it is still in use somewhere.
-    pub(super) fn recent(&self) -> Option<Arc<Snapshot>> {
-        self.recent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .upgrade()
+    /// What another caller has just fetched, if it is still in use somewhere, and nobody has
+    /// fetched anything else since.
+    pub(super) fn recent(&self, goal: &Goal) -> Option<Arc<Snapshot>> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, found) = recent.as_ref().filter(|(of, _)| of == goal)?;
+        found.upgrade()
     }
 }
 
@@ -284,8 +302,7 @@ impl Ask {
         }
     }
 
-    /// What is fetched on a miss: callers with the same goal share it.
-    pub(super) fn goal(&self) -> (u64, Need) {
+    pub(super) fn goal(&self) -> Goal {
         let need = match self.list() {
             Some(group_version) => Need::Resources(group_version.clone()),
             None => Need::Groups,

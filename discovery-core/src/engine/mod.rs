@@ -63,6 +63,12 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Whether a group version that the known groups do not list is answered with 404 unasked.
     fn answers_unknown(&self) -> bool;
+
+    /// Whether it tells which group versions the server marked as stale. One that could do so only
+    /// until its process ends had better not do it at all.
+    fn tells_stale(&self) -> bool {
+        true
+    }
 }
 
 /// What is needed of a [`Cache`].
@@ -104,6 +110,11 @@ impl Refresh {
     pub fn next() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The refresh that began a generation.
+    const fn of(generation: u64) -> Self {
+        Self(generation)
     }
 }
 

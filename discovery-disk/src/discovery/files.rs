@@ -1,5 +1,6 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -36,6 +37,8 @@ pub(super) struct Shared {
     invalidated: AtomicBool,
     fresh: AtomicBool,
     state: Mutex<State>,
+    /// Held while a file is written.
+    writing: Mutex<()>,
     /// The form in which the server answered this process; the files don't tell.
     form: RwLock<Option<Form>>,
     warned: AtomicBool,
@@ -47,7 +50,16 @@ struct State {
     /// The files that this process wrote since the last invalidation.
     ours: HashSet<Name>,
     /// What could not be written, and when it came.
-    kept: Option<(SystemTime, Snapshot)>,
+    kept: HashMap<Name, (SystemTime, Part)>,
+    /// The number of invalidations.
+    epoch: u64,
+}
+
+/// The content of a file.
+#[derive(Clone)]
+enum Part {
+    Groups(Arc<Document<ApiGroupList>>),
+    List(Arc<Document<ApiResourceList>>),
 }
 
 #[derive(Default)]
@@ -81,7 +93,7 @@ pub struct DiskStatistics {
 }
 
 impl Files {
-    pub(super) fn new(dir: PathBuf) -> Self {
+    pub(super) fn new(dir: Option<PathBuf>) -> Self {
         let shared = Shared {
             tree: Tree {
                 dir,
@@ -92,6 +104,7 @@ impl Files {
             invalidated: AtomicBool::new(false),
             fresh: AtomicBool::new(true),
             state: Mutex::default(),
+            writing: Mutex::default(),
             form: RwLock::default(),
             warned: AtomicBool::new(false),
             counters: Counters::default(),
@@ -121,8 +134,8 @@ impl Files {
 }
 
 impl Shared {
-    pub(super) fn dir(&self) -> &Path {
-        &self.tree.dir
+    pub(super) fn dir(&self) -> Option<&Path> {
+        self.tree.dir.as_deref()
     }
 
     pub(super) fn set_ttl(&mut self, ttl: Duration) {
@@ -145,13 +158,14 @@ impl Shared {
     /// The groups, without lists.
     fn load_groups(&self, now: SystemTime) -> Snapshot {
         let mut snapshot = Snapshot::default();
-        if let Some(groups) = self.read::<ApiGroupList>(&Name::Groups, now) {
+        if let Some(Part::Groups(groups)) = self.kept(&Name::Groups, now) {
+            snapshot.set_groups_shared(groups);
+        } else if let Some(groups) = self.read::<ApiGroupList>(&Name::Groups, now) {
             snapshot.set_groups(groups);
         }
         if let Some(form) = *self.form.read().unwrap_or_else(PoisonError::into_inner) {
             snapshot.set_form(form);
         }
-        self.add_kept(&mut snapshot, now);
         snapshot
     }
 
@@ -164,6 +178,10 @@ impl Shared {
     ) {
         for group_version in group_versions {
             let name = Name::Resources(group_version.clone());
+            if let Some(Part::List(list)) = self.kept(&name, now) {
+                snapshot.insert_shared(&group_version, list);
+                continue;
+            }
             let Some(list) = self.read::<ApiResourceList>(&name, now) else {
                 continue;
             };
@@ -173,6 +191,17 @@ impl Shared {
                 tracing::warn!(%group_version, found = %list.group_version, "the wrong file");
             }
         }
+    }
+
+    /// What could not be written and is later than any file.
+    fn kept(&self, name: &Name, now: SystemTime) -> Option<Part> {
+        let mut state = self.state();
+        let (since, part) = state.kept.get(name)?;
+        if since.checked_add(self.ttl).is_none_or(|end| now > end) {
+            state.kept.remove(name);
+            return None;
+        }
+        Some(part.clone())
     }
 
     fn read<T: Kind>(&self, name: &Name, now: SystemTime) -> Option<Document<T>> {
@@ -197,45 +226,47 @@ impl Shared {
             .ok()
     }
 
-    /// Adds what could not be written.
-    fn add_kept(&self, snapshot: &mut Snapshot, now: SystemTime) {
-        let mut state = self.state();
-        let expired = |since: &SystemTime| since.checked_add(self.ttl).is_none_or(|end| now > end);
-        if state.kept.as_ref().is_some_and(|(since, _)| expired(since)) {
-            state.kept = None;
-        }
-        if let Some((_, kept)) = &state.kept {
-            snapshot.merge(kept);
-        }
-    }
-
-    fn save(&self, found: &Snapshot) {
-        let now = self.clock.now();
+    fn save(&self, found: &Snapshot, epoch: u64) {
         if let Some(form) = found.form() {
             *self.form.write().unwrap_or_else(PoisonError::into_inner) = Some(form);
         }
-        let mut failed = false;
         for (group_version, list) in found.lists() {
             if !list.resources.is_empty() {
                 let name = Name::Resources(group_version.clone());
-                failed |= !self.write(name, list.json(), now);
+                self.write(name, Part::List(Arc::clone(list)), epoch);
             }
         }
         // Last, so that whoever sees new groups finds their lists as well.
         if let Some(groups) = found.groups().filter(|groups| !groups.groups.is_empty()) {
-            failed |= !self.write(Name::Groups, groups.json(), now);
-        }
-        if failed {
-            let mut state = self.state();
-            let (_, kept) = state.kept.get_or_insert_with(|| (now, Snapshot::default()));
-            kept.merge(found);
+            self.write(Name::Groups, Part::Groups(Arc::clone(groups)), epoch);
         }
     }
 
-    /// Says whether the file has the content now.
-    fn write(&self, name: Name, content: &[u8], now: SystemTime) -> bool {
+    /// Writes a file, or keeps what can't be written. Does nothing if there was an invalidation
+    /// since: then another fetch writes, or has written.
+    fn write(&self, name: Name, part: Part, epoch: u64) {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.state().epoch != epoch {
+            return;
+        }
+        let now = self.clock.now();
+        let written = self.tree.write(&name, part.json(), now);
+        self.count(&name, part.json(), &written);
+        let mut state = self.state();
+        if state.epoch != epoch {
+            return;
+        }
+        if written.is_ok() {
+            state.kept.remove(&name);
+            state.ours.insert(name);
+        } else {
+            state.kept.insert(name, (now, part));
+        }
+    }
+
+    fn count(&self, name: &Name, content: &[u8], written: &io::Result<Written>) {
         let counters = &self.counters;
-        match self.tree.write(&name, content, now) {
+        match written {
             Ok(Written::Renewed) => {
                 counters.files_renewed.fetch_add(1, Ordering::Relaxed);
             }
@@ -250,17 +281,23 @@ impl Shared {
                 if self.warned.swap(true, Ordering::Relaxed) {
                     tracing::debug!(?name, %error, "a discovery file can't be written");
                 } else {
-                    let dir = self.tree.dir.display();
+                    let dir = &self.tree.dir;
                     tracing::warn!(
-                        %dir, %error,
+                        ?dir, %error,
                         "discovery files can't be written; answers are kept in memory"
                     );
                 }
-                return false;
             }
         }
-        self.state().ours.insert(name);
-        true
+    }
+}
+
+impl Part {
+    fn json(&self) -> &[u8] {
+        match self {
+            Self::Groups(groups) => groups.json(),
+            Self::List(list) => list.json(),
+        }
     }
 }
 
@@ -274,7 +311,6 @@ impl Cache for Files {
         let now = shared.clock.now();
         if let Need::Resources(group_version) = need {
             let mut snapshot = Snapshot::default();
-            shared.add_kept(&mut snapshot, now);
             shared.load_lists(&mut snapshot, [group_version.clone()], now);
             return Op::Ready(Arc::new(snapshot));
         }
@@ -294,13 +330,17 @@ impl Cache for Files {
     fn save(&self, found: &Arc<Snapshot>) -> Op<()> {
         let many = found.lists().len() >= MANY;
         let (shared, found) = (Arc::clone(&self.shared), Arc::clone(found));
-        offload_if(many, move || shared.save(&found))
+        let epoch = shared.state().epoch;
+        offload_if(many, move || shared.save(&found, epoch))
     }
 
     fn invalidate(&self) {
         let shared = &self.shared;
         let mut state = shared.state();
-        *state = State::default();
+        *state = State {
+            epoch: state.epoch + 1,
+            ..State::default()
+        };
         shared.invalidated.store(true, Ordering::Release);
         shared.fresh.store(true, Ordering::Release);
     }
@@ -311,6 +351,11 @@ impl Cache for Files {
 
     /// A file that is not there may be there tomorrow, and another process may write it.
     fn answers_unknown(&self) -> bool {
+        false
+    }
+
+    /// The files don't tell, and kubectl's disk cache never reports it.
+    fn tells_stale(&self) -> bool {
         false
     }
 }

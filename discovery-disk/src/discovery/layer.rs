@@ -59,7 +59,20 @@ impl DiskDiscoveryLayer {
     /// Nothing is made until there is something to write.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
-            engine: Engine::new(Files::new(dir.into())),
+            engine: Engine::new(Files::new(Some(dir.into()))),
+        }
+    }
+
+    /// A layer without a directory, for a server whose address gives no safe name for one: answers
+    /// are kept in memory, for the same time.
+    ///
+    /// ```
+    /// assert_eq!(discovery_disk::DiskDiscoveryLayer::without_files().dir(), None);
+    /// ```
+    #[must_use]
+    pub fn without_files() -> Self {
+        Self {
+            engine: Engine::new(Files::new(None)),
         }
     }
 
@@ -108,7 +121,7 @@ impl DiskDiscoveryLayer {
 
     /// The directory.
     #[must_use]
-    pub fn dir(&self) -> &Path {
+    pub fn dir(&self) -> Option<&Path> {
         self.engine.cache().shared.dir()
     }
 

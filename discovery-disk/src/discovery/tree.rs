@@ -30,7 +30,8 @@ pub(super) enum Name {
 /// The directory of one server.
 #[derive(Clone)]
 pub(super) struct Tree {
-    pub(super) dir: PathBuf,
+    /// `None` has no files, and can't get any.
+    pub(super) dir: Option<PathBuf>,
     pub(super) fs: Fs,
 }
 
@@ -46,14 +47,14 @@ pub(super) enum Written {
 impl Tree {
     /// A group version's names are always fit for a path, so that none of this leaves the
     /// directory.
-    fn path(&self, name: &Name) -> PathBuf {
-        match name {
-            Name::Groups => self.dir.join("servergroups.json"),
-            Name::Resources(group_version) => self
-                .dir
+    fn path(&self, name: &Name) -> Option<PathBuf> {
+        let dir = self.dir.as_deref()?;
+        Some(match name {
+            Name::Groups => dir.join("servergroups.json"),
+            Name::Resources(group_version) => dir
                 .join(group_version.as_str())
                 .join("serverresources.json"),
-        }
+        })
     }
 
     /// Reads a file that was modified at most `ttl` before `now`.
@@ -63,7 +64,9 @@ impl Tree {
         now: SystemTime,
         ttl: Duration,
     ) -> io::Result<Option<Bytes>> {
-        let path = self.path(name);
+        let Some(path) = self.path(name) else {
+            return Ok(None);
+        };
         let Some((file, metadata)) = self.fs.open(&path)? else {
             return Ok(None);
         };
@@ -88,7 +91,7 @@ impl Tree {
         content: &[u8],
         now: SystemTime,
     ) -> io::Result<Written> {
-        let path = self.path(name);
+        let path = self.path(name).ok_or(io::ErrorKind::Unsupported)?;
         if self.renew(&path, content, now).unwrap_or(false) {
             return Ok(Written::Renewed);
         }

@@ -1,9 +1,8 @@
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -12,10 +11,9 @@ use discovery_core::store::{Op, Store, Value, Writer};
 
 use super::DiskWriter;
 use super::error::at;
-use super::fs::{Fs, Stamp, has_mode};
+use super::fs::{Fs, is_absence};
 use super::names::{EscapedNames, FileNames, stays_inside};
-use super::offload::{Permit, offload};
-use super::temp::{Publish, TempFile};
+use super::temp::Publish;
 
 /// A store in a directory: one file per key, for any number of processes.
 ///
@@ -49,22 +47,16 @@ pub struct DiskStore {
 #[derive(Clone)]
 pub(crate) struct Options {
     dir: PathBuf,
-    temp: PathBuf,
+    pub(crate) temp: PathBuf,
     names: Arc<dyn FileNames>,
-    publish: Publish,
-    inline_limit: u64,
-    max_value_size: u64,
+    pub(crate) publish: Publish,
+    pub(crate) inline_limit: u64,
+    pub(crate) max_value_size: u64,
     clock: Arc<dyn Clock>,
     pub(crate) fs: Fs,
     /// Whether old temporary files have been looked for.
-    swept: Arc<AtomicBool>,
+    pub(crate) swept: Arc<AtomicBool>,
 }
-
-/// What a file is put together from, in this order.
-pub(crate) type Parts = [Bytes; 3];
-
-/// How much is compared at once when a value may be there already.
-const COMPARED_AT_ONCE: usize = 64 * 1024;
 
 impl DiskStore {
     /// A store in `dir`, which need not be there.
@@ -160,7 +152,7 @@ impl DiskStore {
     /// # tokio_test::block_on(async {
     /// let dir = tempfile::tempdir()?;
     /// let store = DiskStore::new(dir.path());
-    /// let mut writer = store.create_reserved("key", 2, "one ".into())?;
+    /// let mut writer = store.create_reserved("key", 2, b"one ")?;
     /// writer.write(&"two".into())?;
     /// writer.commit_with(b"0 ").await?;
     /// assert_eq!(store.get("key").await?, Some(Value::new("", "0 one two")));
@@ -176,10 +168,10 @@ impl DiskStore {
         &self,
         key: &str,
         reserved: usize,
-        head: Bytes,
+        head: &[u8],
     ) -> io::Result<DiskWriter> {
         let target = self.target(key)?;
-        DiskWriter::new(self.clone(), target, reserved, &head)
+        DiskWriter::new(self.clone(), target, reserved, head)
     }
 
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
@@ -191,20 +183,12 @@ impl DiskStore {
         &self.options.fs
     }
 
-    pub(crate) fn temp_path(&self) -> &Path {
-        &self.options.temp
-    }
-
     pub(crate) fn now(&self) -> SystemTime {
         self.options.clock.now()
     }
 
-    pub(crate) fn publishing(&self) -> Publish {
-        self.options.publish
-    }
-
-    pub(crate) fn inlines(&self, len: u64) -> bool {
-        len <= self.options.inline_limit
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
     }
 
     pub(crate) fn check_size(&self, len: u64) -> io::Result<()> {
@@ -218,7 +202,7 @@ impl DiskStore {
     }
 
     /// The key's file, if it has one that is inside the directory and not among the temporary ones.
-    fn path(&self, key: &str) -> Option<PathBuf> {
+    pub(crate) fn path(&self, key: &str) -> Option<PathBuf> {
         let name = self.options.names.file_name(key);
         if !stays_inside(&name) {
             return None;
@@ -228,133 +212,9 @@ impl DiskStore {
         (!path.starts_with(temp) && !temp.starts_with(&path)).then_some(path)
     }
 
-    fn target(&self, key: &str) -> io::Result<PathBuf> {
+    pub(crate) fn target(&self, key: &str) -> io::Result<PathBuf> {
         self.path(key)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the key has no file name"))
-    }
-
-    /// Reads a value and decodes it, on the same thread.
-    pub(crate) fn read<T, F>(&self, key: &str, decode: F) -> Op<io::Result<Option<T>>>
-    where
-        T: Send + 'static,
-        F: FnOnce(Bytes, Option<Stamp>, &Path) -> Option<T> + Send + 'static,
-    {
-        let Some(path) = self.path(key) else {
-            return Op::Ready(Ok(None));
-        };
-        let (file, metadata) = match self.fs().open(&path) {
-            Ok(Some(opened)) => opened,
-            Ok(None) => return Op::Ready(Ok(None)),
-            Err(error) => return Op::Ready(Err(at("open", &path)(error))),
-        };
-        let len = metadata.len();
-        if len > self.options.max_value_size {
-            tracing::debug!(path = %path.display(), len, "file too large for a value");
-            return Op::Ready(Ok(None));
-        }
-        let fs = self.fs().clone();
-        let stamp = Stamp::of(&metadata);
-        let read = move |_: &Permit| {
-            let Some(bytes) = read_whole(&fs, &file, &path, len)? else {
-                return Ok(None);
-            };
-            Ok(decode(bytes, stamp, &path))
-        };
-        if self.inlines(len) {
-            Op::Ready(read(&Permit::default()))
-        } else {
-            offload(read)
-        }
-    }
-
-    /// Writes a value of `len` bytes in all, which `parts` puts together on the thread that writes.
-    pub(crate) fn replace<F>(&self, key: &str, len: u64, parts: F) -> Op<io::Result<Option<Stamp>>>
-    where
-        F: FnOnce() -> Parts + Send + 'static,
-    {
-        match self.check_size(len).and_then(|()| self.target(key)) {
-            Ok(target) => self.replace_at(target, len, parts),
-            Err(error) => Op::Ready(Err(error)),
-        }
-    }
-
-    pub(crate) fn replace_at<F>(
-        &self,
-        target: PathBuf,
-        len: u64,
-        parts: F,
-    ) -> Op<io::Result<Option<Stamp>>>
-    where
-        F: FnOnce() -> Parts + Send + 'static,
-    {
-        let store = self.clone();
-        let write = move |permit: &Permit| {
-            let parts = parts();
-            if let Some(stamp) = store.renew(&target, len, &parts) {
-                return Ok(stamp);
-            }
-            let temp = store.open_temp()?;
-            for part in &parts {
-                temp.write(part)?;
-            }
-            store.publish(temp, &target, permit)
-        };
-        if self.inlines(len) && !self.options.publish.fsync {
-            Op::Ready(write(&Permit::default()))
-        } else {
-            offload(write)
-        }
-    }
-
-    pub(crate) fn open_temp(&self) -> io::Result<TempFile> {
-        if !self.options.swept.swap(true, Ordering::Relaxed) {
-            self.sweep_quietly();
-        }
-        TempFile::create(
-            self.fs(),
-            &self.options.temp,
-            "",
-            self.options.publish.dir_mode,
-        )
-    }
-
-    pub(crate) fn publish(
-        &self,
-        temp: TempFile,
-        target: &Path,
-        permit: &Permit,
-    ) -> io::Result<Option<Stamp>> {
-        temp.prepare(self.options.publish)?;
-        permit.run(|| temp.rename(target, self.options.publish))
-    }
-
-    /// If the file already has these bytes and this mode, makes it look new and returns its stamp.
-    ///
-    /// This needs no lock: should another process replace the file meanwhile, then its value came
-    /// after this one.
-    fn renew(&self, target: &Path, len: u64, parts: &Parts) -> Option<Option<Stamp>> {
-        let (file, metadata) = self.fs().open(target).ok()??;
-        if metadata.len() != len || !has_mode(&metadata, self.options.publish.file_mode) {
-            return None;
-        }
-        if !self.has_content(&file, target, parts).ok()? {
-            return None;
-        }
-        // Not allowed for another user's file: that is replaced.
-        self.fs().touch(&file, target, self.now()).ok()?;
-        Some(file.metadata().ok().as_ref().and_then(Stamp::of))
-    }
-
-    fn has_content(&self, file: &File, path: &Path, parts: &Parts) -> io::Result<bool> {
-        let mut buffer = Vec::new();
-        for expected in parts.iter().flat_map(|part| part.chunks(COMPARED_AT_ONCE)) {
-            buffer.resize(expected.len(), 0);
-            self.fs().read_exact(file, path, &mut buffer)?;
-            if buffer != expected {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }
 
@@ -371,7 +231,7 @@ impl Store for DiskStore {
     }
 
     fn create(&self, key: &str, head: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
-        let created = self.create_reserved(key, 0, head);
+        let created = self.create_reserved(key, 0, &head);
         Op::Ready(created.map(|writer| Box::new(writer) as Box<dyn Writer>))
     }
 
@@ -381,7 +241,7 @@ impl Store for DiskStore {
         };
         Op::Ready(match self.fs().remove(&path) {
             Ok(()) => Ok(true),
-            Err(error) if super::fs::is_absence(&error) => Ok(false),
+            Err(error) if is_absence(&error) => Ok(false),
             Err(error) => Err(at("remove", &path)(error)),
         })
     }
@@ -397,20 +257,5 @@ impl fmt::Debug for DiskStore {
             .field("inline_limit", &options.inline_limit)
             .field("max_value_size", &options.max_value_size)
             .finish_non_exhaustive()
-    }
-}
-
-/// Reads a file of known length, or returns `None` if it is shorter by now. Values are replaced,
-/// never changed: that file is damaged.
-fn read_whole(fs: &Fs, file: &File, path: &Path, len: u64) -> io::Result<Option<Bytes>> {
-    let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    let mut buffer = vec![0; len];
-    match fs.read_exact(file, path, &mut buffer) {
-        Ok(()) => Ok(Some(buffer.into())),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            tracing::debug!(path = %path.display(), "file shortened while it was read");
-            Ok(None)
-        }
-        Err(error) => Err(at("read", path)(error)),
     }
 }

@@ -23,6 +23,7 @@
 #[cfg(feature = "testing")]
 pub mod faults;
 
+mod access;
 mod disk;
 mod error;
 pub(crate) mod fs;

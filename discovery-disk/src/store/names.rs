@@ -1,7 +1,7 @@
 use std::fmt::Write;
 use std::path::{Component, Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use discovery_core::key::file_name;
 
 /// Says in which file a [`DiskStore`](super::DiskStore) keeps a key.
 ///
@@ -86,7 +86,7 @@ impl FileNames for EscapedNames {
             if name.len() > MAX_NAME {
                 name.truncate(cut);
                 name.push('~');
-                name.push_str(&sha256_hex(key));
+                name.push_str(&file_name(key));
                 break;
             }
         }
@@ -100,7 +100,7 @@ pub(crate) struct HashedNames;
 
 impl FileNames for HashedNames {
     fn file_name(&self, key: &str) -> PathBuf {
-        sha256_hex(key).into()
+        file_name(key).into()
     }
 }
 
@@ -115,12 +115,4 @@ pub(crate) fn stays_inside(name: &Path) -> bool {
 fn push_escaped(name: &mut String, byte: u8) {
     // Writing to a string can't fail.
     let _ = write!(name, "%{byte:02x}");
-}
-
-fn sha256_hex(key: &str) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(key) {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
 }

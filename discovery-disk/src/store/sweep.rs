@@ -40,12 +40,12 @@ impl DiskStore {
     ///
     /// When the directory can't be read. Files that can't be removed are logged and left.
     pub fn sweep(&self, older_than: Duration, now: SystemTime) -> io::Result<usize> {
-        let dir = self.temp_path();
+        let dir = &self.options().temp;
         sweep(self.fs(), dir, older_than, now, usize::MAX)
     }
 
     pub(crate) fn sweep_quietly(&self) {
-        let dir = self.temp_path();
+        let dir = &self.options().temp;
         match sweep(self.fs(), dir, ABANDONED, self.now(), QUIET_LIMIT) {
             Ok(0) => {}
             Ok(removed) => tracing::debug!(dir = %dir.display(), removed, "swept temporary files"),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use discovery_core::store::{Op, Writer};
 
 use super::DiskStore;
-use super::disk::Parts;
+use super::access::Parts;
 use super::fs::Stamp;
 use super::offload::{Permit, offload};
 use super::temp::TempFile;
@@ -35,7 +35,7 @@ impl DiskWriter {
         store: DiskStore,
         target: PathBuf,
         reserved: usize,
-        head: &Bytes,
+        head: &[u8],
     ) -> io::Result<Self> {
         let mut writer = Self {
             store,
@@ -45,7 +45,7 @@ impl DiskWriter {
             temp: None,
             len: reserved as u64,
         };
-        writer.write(head)?;
+        writer.append(head)?;
         Ok(writer)
     }
 
@@ -73,7 +73,7 @@ impl DiskWriter {
         };
         let prefix = Bytes::copy_from_slice(prefix);
         let (store, target, held) = (self.store, self.target, self.held);
-        let fsync = store.publishing().fsync;
+        let fsync = store.options().publish.fsync;
         let finish = move |permit: &Permit| {
             temp.write(&held)?;
             temp.fill_in(&prefix)?;
@@ -97,10 +97,8 @@ impl DiskWriter {
         self.held.clear();
         Ok(temp)
     }
-}
 
-impl Writer for DiskWriter {
-    fn write(&mut self, data: &Bytes) -> io::Result<()> {
+    fn append(&mut self, data: &[u8]) -> io::Result<()> {
         let len = self.len + data.len() as u64;
         self.store.check_size(len)?;
         if self.held.len() + data.len() <= HELD {
@@ -115,6 +113,12 @@ impl Writer for DiskWriter {
         }
         self.len = len;
         Ok(())
+    }
+}
+
+impl Writer for DiskWriter {
+    fn write(&mut self, data: &Bytes) -> io::Result<()> {
+        self.append(data)
     }
 
     fn commit(self: Box<Self>) -> Op<io::Result<()>> {

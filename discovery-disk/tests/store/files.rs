@@ -411,7 +411,7 @@ fn reserved_bytes_are_filled_in() {
     for len in [0, 10, 300_000, 900_000] {
         let body = "b".repeat(len);
         for pieces in [1, 7] {
-            let mut writer = store.create_reserved("key", 4, "head".into()).unwrap();
+            let mut writer = store.create_reserved("key", 4, b"head").unwrap();
             let writer_dyn: &mut dyn discovery_core::store::Writer = &mut writer;
             for piece in body.as_bytes().chunks(len / pieces + 1) {
                 writer_dyn.write(&piece.to_vec().into()).unwrap();
@@ -422,12 +422,12 @@ fn reserved_bytes_are_filled_in() {
     }
     // A prefix of another length is a mistake, and nothing is published.
     for prefix in [&b""[..], b"123", b"12345"] {
-        let writer = store.create_reserved("other", 4, "head".into()).unwrap();
+        let writer = store.create_reserved("other", 4, b"head").unwrap();
         let error = block_on(writer.commit_with(prefix)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
     let writer: Box<dyn discovery_core::store::Writer> =
-        Box::new(store.create_reserved("other", 4, "head".into()).unwrap());
+        Box::new(store.create_reserved("other", 4, b"head").unwrap());
     block_on(writer.commit()).unwrap_err();
     assert_eq!(get(&store, "other"), None);
     assert_eq!(tree(&cache).len(), 1);

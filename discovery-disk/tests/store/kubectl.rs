@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use discovery_core::store::{Store, Value};
-use discovery_disk::store::faults::Step;
 use discovery_disk::{DiskStore, KubectlStore};
 use sha2::{Digest, Sha256};
 use tokio_test::block_on;
@@ -162,32 +161,6 @@ fn a_file_that_changed_is_checked_again() {
         .set_modified(std::time::SystemTime::UNIX_EPOCH)
         .unwrap();
     assert_eq!(get(&store, "key"), None);
-}
-
-/// What this process has seen to be right is not summed up again: shown by a file whose sum is
-/// wrong, but which can't be told from the right one.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_sum_is_computed_once() {
-    let (_dir, cache) = directory();
-    let reads = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let seen = std::sync::Arc::clone(&reads);
-    let disk = DiskStore::new(&cache).with_faults(move |step, _| {
-        if step == Step::Read {
-            seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        }
-        None
-    });
-    let store = KubectlStore::over(disk);
-    let long = "x".repeat(5_000_000);
-    put(&store, "key", &long);
-    for _ in 0..20 {
-        assert_eq!(
-            get(&store, "key").map(|value| value.len()),
-            Some(long.len())
-        );
-    }
-    assert_eq!(reads.load(std::sync::atomic::Ordering::SeqCst), 20);
 }
 
 #[test]

@@ -27,6 +27,10 @@ struct Arguments {
     /// Serve over TLS, with HTTP/2 and a throw-away CA.
     #[arg(long)]
     tls: bool,
+    /// Ask for this bearer token. kubectl sends it over TLS only, and asks for a password there
+    /// where a kubeconfig has none.
+    #[arg(long)]
+    token: Option<String>,
     /// Serve legacy discovery documents only.
     #[arg(long)]
     legacy: bool,
@@ -53,6 +57,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if arguments.groups > 0 {
         server = server.custom_groups(arguments.groups);
+    }
+    if let Some(token) = arguments.token {
+        server = server.token(token);
     }
     let server = server.start_in_thread()?;
     if let Some(path) = &arguments.kubeconfig {

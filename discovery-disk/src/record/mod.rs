@@ -1,0 +1,94 @@
+//! A store as a layer of its own: what was answered once is answered again, word for word.
+//!
+//! [`DiskStoreLayer`] knows no freshness and no revalidation. A GET request whose key is in the
+//! store is answered from it, and the inner service sees no request; any other GET response is
+//! recorded when it has come to its true end. That makes a program work without its server
+//! ([`Mode::Replay`]), repeats what a server said in a test ([`Mode::Record`], then `Replay`), or
+//! keeps what never changes, for example documents with a hash in their URL
+//! ([`Mode::ReadThrough`]).
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use bytes::Bytes;
+//! use discovery_disk::KubectlStore;
+//! use discovery_disk::record::{DiskStoreLayer, Mode};
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::{BodyExt, Full};
+//! use tower::{Layer, ServiceExt};
+//!
+//! # tokio_test::block_on(async {
+//! let dir = tempfile::tempdir().unwrap();
+//! let layer = DiskStoreLayer::new(KubectlStore::new(dir.path()));
+//! let get = |path: &str| Request::get(format!("http://h/{path}")).body(()).unwrap();
+//!
+//! let server = tower::service_fn(|request: Request<()>| async move {
+//!     let path = request.uri().path().to_owned();
+//!     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(path))))
+//! });
+//! let online = layer.layer(server);
+//! let response = online.oneshot(get("one")).await.unwrap();
+//! assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "/one");
+//!
+//! let gone = tower::service_fn(|_: Request<()>| async {
+//!     Err::<Response<Full<Bytes>>, _>(std::io::Error::other("the server is gone"))
+//! });
+//! let offline = layer.mode(Mode::Replay).layer(gone);
+//! let response = offline.clone().oneshot(get("one")).await.unwrap();
+//! assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "/one");
+//! let response = offline.oneshot(get("two")).await.unwrap();
+//! assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+//! # });
+//! ```
+//!
+//! # What is recorded
+//!
+//! The response as [`dump`](discovery_core::dump) has it: status, headers and body, and no
+//! trailers; a response that has some is not recorded. Nor is one that is cut short or given up,
+//! or whose body is [too large](DiskStoreLayer::max_body). The last frame of a body is held back
+//! until the record is complete, so that whoever has read the body can rely on it.
+//!
+//! Requests with `Range` are passed on and not recorded, like those with another method than GET.
+//! Which responses are recorded is for [`DiskStoreLayer::record_if`] to say, under which key for
+//! [`DiskStoreLayer::key`].
+//!
+//! A store that can't be read or written is logged, and then nothing is stored or found; it fails
+//! no request.
+
+mod body;
+mod future;
+mod layer;
+mod service;
+mod sink;
+
+pub use self::body::RecordBody;
+pub use self::future::ResponseFuture;
+pub use self::layer::{DiskStoreLayer, Mode, is_recordable};
+pub use self::service::DiskStoreService;
+
+/// A response extension: the response comes from the store.
+///
+/// ```
+/// use std::convert::Infallible;
+///
+/// use bytes::Bytes;
+/// use discovery_core::store::MapStore;
+/// use discovery_disk::record::{DiskStoreLayer, Replayed};
+/// use http::{Request, Response};
+/// use http_body_util::{Empty, BodyExt};
+/// use tower::{Layer, ServiceExt};
+///
+/// # tokio_test::block_on(async {
+/// let server = tower::service_fn(|_: Request<()>| async {
+///     Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+/// });
+/// let service = DiskStoreLayer::new(MapStore::new()).layer(server);
+/// for replayed in [false, true] {
+///     let request = Request::get("http://h/").body(()).unwrap();
+///     let response = service.clone().oneshot(request).await.unwrap();
+///     assert_eq!(response.extensions().get::<Replayed>().is_some(), replayed);
+/// }
+/// # });
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed;

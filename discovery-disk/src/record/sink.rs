@@ -1,0 +1,182 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use discovery_core::dump::{Encoder, Framing};
+use discovery_core::store::{Op, Store, Writer};
+
+/// How much of a chunked body is held, so that it is stored as one chunk, as kubectl does.
+const HELD: usize = 4 * 1024 * 1024;
+
+/// Where a body goes beside its reader.
+pub(crate) struct Sink {
+    store: Arc<dyn Store>,
+    key: String,
+    max_body: u64,
+    framing: Framing,
+    /// How long the body is to be, if that is known.
+    length: Option<u64>,
+    seen: u64,
+    state: State,
+}
+
+enum State {
+    /// Nothing is recorded, or no more.
+    Off,
+    Held {
+        head: Bytes,
+        held: Vec<Bytes>,
+    },
+    Opening {
+        writer: Op<io::Result<Box<dyn Writer>>>,
+        held: Vec<Bytes>,
+    },
+    Open(Encoder),
+    Committing(Op<io::Result<()>>),
+}
+
+impl Sink {
+    /// A sink that records nothing yet.
+    pub(crate) fn new(store: Arc<dyn Store>, key: String, max_body: u64) -> Self {
+        Self {
+            store,
+            key,
+            max_body,
+            framing: Framing::Close,
+            length: None,
+            seen: 0,
+            state: State::Off,
+        }
+    }
+
+    pub(crate) fn begin(&mut self, head: Bytes, framing: Framing, length: Option<u64>) {
+        self.framing = framing;
+        self.length = length;
+        self.state = State::Held {
+            head,
+            held: Vec::new(),
+        };
+    }
+
+    pub(crate) fn is_off(&self) -> bool {
+        matches!(self.state, State::Off)
+    }
+
+    /// Whether the body has all the bytes that it was to have.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.length == Some(self.seen)
+    }
+
+    pub(crate) fn take(&mut self, data: &Bytes) {
+        if self.is_off() {
+            return;
+        }
+        self.seen += data.len() as u64;
+        if self.seen
+            > self
+                .length
+                .map_or(self.max_body, |length| length.min(self.max_body))
+        {
+            self.abandon("the body is too long");
+            return;
+        }
+        match &mut self.state {
+            State::Held { held, .. } => {
+                held.push(data.clone());
+                if self.framing != Framing::Chunked || self.seen > HELD as u64 {
+                    self.open();
+                }
+            }
+            State::Opening { held, .. } => held.push(data.clone()),
+            State::Open(encoder) => {
+                if let Err(error) = encoder.write(data) {
+                    self.fail(&error);
+                }
+            }
+            State::Off | State::Committing(_) => {}
+        }
+    }
+
+    /// Goes on with what does not depend on more of the body.
+    pub(crate) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let State::Opening { writer, held } = &mut self.state else {
+            return Poll::Ready(());
+        };
+        let written = ready!(Pin::new(writer).poll(cx)).and_then(|writer| {
+            let mut encoder = Encoder::new(writer, self.framing);
+            let held = join(held);
+            if !held.is_empty() {
+                encoder.write(&held)?;
+            }
+            Ok(encoder)
+        });
+        match written {
+            Ok(encoder) => self.state = State::Open(encoder),
+            Err(error) => self.fail(&error),
+        }
+        Poll::Ready(())
+    }
+
+    /// The body has ended. What it was short of is not recorded.
+    pub(crate) fn end(&mut self) {
+        if !self.is_off() && self.length.is_some_and(|length| length != self.seen) {
+            self.abandon("the body was cut short");
+        }
+    }
+
+    /// Publishes what was recorded.
+    pub(crate) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut self.state {
+                State::Off => return Poll::Ready(()),
+                State::Held { .. } => self.open(),
+                State::Opening { .. } => ready!(self.poll_open(cx)),
+                State::Open(_) => self.commit(),
+                State::Committing(commit) => {
+                    if let Err(error) = ready!(Pin::new(commit).poll(cx)) {
+                        self.fail(&error);
+                    }
+                    self.state = State::Off;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn abandon(&mut self, why: &'static str) {
+        if !self.is_off() {
+            tracing::debug!(key = self.key, "not recorded: {why}");
+            self.state = State::Off;
+        }
+    }
+
+    fn open(&mut self) {
+        if let State::Held { head, held } = std::mem::replace(&mut self.state, State::Off) {
+            let writer = self.store.create(&self.key, head);
+            self.state = State::Opening { writer, held };
+        }
+    }
+
+    fn commit(&mut self) {
+        if let State::Open(encoder) = std::mem::replace(&mut self.state, State::Off) {
+            match encoder.finish() {
+                Ok(commit) => self.state = State::Committing(commit),
+                Err(error) => self.fail(&error),
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        tracing::warn!(key = self.key, %error, "not recorded: the store can't be written");
+        self.state = State::Off;
+    }
+}
+
+fn join(pieces: &mut Vec<Bytes>) -> Bytes {
+    match &mut pieces[..] {
+        [] => Bytes::new(),
+        [one] => std::mem::take(one),
+        _ => std::mem::take(pieces).concat().into(),
+    }
+}

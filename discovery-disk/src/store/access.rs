@@ -1,0 +1,162 @@
+//! How values are read and written.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use discovery_core::store::Op;
+
+use super::DiskStore;
+use super::error::at;
+use super::fs::{Fs, Stamp, has_mode};
+use super::offload::{Permit, offload};
+use super::temp::TempFile;
+
+/// What a file is put together from, in this order.
+pub(crate) type Parts = [Bytes; 3];
+
+/// How much is compared at once when a value may be there already.
+const COMPARED_AT_ONCE: usize = 64 * 1024;
+
+impl DiskStore {
+    /// Reads a value and decodes it, on the same thread.
+    pub(crate) fn read<T, F>(&self, key: &str, decode: F) -> Op<io::Result<Option<T>>>
+    where
+        T: Send + 'static,
+        F: FnOnce(Bytes, Option<Stamp>, &Path) -> Option<T> + Send + 'static,
+    {
+        let Some(path) = self.path(key) else {
+            return Op::Ready(Ok(None));
+        };
+        let (file, metadata) = match self.fs().open(&path) {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Op::Ready(Ok(None)),
+            Err(error) => return Op::Ready(Err(at("open", &path)(error))),
+        };
+        let len = metadata.len();
+        if len > self.options().max_value_size {
+            tracing::debug!(path = %path.display(), len, "file too large for a value");
+            return Op::Ready(Ok(None));
+        }
+        let fs = self.fs().clone();
+        let stamp = Stamp::of(&metadata);
+        let read = move |_: &Permit| {
+            let Some(bytes) = read_whole(&fs, &file, &path, len)? else {
+                return Ok(None);
+            };
+            Ok(decode(bytes, stamp, &path))
+        };
+        if len <= self.options().inline_limit {
+            Op::Ready(read(&Permit::default()))
+        } else {
+            offload(read)
+        }
+    }
+
+    /// Writes a value of `len` bytes in all, which `parts` puts together on the thread that writes.
+    pub(crate) fn replace<F>(&self, key: &str, len: u64, parts: F) -> Op<io::Result<Option<Stamp>>>
+    where
+        F: FnOnce() -> Parts + Send + 'static,
+    {
+        match self.check_size(len).and_then(|()| self.target(key)) {
+            Ok(target) => self.replace_at(target, len, parts),
+            Err(error) => Op::Ready(Err(error)),
+        }
+    }
+
+    pub(crate) fn replace_at<F>(
+        &self,
+        target: PathBuf,
+        len: u64,
+        parts: F,
+    ) -> Op<io::Result<Option<Stamp>>>
+    where
+        F: FnOnce() -> Parts + Send + 'static,
+    {
+        let store = self.clone();
+        let write = move |permit: &Permit| {
+            let parts = parts();
+            if let Some(stamp) = store.renew(&target, len, &parts) {
+                return Ok(stamp);
+            }
+            let temp = store.open_temp()?;
+            for part in &parts {
+                temp.write(part)?;
+            }
+            store.publish(temp, &target, permit)
+        };
+        if len <= self.options().inline_limit && !self.options().publish.fsync {
+            Op::Ready(write(&Permit::default()))
+        } else {
+            offload(write)
+        }
+    }
+
+    pub(crate) fn open_temp(&self) -> io::Result<TempFile> {
+        if !self.options().swept.swap(true, Ordering::Relaxed) {
+            self.sweep_quietly();
+        }
+        TempFile::create(
+            self.fs(),
+            &self.options().temp,
+            "",
+            self.options().publish.dir_mode,
+        )
+    }
+
+    pub(crate) fn publish(
+        &self,
+        temp: TempFile,
+        target: &Path,
+        permit: &Permit,
+    ) -> io::Result<Option<Stamp>> {
+        temp.prepare(self.options().publish)?;
+        permit.run(|| temp.rename(target, self.options().publish))
+    }
+
+    /// If the file already has these bytes and this mode, makes it look new and returns its stamp.
+    ///
+    /// This needs no lock: should another process replace the file meanwhile, then its value came
+    /// after this one.
+    fn renew(&self, target: &Path, len: u64, parts: &Parts) -> Option<Option<Stamp>> {
+        let (file, metadata) = self.fs().open(target).ok()??;
+        if metadata.len() != len || !has_mode(&metadata, self.options().publish.file_mode) {
+            return None;
+        }
+        if !self.has_content(&file, target, parts).ok()? {
+            return None;
+        }
+        // Not allowed for another user's file: that is replaced.
+        self.fs().touch(&file, target, self.now()).ok()?;
+        Some(file.metadata().ok().as_ref().and_then(Stamp::of))
+    }
+
+    fn has_content(&self, file: &File, path: &Path, parts: &Parts) -> io::Result<bool> {
+        let mut buffer = Vec::new();
+        for expected in parts.iter().flat_map(|part| part.chunks(COMPARED_AT_ONCE)) {
+            buffer.resize(expected.len(), 0);
+            self.fs().read_exact(file, path, &mut buffer)?;
+            if buffer != expected {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Reads a file of known length, or returns `None` if it is shorter by now. Values are replaced,
+/// never changed: that file is damaged.
+fn read_whole(fs: &Fs, file: &File, path: &Path, len: u64) -> io::Result<Option<Bytes>> {
+    let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let mut buffer = vec![0; len];
+    match fs.read_exact(file, path, &mut buffer) {
+        Ok(()) => Ok(Some(buffer.into())),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            tracing::debug!(path = %path.display(), "file shortened while it was read");
+            Ok(None)
+        }
+        Err(error) => Err(at("read", path)(error)),
+    }
+}
