@@ -72,7 +72,10 @@ impl Endpoint {
             ("openapi", Some(rest)) => {
                 let document = rest.strip_prefix("v3/")?;
                 // A cache that goes by the path must not be led elsewhere by it.
-                if document.split('/').any(|part| matches!(part, "" | "." | "..")) {
+                if document
+                    .split('/')
+                    .any(|part| matches!(part, "" | "." | ".."))
+                {
                     return None;
                 }
                 Some(Self::OpenApiV3Document(document.into()))

@@ -111,7 +111,7 @@ impl Snapshot {
     /// As [`set_groups`](Self::set_groups), sharing the groups.
     pub fn set_groups_shared(&mut self, groups: Arc<Document<ApiGroupList>>) {
         self.groups = Some(groups);
-        self.rendered = Arc::default();
+        self.forget_rendered();
     }
 
     /// The resources of a group version, for example `apps/v1`.
@@ -137,7 +137,7 @@ impl Snapshot {
     ) {
         self.lists.insert(group_version.clone(), list);
         self.refused.remove(group_version);
-        self.rendered = Arc::default();
+        self.forget_rendered();
     }
 
     /// Every list that is known, in no order.
@@ -177,7 +177,14 @@ impl Snapshot {
         for (group_version, refusal) in &other.refused {
             self.refuse(group_version, refusal.clone());
         }
-        self.rendered = Arc::default();
+        self.forget_rendered();
+    }
+
+    fn forget_rendered(&mut self) {
+        match Arc::get_mut(&mut self.rendered) {
+            Some(rendered) => *rendered = Rendered::default(),
+            None => self.rendered = Arc::default(),
+        }
     }
 
     /// The group versions that the groups list and whose resources are not known.
@@ -211,7 +218,8 @@ impl Snapshot {
             Endpoint::Apis => false,
             Endpoint::Group(name) => {
                 let mut groups = groups.groups.iter();
-                let group = groups.find(|group| group.name == *name && !group.versions().is_empty());
+                let group =
+                    groups.find(|group| group.name == *name && !group.versions().is_empty());
                 let Some(group) = group else {
                     return Some(Answer::NotFound);
                 };

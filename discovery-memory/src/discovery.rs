@@ -150,13 +150,14 @@ impl Cache for Memory {
 
     fn save(&self, found: &Arc<Snapshot>) -> Op<()> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if self.expired(&state) {
+        let is_complete = found.is_complete();
+        if is_complete || self.expired(&state) {
             *state = State::default();
         }
         if self.ttl.is_some() && state.since.is_none() {
             state.since = Some(self.clock.now());
         }
-        if found.groups().is_some() && found.is_complete() {
+        if is_complete {
             state.snapshot = Arc::clone(found);
         } else {
             Arc::make_mut(&mut state.snapshot).merge(found);

@@ -159,11 +159,7 @@ where
     }
 
     /// Asks for the groups: `/api` and `/apis` at the same time.
-    async fn groups(
-        self,
-        is_ready: bool,
-        lead: Option<Lead<Goal>>,
-    ) -> Answer<RB, S::Error> {
+    async fn groups(self, is_ready: bool, lead: Option<Lead<Goal>>) -> Answer<RB, S::Error> {
         let Self {
             shared,
             ask,

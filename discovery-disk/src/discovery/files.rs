@@ -2,12 +2,16 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use discovery_core::clock::{Clock, SystemClock};
-use discovery_core::document::{ApiGroupList, ApiResourceList, DecodeError, Document, Kind};
+use discovery_core::document::{
+    ApiGroupList, ApiResourceList, DecodeError, Document, Kind, decode,
+};
 use discovery_core::engine::{Cache, Need};
 use discovery_core::store::Op;
 use discovery_core::{Form, GroupVersion, Snapshot};
@@ -22,6 +26,12 @@ const TTL: Duration = Duration::from_secs(6 * 60 * 60);
 /// From how many files on they are read and written on a blocking thread, where there are several
 /// threads to gain from it. Handing over a single read costs ten times the read.
 const MANY: usize = 64;
+
+/// How many threads read files at the same time at most.
+const MAX_THREADS: usize = 4;
+
+/// The resources of a group version.
+type List = (GroupVersion, Arc<Document<ApiResourceList>>);
 
 /// What a [`DiskDiscoveryLayer`](super::DiskDiscoveryLayer)'s services share: the files of one
 /// server.
@@ -160,7 +170,7 @@ impl Shared {
         let mut snapshot = Snapshot::default();
         if let Some(Part::Groups(groups)) = self.kept(&Name::Groups, now) {
             snapshot.set_groups_shared(groups);
-        } else if let Some(groups) = self.read::<ApiGroupList>(&Name::Groups, now) {
+        } else if let Some(groups) = self.read(&Name::Groups, now, &mut Vec::new(), true) {
             snapshot.set_groups(groups);
         }
         if let Some(form) = *self.form.read().unwrap_or_else(PoisonError::into_inner) {
@@ -169,28 +179,53 @@ impl Shared {
         snapshot
     }
 
-    /// Adds lists from their files.
-    fn load_lists(
-        &self,
-        snapshot: &mut Snapshot,
-        group_versions: impl IntoIterator<Item = GroupVersion>,
-        now: SystemTime,
-    ) {
-        for group_version in group_versions {
+    /// Lists from their files. Many of them are read and parsed by several threads, because a
+    /// program that waits for all of them has nothing else to do.
+    fn load_lists(&self, group_versions: &[GroupVersion], now: SystemTime) -> Vec<List> {
+        let threads = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(MAX_THREADS);
+        if group_versions.len() < MANY || threads < 2 {
+            return self.load_some(group_versions, now);
+        }
+        let share = group_versions.len().div_ceil(threads);
+        let (own, others) = group_versions.split_at(share);
+        thread::scope(|scope| {
+            let spawn = |share| {
+                let builder = thread::Builder::new().name("discovery files".into());
+                builder
+                    .spawn_scoped(scope, move || self.load_some(share, now))
+                    .map_err(|_| share)
+            };
+            let others: Vec<_> = others.chunks(share).map(spawn).collect();
+            let mut lists = self.load_some(own, now);
+            for other in others {
+                match other {
+                    Ok(thread) => lists.extend(thread.join().unwrap_or_default()),
+                    Err(share) => lists.extend(self.load_some(share, now)),
+                }
+            }
+            lists
+        })
+    }
+
+    fn load_some(&self, group_versions: &[GroupVersion], now: SystemTime) -> Vec<List> {
+        // Where many are read, their JSON is seldom asked for, and then made anew.
+        let keep_json = group_versions.len() == 1;
+        let mut buffer = Vec::new();
+        let load = |group_version: &GroupVersion| {
             let name = Name::Resources(group_version.clone());
             if let Some(Part::List(list)) = self.kept(&name, now) {
-                snapshot.insert_shared(&group_version, list);
-                continue;
+                return Some((group_version.clone(), list));
             }
-            let Some(list) = self.read::<ApiResourceList>(&name, now) else {
-                continue;
-            };
-            if list.group_version == group_version.as_str() {
-                snapshot.insert(&group_version, list);
-            } else {
+            let list: Document<ApiResourceList> = self.read(&name, now, &mut buffer, keep_json)?;
+            if list.group_version != group_version.as_str() {
                 tracing::warn!(%group_version, found = %list.group_version, "the wrong file");
+                return None;
             }
-        }
+            Some((group_version.clone(), Arc::new(list)))
+        };
+        group_versions.iter().filter_map(load).collect()
     }
 
     /// What could not be written and is later than any file.
@@ -204,23 +239,34 @@ impl Shared {
         Some(part.clone())
     }
 
-    fn read<T: Kind>(&self, name: &Name, now: SystemTime) -> Option<Document<T>> {
+    fn read<T: Kind>(
+        &self,
+        name: &Name,
+        now: SystemTime,
+        buffer: &mut Vec<u8>,
+        keep_json: bool,
+    ) -> Option<Document<T>> {
         let is_ours = self.state().ours.contains(name);
         if !is_ours && self.invalidated.load(Ordering::Acquire) {
             return None;
         }
-        let content = match self.tree.read(name, now, self.ttl) {
-            Ok(content) => content?,
+        match self.tree.read(name, now, self.ttl, buffer) {
+            Ok(true) => {}
+            Ok(false) => return None,
             Err(error) => {
                 tracing::debug!(?name, %error, "a discovery file can't be read");
                 return None;
             }
-        };
+        }
         self.counters.files_read.fetch_add(1, Ordering::Relaxed);
         if !is_ours {
             self.fresh.store(false, Ordering::Release);
         }
-        let decoded: Result<_, DecodeError> = Document::decode(content);
+        let decoded: Result<Document<T>, DecodeError> = if keep_json {
+            Document::decode(std::mem::take(buffer).into())
+        } else {
+            decode(buffer).map(Document::new)
+        };
         decoded
             .inspect_err(|error| tracing::warn!(?name, %error, "a broken discovery file"))
             .ok()
@@ -311,7 +357,9 @@ impl Cache for Files {
         let now = shared.clock.now();
         if let Need::Resources(group_version) = need {
             let mut snapshot = Snapshot::default();
-            shared.load_lists(&mut snapshot, [group_version.clone()], now);
+            for (group_version, list) in shared.load_some(slice::from_ref(group_version), now) {
+                snapshot.insert_shared(&group_version, list);
+            }
             return Op::Ready(Arc::new(snapshot));
         }
         let mut snapshot = shared.load_groups(now);
@@ -322,7 +370,9 @@ impl Cache for Files {
         let many = missing.len() >= MANY;
         let shared = Arc::clone(shared);
         offload_if(many, move || {
-            shared.load_lists(&mut snapshot, missing, now);
+            for (group_version, list) in shared.load_lists(&missing, now) {
+                snapshot.insert_shared(&group_version, list);
+            }
             Arc::new(snapshot)
         })
     }

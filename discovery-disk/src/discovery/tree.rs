@@ -2,7 +2,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use discovery_core::GroupVersion;
 
 use crate::store::fs::{Fs, has_mode};
@@ -57,31 +56,33 @@ impl Tree {
         })
     }
 
-    /// Reads a file that was modified at most `ttl` before `now`.
+    /// Reads a file that was modified at most `ttl` before `now` into `content`, and says whether
+    /// there is one.
     pub(super) fn read(
         &self,
         name: &Name,
         now: SystemTime,
         ttl: Duration,
-    ) -> io::Result<Option<Bytes>> {
+        content: &mut Vec<u8>,
+    ) -> io::Result<bool> {
         let Some(path) = self.path(name) else {
-            return Ok(None);
+            return Ok(false);
         };
         let Some((file, metadata)) = self.fs.open(&path)? else {
-            return Ok(None);
+            return Ok(false);
         };
         let end = metadata.modified()?.checked_add(ttl);
         if end.is_none_or(|end| now > end) {
             tracing::debug!(path = %path.display(), "expired");
-            return Ok(None);
+            return Ok(false);
         }
         if metadata.len() > MAX_FILE {
             tracing::warn!(path = %path.display(), len = metadata.len(), "a file that is too large");
-            return Ok(None);
+            return Ok(false);
         }
-        let mut content = vec![0; usize::try_from(metadata.len()).unwrap_or_default()];
-        self.fs.read_exact(&file, &path, &mut content)?;
-        Ok(Some(content.into()))
+        content.resize(usize::try_from(metadata.len()).unwrap_or_default(), 0);
+        self.fs.read_exact(&file, &path, content)?;
+        Ok(true)
     }
 
     /// Publishes a file, or renews one that has the same content.

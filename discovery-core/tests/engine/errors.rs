@@ -1,0 +1,296 @@
+//! What goes wrong reaches the caller as it came, and nothing of it is kept.
+
+use std::io;
+
+use bytes::Bytes;
+use discovery_core::Form;
+use discovery_core::engine::{self, Engine};
+use http::header::CONTENT_TYPE;
+use http::{Response, StatusCode};
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyExt, StreamBody};
+
+use crate::tools::*;
+
+/// A body in pieces, which may break off.
+fn pieces(data: &[&'static str], broken: bool) -> ResBody {
+    let mut frames: Vec<io::Result<Frame<Bytes>>> = data
+        .iter()
+        .map(|data| Ok(Frame::data(Bytes::from_static(data.as_bytes()))))
+        .collect();
+    if broken {
+        frames.push(Err(io::ErrorKind::ConnectionReset.into()));
+    }
+    BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames)))
+}
+
+/// What of a body comes before it ends or breaks.
+fn read(body: engine::Body<ResBody>) -> (String, Option<io::Error>) {
+    tokio_test::block_on(async {
+        let (mut body, mut read) = (std::pin::pin!(body), String::new());
+        while let Some(frame) = body.as_mut().frame().await {
+            match frame {
+                Ok(frame) => {
+                    read.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
+                }
+                Err(error) => {
+                    assert!(body.as_mut().frame().await.is_none(), "that was the end");
+                    return (read, Some(error));
+                }
+            }
+        }
+        (read, None)
+    })
+}
+
+fn refused() -> Res {
+    let response = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE);
+    let response = response.header("retry-after", "7").extension("mark");
+    response.body(pieces(&["try ", "later"], false)).unwrap()
+}
+
+#[track_caller]
+fn assert_refused(response: Response<engine::Body<ResBody>>) {
+    assert_eq!(
+        (
+            response.status().as_u16(),
+            &response.headers()["retry-after"]
+        ),
+        (503, &"7".parse().unwrap())
+    );
+    assert_eq!(response.extensions().get(), Some(&"mark"));
+    assert_eq!(text(response), "try later");
+}
+
+#[test]
+fn error_answers_come_out_unchanged() {
+    let (engine, service, mut server) = world(Keep::default());
+    for path in ["/api", "/apis"] {
+        let mut call = call(&service, get(path));
+        let (api, apis) = (server.expect("/api"), server.expect("/apis"));
+        // The caller's own half ends it, whatever becomes of the other.
+        let (own, other) = if path == "/api" {
+            (api, apis)
+        } else {
+            (apis, api)
+        };
+        own.send_response(refused());
+        assert_refused(done(&mut call));
+        drop(other);
+    }
+    for path in ["/apis/a/v1", "/api/v1"] {
+        let mut call = call(&service, get(path));
+        server.expect(path).send_response(refused());
+        assert_refused(done(&mut call));
+    }
+    let kept = engine.cache().known.lock().unwrap();
+    assert!(kept.groups().is_none() && kept.lists().len() == 0);
+    assert_eq!(engine.handle().statistics().hits, 0);
+}
+
+#[test]
+fn errors_of_the_service_come_out_unchanged() {
+    let (_, service, mut server) = world(Keep::default());
+    for path in ["/apis", "/apis/a", "/api", "/apis/a/v1"] {
+        let mut call = call(&service, get(path));
+        while let Some((request, answer)) = server.poll() {
+            let own = if path == "/apis/a" { "/apis" } else { path };
+            if request.uri().path() == own {
+                answer.send_error(io::Error::new(io::ErrorKind::BrokenPipe, "mine"));
+            } else {
+                answer.send_error(std::fmt::Error);
+            }
+        }
+        let error = result(&mut call)
+            .unwrap_err()
+            .downcast::<io::Error>()
+            .unwrap();
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (io::ErrorKind::BrokenPipe, "mine")
+        );
+    }
+}
+
+/// Half of the groups is no knowledge, but it is an answer.
+#[test]
+fn the_callers_half_is_enough_for_the_caller() {
+    let (engine, service, mut server) = world(Keep::default());
+    for (path, form, expected) in [
+        ("/apis", Form::V2, r#"{"kind":"APIGroupList""#),
+        ("/apis", Form::Legacy, r#"{"kind":"APIGroupList""#),
+        ("/apis/a", Form::V2, r#"{"kind":"APIGroup","#),
+        ("/api", Form::V2, r#"{"kind":"APIVersions""#),
+        ("/api", Form::Legacy, r#"{"kind":"APIVersions""#),
+    ] {
+        let mut call = call(&service, get(path));
+        let (api, apis) = (server.expect("/api"), server.expect("/apis"));
+        let documents = if form == Form::V2 {
+            (CORE, OTHERS)
+        } else {
+            (V1, A)
+        };
+        if path == "/api" {
+            apis.send_response(refused());
+            api.send_response(json(form, documents.0));
+        } else {
+            api.send_error(io::Error::other("lost"));
+            apis.send_response(json(form, documents.1));
+        }
+        let response = done(&mut call);
+        assert_eq!(response.status(), 200);
+        let body = text(response);
+        assert!(body.starts_with(expected), "{body}");
+        server.idle();
+    }
+    assert!(engine.cache().known.lock().unwrap().groups().is_none());
+}
+
+#[test]
+fn a_body_that_breaks_off_does_so_for_the_caller() {
+    let (engine, service, mut server) = world(Keep::default());
+    for path in ["/apis", "/apis/a/v1"] {
+        let mut call = call(&service, get(path));
+        let response = Response::new(pieces(&["{\"kind\"", ":"], true));
+        if path == "/apis" {
+            server.groups(json(Form::V2, CORE), response);
+        } else {
+            server.expect(path).send_response(response);
+        }
+        let response = done(&mut call);
+        assert_eq!(response.status(), 200);
+        assert!(response.body().size_hint().exact().is_none());
+        let (data, error) = read(response.into_body());
+        assert_eq!(
+            (data.as_str(), error.unwrap().kind()),
+            ("{\"kind\":", io::ErrorKind::ConnectionReset)
+        );
+    }
+    // Before the first byte.
+    let mut call = call(&service, get("/apis/a/v1"));
+    server
+        .expect("/apis/a/v1")
+        .send_response(Response::new(pieces(&[], true)));
+    assert!(read(done(&mut call).into_body()).1.is_some());
+    assert_eq!(engine.cache().known.lock().unwrap().lists().len(), 0);
+}
+
+fn small(limit: usize) -> (Engine<Keep>, TestService, Server) {
+    let (inner, server) = Server::new();
+    let engine = Engine::new(Keep::default()).max_answer(limit);
+    let service = engine.service(inner);
+    (engine, service, server)
+}
+
+#[test]
+fn what_is_too_large_passes_whole() {
+    let (engine, service, mut server) = small(10);
+    let large = ["01234", "56789", "0", "123456789"];
+    for path in ["/apis", "/apis/a/v1"] {
+        let mut call = call(&service, get(path));
+        let response = Response::new(pieces(&large, false));
+        if path == "/apis" {
+            server.groups(json(Form::Legacy, V1), response);
+        } else {
+            server.expect(path).send_response(response);
+        }
+        let response = done(&mut call);
+        assert_eq!(response.body().size_hint().lower(), 11);
+        assert!(!response.body().is_end_stream());
+        assert_eq!(read(response.into_body()).0, large.concat());
+    }
+    assert!(engine.cache().known.lock().unwrap().groups().is_none());
+    // Exactly the limit is not too large.
+    let body = r#"{"kind":"APIResourceList","resources":[{"name":"xs","kind":"X"}]}"#;
+    let (engine, service, mut server) = small(body.len());
+    let mut call = call(&service, get("/apis/a/v1"));
+    server.next().1.send_response(Response::new(full(body)));
+    assert!(read(done(&mut call).into_body()).1.is_none());
+    assert_eq!(engine.cache().known.lock().unwrap().lists().len(), 1);
+}
+
+/// The cache asked for more than the caller can read, and could not make use of it. Then the
+/// caller's own request has to go.
+#[test]
+fn an_answer_in_a_form_that_the_caller_does_not_take_is_not_given() {
+    for (path, api, apis) in [
+        ("/apis", CORE, r#"{"kind":"garbled""#),
+        (
+            "/apis",
+            CORE,
+            "a large answer, as far as this cache is concerned, and aggregated too, so they say, which it is as long as nobody looks at it, or at the end of the answer, where it has nothing in it that would be worth it; well, so they say, but who would read as far as here to find it out? Nobody, really.",
+        ),
+        ("/apis/a", "garbled", "garbled"),
+    ] {
+        let (_, service, mut server) = small(300);
+        let mut call = call(&service, get(path));
+        server.groups(json(Form::V2, api), json(Form::V2, apis));
+        pending(&mut call);
+        let (request, answer) = server.next();
+        assert_eq!(request.uri().path(), path);
+        assert_eq!(request.headers()[http::header::ACCEPT], "application/json");
+        answer.send_response(json(Form::Legacy, "the answer"));
+        let response = done(&mut call);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        assert_eq!(text(response), "the answer");
+    }
+}
+
+#[test]
+fn documents_that_are_malformed_come_as_they_are() {
+    let (engine, service, mut server) = world(Keep::default());
+    for body in ["", "{", "<html>", "null", "[]", r#"{"kind":"Status"}"#] {
+        let mut groups = call(&service, get("/apis"));
+        server.groups(json(Form::Legacy, V1), json(Form::Legacy, body));
+        assert_eq!(text(done(&mut groups)), body);
+        let mut single = call(&service, get("/apis/a/v1"));
+        server
+            .expect("/apis/a/v1")
+            .send_response(json(Form::Legacy, body));
+        assert_eq!(text(done(&mut single)), body);
+    }
+    let kept = engine.cache().known.lock().unwrap();
+    assert!(kept.groups().is_none() && kept.lists().len() == 0);
+}
+
+#[test]
+fn refusals_that_last_are_remembered_and_others_are_not() {
+    for (code, lasts) in [
+        (400, true),
+        (401, false),
+        (403, true),
+        (404, true),
+        (406, true),
+        (408, false),
+        (410, true),
+        (429, false),
+        (500, false),
+        (502, false),
+        (503, false),
+        (504, false),
+        (301, false),
+    ] {
+        let (_, service, mut server) = world(Keep::default());
+        for turn in 0..2 {
+            let mut call = call(&service, get("/apis/a/v1"));
+            if turn == 0 || !lasts {
+                let response = Response::builder()
+                    .status(code)
+                    .header(CONTENT_TYPE, "text/plain");
+                server
+                    .expect("/apis/a/v1")
+                    .send_response(response.body(full("said so")).unwrap());
+            }
+            let response = done(&mut call);
+            assert_eq!(
+                (
+                    response.status().as_u16(),
+                    &response.headers()[CONTENT_TYPE]
+                ),
+                (code, &"text/plain".parse().unwrap())
+            );
+            assert_eq!(text(response), "said so");
+            server.idle();
+        }
+    }
+}

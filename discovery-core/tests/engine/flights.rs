@@ -1,0 +1,186 @@
+//! Callers that want the same thing at the same time.
+
+use std::io;
+use std::sync::Arc;
+
+use discovery_core::{Accept, Form};
+
+use crate::tools::*;
+
+fn callers(service: &TestService, path: &str, many: usize) -> Vec<Call> {
+    (0..many).map(|_| call(service, get(path))).collect()
+}
+
+#[test]
+fn one_fetch_for_all() {
+    let (engine, service, mut server) = world(Keep::default());
+    let mut calls = callers(&service, "/apis", 5);
+    // Whatever of the groups they want, and in whichever form.
+    calls.push(call(&service, get("/api")));
+    calls.push(call(&service, get("/apis/a")));
+    calls.push(call(&service, accepting("/apis", Accept::KUBECTL)));
+    let (api, apis) = (server.expect("/api"), server.expect("/apis"));
+    server.idle();
+    api.send_response(json(Form::V2, CORE));
+    calls.iter_mut().for_each(pending);
+    apis.send_response(json(Form::V2, OTHERS));
+    let responses: Vec<_> = calls.iter_mut().map(done).collect();
+    server.idle();
+    let first = &known(&responses[0]).snapshot;
+    for response in &responses {
+        assert_eq!(response.status(), 200);
+        assert!(Arc::ptr_eq(&known(response).snapshot, first), "parsed once");
+        assert!(!known(response).hit);
+    }
+    let statistics = engine.handle().statistics();
+    assert_eq!(
+        (statistics.misses, statistics.coalesced, statistics.sent),
+        (8, 7, 2)
+    );
+}
+
+#[test]
+fn one_fetch_of_a_list_for_all() {
+    let (engine, service, mut server) = world(Keep::default());
+    let mut calls = callers(&service, "/apis/a/v1", 5);
+    server.expect("/apis/a/v1").send_response(list("a/v1"));
+    for call in &mut calls {
+        let body = text(done(call));
+        assert!(body.contains(r#""name":"xs""#), "{body}");
+    }
+    server.idle();
+    assert_eq!(engine.handle().statistics().coalesced, 4);
+    // Refusals are shared as well.
+    let mut calls = callers(&service, "/apis/b/v1", 3);
+    server.expect("/apis/b/v1").send_response(status(403));
+    for call in &mut calls {
+        let response = done(call);
+        assert_eq!(
+            (response.status().as_u16(), text(response).as_str()),
+            (403, "no")
+        );
+    }
+    server.idle();
+}
+
+#[test]
+fn when_the_leader_goes_away_another_leads() {
+    for path in ["/apis", "/apis/a/v1"] {
+        let (_, service, mut server) = world(Keep::default());
+        let mut calls = callers(&service, path, 4);
+        let abandoned: Vec<_> = std::iter::from_fn(|| server.poll()).collect();
+        // One that waits goes first, then the leader, then the one that has the lead but has not
+        // found out.
+        drop(calls.remove(2));
+        drop(calls.remove(0));
+        server.idle();
+        drop(calls.remove(0));
+        let mut last = calls.remove(0);
+        pending(&mut last);
+        if path == "/apis" {
+            server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+        } else {
+            server.expect(path).send_response(list("a/v1"));
+        }
+        assert_eq!(done(&mut last).status(), 200);
+        drop(abandoned);
+        server.idle();
+    }
+}
+
+#[test]
+fn an_error_releases_all_at_once() {
+    let (engine, service, mut server) = world(Keep::default());
+    let mut calls = callers(&service, "/apis", 4);
+    let (_api, apis) = (server.expect("/api"), server.expect("/apis"));
+    // The other half has no answer yet; that holds up nobody.
+    apis.send_response(status(503));
+    assert_eq!(done(&mut calls[0]).status(), 503);
+    for call in &mut calls[1..] {
+        pending(call);
+    }
+    let answers: Vec<_> = (1..4).map(|_| server.expect("/apis")).collect();
+    server.idle();
+    // Each goes on alone, and gets its own answer in its own form.
+    for (code, answer) in (500..).zip(answers) {
+        answer.send_response(status(code));
+    }
+    for (code, call) in (500..).zip(&mut calls[1..]) {
+        assert_eq!(done(call).status().as_u16(), code);
+    }
+    assert_eq!(engine.handle().statistics().sent, 5);
+
+    let mut calls = callers(&service, "/apis/a/v1", 3);
+    server
+        .expect("/apis/a/v1")
+        .send_error(io::Error::other("gone"));
+    assert!(result(&mut calls[0]).unwrap_err().is::<io::Error>());
+    calls[1..].iter_mut().for_each(pending);
+    for call in &mut calls[1..] {
+        server.expect("/apis/a/v1").send_response(list("a/v1"));
+        assert_eq!(done(call).status(), 200);
+    }
+}
+
+#[test]
+fn another_key_is_not_delayed() {
+    let (_, service, mut server) = world(Keep::default());
+    let mut a = call(&service, get("/apis/a/v1"));
+    let (request, a_answer) = server.next();
+    assert_eq!(request.uri(), "/apis/a/v1");
+    let mut b = call(&service, get("/apis/b/v1"));
+    server.expect("/apis/b/v1").send_response(list("b/v1"));
+    assert_eq!(done(&mut b).status(), 200);
+    let mut groups = call(&service, get("/apis"));
+    server.groups(json(Form::Legacy, V1), json(Form::Legacy, A));
+    assert_eq!(done(&mut groups).status(), 200);
+    pending(&mut a);
+    a_answer.send_response(list("a/v1"));
+    assert_eq!(done(&mut a).status(), 200);
+}
+
+/// What another key's fetch has found is not taken for one's own.
+#[test]
+fn followers_get_what_they_wait_for() {
+    let (_, service, mut server) = world(Keep::default());
+    let mut groups = callers(&service, "/apis", 2);
+    let mut lists = callers(&service, "/apis/b/v1", 2);
+    server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+    server.expect("/apis/b/v1").send_response(list("b/v1"));
+    // Both have landed before a follower looks.
+    let leaders = [done(&mut groups[0]), done(&mut lists[0])];
+    assert!(text(done(&mut groups[1])).contains("APIGroupList"));
+    assert!(text(done(&mut lists[1])).contains("b/v1"));
+    server.idle();
+    drop(leaders);
+}
+
+/// The leader's answer is gone, and with it the last trace of the fetch but for what was kept.
+#[test]
+fn followers_that_look_late() {
+    for slow in [false, true] {
+        let (_, service, mut server) = world(Keep {
+            slow,
+            ..Keep::default()
+        });
+        let mut calls = callers(&service, "/apis", 2);
+        calls.iter_mut().for_each(pending);
+        calls.iter_mut().for_each(pending);
+        server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+        drop(done(&mut calls[0]));
+        assert_eq!(done(&mut calls[1]).status(), 200);
+        server.idle();
+    }
+}
+
+#[test]
+fn a_follower_that_the_result_does_not_help_asks_itself() {
+    let (_, service, mut server) = world(Keep::default());
+    let mut plain = call(&service, get("/apis"));
+    let mut aggregated = call(&service, accepting("/apis", Form::V2.content_type()));
+    server.groups(json(Form::Legacy, V1), json(Form::Legacy, A));
+    assert_eq!(done(&mut plain).status(), 200);
+    pending(&mut aggregated);
+    server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+    assert_eq!(done(&mut aggregated).status(), 200);
+}

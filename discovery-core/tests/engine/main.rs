@@ -1,0 +1,11 @@
+//! The discovery cache around an HTTP service: what it answers, what it asks, what it leaves alone.
+#![allow(missing_docs)]
+
+mod answers;
+mod errors;
+mod flights;
+mod passing;
+mod readiness;
+mod refresh;
+mod tools;
+mod typed;

@@ -1,0 +1,206 @@
+//! What is no business of the cache.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use discovery_core::Form;
+use discovery_core::engine::Refresh;
+use http::header::{
+    ACCEPT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE,
+};
+use http::{Method, Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+
+use crate::tools::*;
+
+#[derive(Clone, Debug, PartialEq)]
+struct Mark(u8);
+
+fn request(method: Method, path: &str) -> Req {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(ACCEPT, "application/json");
+    request
+        .header("x-own", "1")
+        .extension(Mark(1))
+        .body(Full::from("request"))
+        .unwrap()
+}
+
+#[track_caller]
+fn passes(service: &TestService, server: &mut Server, request: Req) {
+    let (method, uri, headers) = (
+        request.method().clone(),
+        request.uri().clone(),
+        request.headers().clone(),
+    );
+    let mut call = call(service, request);
+    let (arrived, answer) = server.next();
+    assert_eq!(
+        (arrived.method(), arrived.uri(), arrived.headers()),
+        (&method, &uri, &headers)
+    );
+    assert_eq!(arrived.extensions().get(), Some(&Mark(1)));
+    let body = tokio_test::block_on(arrived.into_body().collect())
+        .unwrap()
+        .to_bytes();
+    assert_eq!(body, "request");
+    server.idle();
+    let response = Response::builder()
+        .status(418)
+        .header("x-own", "2")
+        .extension(Mark(2));
+    answer.send_response(response.body(full("response")).unwrap());
+    let response = done(&mut call);
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["x-own"]),
+        (418, &"2".parse().unwrap())
+    );
+    assert_eq!(response.headers().len(), 1);
+    assert_eq!(response.extensions().get(), Some(&Mark(2)));
+    assert_eq!(response.body().size_hint().exact(), Some(8));
+    assert_eq!(text(response), "response");
+}
+
+#[test]
+fn untouched() {
+    let (engine, service, mut server) = world(Keep::default());
+    // Knowing everything is no reason to meddle.
+    warm(&service, &mut server);
+    let mut requests = Vec::new();
+    for method in [
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::HEAD,
+        Method::OPTIONS,
+    ] {
+        for path in ["/api", "/apis", "/apis/a", "/apis/a/v1"] {
+            requests.push(request(method.clone(), path));
+        }
+    }
+    for path in [
+        "/",
+        "/api/",
+        "/apis/",
+        "/api/v1/",
+        "/apis/a/",
+        "/apis/a/v1/",
+        "/version",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/api/v1",
+        "/healthz",
+        "/api/v1/pods",
+        "/api/v1/pods?watch=true",
+        "/api/v1/namespaces/x/secrets/y",
+        "/apis/a/v1/xs?watch=1",
+        "/api/v1/watch/pods",
+        "/apis/..",
+        "/apis/a/..",
+        "/api/%76%31",
+        "//apis",
+        "/apis//v1",
+    ] {
+        requests.push(request(Method::GET, path));
+    }
+    for name in [
+        IF_NONE_MATCH,
+        IF_MODIFIED_SINCE,
+        IF_MATCH,
+        IF_UNMODIFIED_SINCE,
+        RANGE,
+    ] {
+        let mut request = request(Method::GET, "/apis");
+        request.headers_mut().insert(name, "x".parse().unwrap());
+        // Not even a refresh is for the cache then.
+        request.extensions_mut().insert(Refresh::next());
+        requests.push(request);
+    }
+    let protobuf = "application/vnd.kubernetes.protobuf";
+    let table = "application/json;as=Table;g=meta.k8s.io;v=v1";
+    for (path, accept) in [
+        ("/apis", "text/html"),
+        ("/api", "application/yaml"),
+        ("/apis", protobuf),
+        ("/apis/a", table),
+        ("/apis/a", Form::V2.content_type()),
+        ("/apis/a/v1", Form::V2.content_type()),
+        ("/api/v1", protobuf),
+    ] {
+        let mut request = request(Method::GET, path);
+        request
+            .headers_mut()
+            .insert(ACCEPT, accept.parse().unwrap());
+        requests.push(request);
+    }
+    let expected = requests.len() as u64;
+    for request in requests {
+        passes(&service, &mut server, request);
+    }
+    let statistics = engine.handle().statistics();
+    assert_eq!(
+        (statistics.passed, statistics.hits, statistics.misses),
+        (expected, 0, 1)
+    );
+    // The refresh did not take what was known.
+    assert_eq!(done(&mut call(&service, get("/apis"))).status(), 200);
+    server.idle();
+}
+
+/// What a server sends while the test looks on; `None` is the end.
+#[derive(Clone, Default)]
+struct Pipe(Arc<Mutex<VecDeque<Option<Bytes>>>>);
+
+impl Body for Pipe {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.0.lock().unwrap().pop_front() {
+            Some(data) => Poll::Ready(data.map(|data| Ok(Frame::data(data)))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[test]
+fn a_body_that_goes_on_is_not_waited_for() {
+    let (_, service, mut server) = world(Keep::default());
+    let mut watch = call(&service, get("/api/v1/pods?watch=true"));
+    let pipe = Pipe::default();
+    server
+        .next()
+        .1
+        .send_response(Response::new(pipe.clone().boxed()));
+    let mut body = tokio_test::task::spawn(done(&mut watch).into_body());
+    let mut frame = || body.enter(|cx, body| body.poll_frame(cx));
+    assert!(frame().is_pending());
+    for event in ["one", "two"] {
+        pipe.0.lock().unwrap().push_back(Some(event.into()));
+        match frame() {
+            Poll::Ready(Some(Ok(frame))) => assert_eq!(frame.into_data().unwrap(), event),
+            other => panic!("{other:?}"),
+        }
+        assert!(frame().is_pending());
+    }
+    pipe.0.lock().unwrap().push_back(None);
+    assert!(matches!(frame(), Poll::Ready(None)));
+}
+
+#[test]
+fn errors_of_the_service_come_out_as_they_are() {
+    let (_, service, mut server) = world(Keep::default());
+    let mut call = call(&service, get("/version"));
+    server.next().1.send_error(std::fmt::Error);
+    assert!(result(&mut call).unwrap_err().is::<std::fmt::Error>());
+}

@@ -1,0 +1,176 @@
+//! Callers that take the parsed documents.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use discovery_core::document::{ApiGroupList, ApiResource, ApiResourceList, decode};
+use discovery_core::engine::{Known, Typed, drive};
+use discovery_core::{Accept, Form, GroupVersion, Plan, Snapshot};
+use http_body::Body as _;
+use http_body_util::Full;
+use tokio_test::task;
+
+use crate::tools::*;
+
+fn typed(path: &str) -> Req {
+    let mut request = accepting(path, Accept::KUBECTL);
+    request.extensions_mut().insert(Typed);
+    request
+}
+
+/// The groups `g0/v1`, `g1/v1`, …, and lists of the first few of them.
+fn partial(groups: usize, lists: usize) -> Keep {
+    let mut snapshot = Snapshot::default();
+    let names: Vec<_> = (0..groups).map(|n| format!("g{n}/v1")).collect();
+    let texts: Vec<_> = names
+        .iter()
+        .map(|name| {
+            format!(
+                r#"{{"name":"{}","versions":[{{"groupVersion":"{name}","version":"v1"}}]}}"#,
+                &name[..2]
+            )
+        })
+        .collect();
+    let json = format!(
+        r#"{{"kind":"APIGroupList","groups":[{}]}}"#,
+        texts.join(",")
+    );
+    snapshot.set_groups(decode::<ApiGroupList>(json.as_bytes()).unwrap());
+    for name in &names[..lists] {
+        let of: GroupVersion = name.parse().unwrap();
+        snapshot.insert(&of, ApiResourceList::new(&of, vec![ApiResource::default()]));
+    }
+    let keep = Keep::default();
+    *keep.known.lock().unwrap() = Arc::new(snapshot);
+    keep
+}
+
+#[test]
+fn they_get_what_is_known_and_no_body() {
+    let (_, service, mut server) = world(Keep::default());
+    let mut first = call(&service, typed("/apis"));
+    for _ in 0..2 {
+        let (request, answer) = server.next();
+        assert!(
+            request.extensions().get::<Typed>().is_some(),
+            "for the caches below"
+        );
+        let body = if request.uri() == "/api" {
+            CORE
+        } else {
+            OTHERS
+        };
+        answer.send_response(json(Form::V2, body));
+    }
+    let first = done(&mut first);
+    for path in ["/api", "/apis", "/apis/a", "/apis/a/v1"] {
+        let response = done(&mut call(&service, typed(path)));
+        assert_eq!(response.status(), 200);
+        assert!(response.body().is_end_stream(), "{path}");
+        let known = known(&response);
+        assert!(known.hit);
+        let list = known.snapshot.resources("a/v1").unwrap();
+        assert!(Arc::ptr_eq(
+            list,
+            self::known(&first).snapshot.resources("a/v1").unwrap()
+        ));
+    }
+    server.idle();
+}
+
+#[test]
+fn a_few_missing_lists_are_left_to_the_caller() {
+    for (missing, is_hit) in [(0, true), (1, true), (2, true), (3, false), (9, false)] {
+        let (_, service, mut server) = world(partial(9, 9 - missing));
+        let mut apis = call(&service, typed("/apis"));
+        if is_hit {
+            let response = done(&mut apis);
+            assert_eq!(known(&response).snapshot.missing().count(), missing);
+            server.idle();
+        } else {
+            let (_api, _apis) = (server.expect("/api"), server.expect("/apis"));
+            pending(&mut apis);
+        }
+        // `/api` is answered from the groups, whatever else is missing.
+        let api = done(&mut call(&service, typed("/api")));
+        assert!(known(&api).hit);
+        // Those that want a body want everything.
+        let mut aggregated = call(&service, accepting("/apis", Accept::KUBECTL));
+        assert_eq!(aggregated.poll().is_ready(), missing == 0);
+    }
+}
+
+#[test]
+fn a_legacy_server_has_nothing_better() {
+    let keep = partial(9, 0);
+    Arc::make_mut(&mut *keep.known.lock().unwrap()).set_form(Form::Legacy);
+    let (_, service, mut server) = world(keep);
+    assert!(known(&done(&mut call(&service, typed("/apis")))).hit);
+    server.idle();
+}
+
+#[test]
+fn errors_come_with_their_bodies() {
+    let (_, service, mut server) = world(Keep {
+        answers_unknown: true,
+        ..Keep::default()
+    });
+    let mut apis = call(&service, typed("/apis"));
+    server.groups(json(Form::V2, CORE), status(503));
+    let response = done(&mut apis);
+    assert!(response.extensions().get::<Known>().is_none());
+    assert_eq!(
+        (response.status().as_u16(), text(response).as_str()),
+        (503, "no")
+    );
+    // The half that is there comes as it came.
+    let mut api = call(&service, typed("/api"));
+    server.groups(json(Form::V2, CORE), status(503));
+    let response = done(&mut api);
+    assert!(response.extensions().get::<Known>().is_none());
+    assert_eq!(text(response), CORE);
+    warm(&service, &mut server);
+    let response = done(&mut call(&service, typed("/apis/b/v1")));
+    assert_eq!(response.status(), 404);
+    assert!(text(response).contains("NotFound"));
+}
+
+/// A plan over two caches: nothing is parsed twice, and only what is missing is asked for.
+#[test]
+fn plans_over_caches() {
+    let (_, below, mut server) = world(partial(9, 8));
+    let engine = discovery_core::engine::Engine::new(Keep::default());
+    let above = engine.service(tower::util::MapResponse::new(
+        below,
+        |response: http::Response<_>| response.map(http_body_util::BodyExt::boxed),
+    ));
+    let walk = |server: Option<&mut Server>| {
+        let mut plan = Plan::everything();
+        let dress = |request: http::Request<()>| {
+            let mut request = request.map(|()| Full::<Bytes>::default());
+            request.extensions_mut().insert(Typed);
+            request
+        };
+        let service = above.clone();
+        {
+            let mut drive = task::spawn(drive(&mut plan, &service, dress, 1 << 20, |_| ()));
+            if let Some(server) = server {
+                assert!(drive.poll().is_pending());
+                server.expect("/apis/g8/v1").send_response(list("g8/v1"));
+                server.idle();
+            }
+            assert!(drive.poll().is_ready());
+        }
+        plan.finish().unwrap()
+    };
+    let first = walk(Some(&mut server));
+    assert!(first.snapshot.is_complete() && first.failed.is_empty());
+    let again = walk(None);
+    for (name, list) in first.snapshot.lists() {
+        assert!(Arc::ptr_eq(
+            list,
+            again.snapshot.resources(name.as_str()).unwrap()
+        ));
+    }
+    server.idle();
+}

@@ -1,0 +1,161 @@
+//! What a request accepts and what a response is, checked against what a kube-apiserver 1.36 did.
+#![allow(missing_docs)]
+
+use discovery_core::{Accept, Form};
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_TYPE};
+
+const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const V2BETA1: &str = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+
+/// Legacy, v2beta1, v2.
+fn accepted(lines: &[&str]) -> [bool; 3] {
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        headers.append(ACCEPT, line.parse().unwrap());
+    }
+    let accept = Accept::of(&headers);
+    assert_eq!(accept.allows_aggregated(), accept.aggregated().is_some());
+    [Form::Legacy, Form::V2Beta1, Form::V2].map(|form| accept.allows(form))
+}
+
+const LEGACY: [bool; 3] = [true, false, false];
+const NOTHING: [bool; 3] = [false; 3];
+
+#[test]
+fn what_requests_accept() {
+    let v9 = V2.replace("v=v2", "v=v9");
+    let proto = V2.replace("json", "vnd.kubernetes.protobuf");
+    let list = |parts: &[&str]| parts.join(",");
+    for (line, expected) in [
+        // The server answered these in legacy form,
+        ("application/json".to_owned(), LEGACY),
+        (String::new(), LEGACY),
+        (list(&[&v9, "application/json"]), LEGACY),
+        (Accept::LEGACY.into(), LEGACY),
+        ("*/*".into(), LEGACY),
+        ("application/*".into(), LEGACY),
+        ("text/html, */*;q=0.8".into(), LEGACY),
+        // these in aggregated form, without regard to order and quality,
+        (V2.into(), [false, false, true]),
+        (Accept::KUBECTL.into(), [true, false, true]),
+        (list(&["application/json", V2]), [true, false, true]),
+        (format!("{V2};q=0.1,application/json"), [true, false, true]),
+        (format!("{V2};profile=nopeer"), [false, false, true]),
+        (Accept::WITH_V2BETA1.into(), [true; 3]),
+        // and these with 406, or in forms that are no JSON.
+        (V2BETA1.into(), [false, true, false]),
+        (v9, NOTHING),
+        (proto, NOTHING),
+        ("application/vnd.kubernetes.protobuf".into(), NOTHING),
+        ("application/yaml".into(), NOTHING),
+        ("application/cbor".into(), NOTHING),
+        ("text/html".into(), NOTHING),
+        // Some other representation that happens to be JSON.
+        (
+            "application/json;as=Table;g=meta.k8s.io;v=v1".into(),
+            NOTHING,
+        ),
+        (
+            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+                .into(),
+            LEGACY,
+        ),
+        ("application/json;stream=watch".into(), LEGACY),
+        // Case, spaces, quotes, stray commas.
+        (" Application/JSON ; charset=utf-8 ".into(), LEGACY),
+        (
+            r#"application/json; AS="APIGroupDiscoveryList"; V=v2; G=apidiscovery.k8s.io"#.into(),
+            [false, false, true],
+        ),
+        (",,application/json,".into(), LEGACY),
+        (V2.replace("as=", "as=x"), NOTHING),
+        (V2.to_ascii_lowercase(), NOTHING),
+    ] {
+        assert_eq!(accepted(&[&line]), expected, "{line}");
+    }
+    assert_eq!(accepted(&[]), LEGACY, "no Accept");
+    assert_eq!(
+        accepted(&[V2, "application/json"]),
+        [true, false, true],
+        "two lines"
+    );
+    assert_eq!(
+        accepted(&["text/html", V2BETA1]),
+        [false, true, false],
+        "two lines"
+    );
+}
+
+#[test]
+fn an_accept_that_is_no_text_allows_nothing() {
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        ACCEPT,
+        http::HeaderValue::from_bytes(b"application/json\xff").unwrap(),
+    );
+    assert!(!Accept::of(&headers).allows(Form::Legacy));
+}
+
+#[test]
+fn the_best_aggregated_form() {
+    let best = |text: &str| Accept::parse(&text.parse().unwrap()).aggregated();
+    assert_eq!(best(Accept::WITH_V2BETA1), Some(Form::V2));
+    assert_eq!(best(&format!("{V2BETA1},{V2}")), Some(Form::V2));
+    assert_eq!(best(V2BETA1), Some(Form::V2Beta1));
+    assert_eq!(best("*/*"), None);
+}
+
+#[test]
+fn what_responses_are() {
+    let v2 = |more: &str| format!("{V2}{more}");
+    for (content_type, form) in [
+        (V2.to_owned(), Form::V2),
+        (V2BETA1.into(), Form::V2Beta1),
+        ("application/json".into(), Form::Legacy),
+        (
+            r#"Application/JSON; AS=APIGroupDiscoveryList; v="v2"; G=apidiscovery.k8s.io"#.into(),
+            Form::V2,
+        ),
+        (v2(";charset=utf-8"), Form::V2),
+        (v2(";"), Form::V2),
+        // kubectl takes a repeat, and refuses a contradiction.
+        (v2(";v=v2"), Form::V2),
+        (v2(";v=v2beta1"), Form::Legacy),
+        (v2(";G=x"), Form::Legacy),
+        (V2.replace("v=v2", "v=v3"), Form::Legacy),
+        (V2.replace("v=v2;", ""), Form::Legacy),
+        (V2.replace("json", "vnd.kubernetes.protobuf"), Form::Legacy),
+        (V2.replace("APIGroup", "apigroup"), Form::Legacy),
+        ("text/plain; charset=utf-8".into(), Form::Legacy),
+        (String::new(), Form::Legacy),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+        assert_eq!(Form::of(&headers), form, "{content_type}");
+    }
+    assert_eq!(Form::of(&HeaderMap::new()), Form::Legacy);
+}
+
+#[test]
+fn every_form_says_what_it_is() {
+    for form in [Form::Legacy, Form::V2Beta1, Form::V2] {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, form.content_type().parse().unwrap());
+        assert_eq!(Form::of(&headers), form);
+        assert!(Accept::parse(&form.content_type().parse().unwrap()).allows(form));
+        assert_eq!(form.is_aggregated(), form != Form::Legacy);
+    }
+    assert_eq!(Form::V2.api_version(), "apidiscovery.k8s.io/v2");
+    assert_eq!(Form::V2Beta1.api_version(), "apidiscovery.k8s.io/v2beta1");
+}
+
+#[test]
+fn what_kubectl_sends() {
+    assert_eq!(Accept::KUBECTL, format!("{V2},application/json"));
+    assert_eq!(
+        Accept::WITH_V2BETA1,
+        format!("{V2},{V2BETA1},application/json")
+    );
+    assert_eq!(Accept::LEGACY, "application/json, */*");
+}

@@ -1,0 +1,124 @@
+//! A server that answers a path at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use discovery_core::engine::Known;
+use discovery_core::plan::Ticket;
+use discovery_core::{Discovered, Failure, Form, GroupVersion, Plan, Snapshot};
+use http::header::CONTENT_TYPE;
+use http::{Request, Response};
+
+pub(crate) type Answer = Result<Response<Bytes>, Failure>;
+
+pub(crate) fn gv(text: &str) -> GroupVersion {
+    text.parse().unwrap()
+}
+
+pub(crate) fn json(form: Form, body: impl Into<Bytes>) -> Answer {
+    let response = Response::builder().header(CONTENT_TYPE, form.content_type());
+    Ok(response.body(body.into()).unwrap())
+}
+
+pub(crate) fn legacy(body: impl Into<Bytes>) -> Answer {
+    json(Form::Legacy, body)
+}
+
+pub(crate) fn aggregated(items: &str) -> Answer {
+    json(
+        Form::V2,
+        format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{items}]}}"#),
+    )
+}
+
+pub(crate) fn item(name: &str, versions: &str) -> String {
+    format!(r#"{{"metadata":{{"name":"{name}"}},"versions":[{versions}]}}"#)
+}
+
+pub(crate) fn version(name: &str, resource: &str) -> String {
+    format!(
+        r#"{{"version":"{name}","freshness":"Current","resources":[{{"resource":"{resource}","responseKind":{{"kind":"X"}},"verbs":["get"]}}]}}"#
+    )
+}
+
+pub(crate) fn status(code: u16) -> Answer {
+    Ok(Response::builder().status(code).body(Bytes::new()).unwrap())
+}
+
+pub(crate) fn versions(names: &[&str]) -> Answer {
+    legacy(format!(r#"{{"kind":"APIVersions","versions":{names:?}}}"#))
+}
+
+pub(crate) fn groups(names: &[&str]) -> Answer {
+    let groups: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let (group, version) = name.split_once('/').unwrap();
+            format!(r#"{{"name":"{group}","versions":[{{"groupVersion":"{name}","version":"{version}"}}]}}"#)
+        })
+        .collect();
+    legacy(format!(
+        r#"{{"kind":"APIGroupList","groups":[{}]}}"#,
+        groups.join(",")
+    ))
+}
+
+pub(crate) fn list(of: &str, resource: &str) -> Answer {
+    legacy(format!(
+        r#"{{"kind":"APIResourceList","groupVersion":"{of}","resources":[{{"name":"{resource}","kind":"X","verbs":["get"]}}]}}"#
+    ))
+}
+
+/// Carries out a plan with an answer for each path, and tells which paths it asked.
+pub(crate) fn walk(
+    mut plan: Plan,
+    answers: impl Fn(&str) -> Answer,
+) -> (Vec<String>, Result<Discovered, Failure>) {
+    let (mut asked, mut under_way) = (Vec::new(), VecDeque::<(Ticket, Request<()>)>::new());
+    loop {
+        while let Some((ticket, request)) = plan.next() {
+            assert_eq!(*request.uri().path(), *ticket.endpoint().path());
+            asked.push(request.uri().path().to_owned());
+            under_way.push_back((ticket, request));
+        }
+        let Some((ticket, request)) = under_way.pop_front() else {
+            break;
+        };
+        assert!(
+            !plan.is_done() || asked.len() == 2,
+            "something is under way"
+        );
+        plan.feed(ticket, answers(request.uri().path()));
+    }
+    assert!(plan.is_done());
+    (asked, plan.finish())
+}
+
+pub(crate) fn names(discovered: &Discovered) -> Vec<String> {
+    let mut names: Vec<_> = discovered
+        .snapshot
+        .lists()
+        .map(|(name, _)| name.to_string())
+        .collect();
+    names.sort();
+    names
+}
+
+pub(crate) fn failed(discovered: &Discovered) -> BTreeMap<String, String> {
+    let failed = discovered.failed.iter();
+    failed
+        .map(|(name, failure)| (name.to_string(), failure.to_string()))
+        .collect()
+}
+
+pub(crate) fn known(snapshot: &Snapshot) -> Answer {
+    let mut response = Response::new(Bytes::from_static(b"not read"));
+    let snapshot = Arc::new(snapshot.clone());
+    response.extensions_mut().insert(Known {
+        snapshot,
+        cache: "test",
+        hit: true,
+    });
+    Ok(response)
+}

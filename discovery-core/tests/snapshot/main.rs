@@ -1,0 +1,307 @@
+//! What a snapshot answers, from what it knows, to whom.
+#![allow(missing_docs)]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use discovery_core::document::{
+    ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResource, ApiResourceList,
+    GroupVersionForDiscovery, decode,
+};
+use discovery_core::{Accept, Answer, Endpoint, Form, GroupVersion, Refusal, Snapshot};
+
+mod random;
+
+fn gv(text: &str) -> GroupVersion {
+    text.parse().unwrap()
+}
+
+fn group(name: &str, versions: &[&str]) -> ApiGroup {
+    let versions: Vec<_> = versions
+        .iter()
+        .map(|version| GroupVersionForDiscovery::from(&GroupVersion::new(name, version).unwrap()))
+        .collect();
+    ApiGroup {
+        name: name.into(),
+        preferred_version: versions.first().cloned().unwrap_or_default(),
+        versions: Some(versions).filter(|versions| !versions.is_empty()),
+        ..ApiGroup::default()
+    }
+}
+
+fn list(group_version: &str, resource: &str) -> ApiResourceList {
+    let resource = ApiResource {
+        name: resource.into(),
+        kind: "X".into(),
+        verbs: Some(vec!["get".into()]),
+        ..ApiResource::default()
+    };
+    ApiResourceList::new(&gv(group_version), vec![resource])
+}
+
+/// Core, `a` with two versions, and `stale` without any.
+fn groups() -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    let groups = vec![
+        group("", &["v1"]),
+        group("a", &["v1", "v2"]),
+        group("stale", &[]),
+    ];
+    snapshot.set_groups(ApiGroupList::new(groups));
+    snapshot
+}
+
+fn complete() -> Snapshot {
+    let mut snapshot = groups();
+    for name in ["v1", "a/v1", "a/v2"] {
+        snapshot.insert(&gv(name), list(name, "xs"));
+    }
+    snapshot
+}
+
+fn accept(text: &str) -> Accept {
+    Accept::parse(&text.parse().unwrap())
+}
+
+fn plain() -> Accept {
+    accept("application/json")
+}
+
+fn only(form: Form) -> Accept {
+    accept(form.content_type())
+}
+
+#[track_caller]
+fn document(snapshot: &Snapshot, endpoint: &Endpoint, accept: Accept) -> (Form, Bytes) {
+    match snapshot.answer(endpoint, accept) {
+        Some(Answer::Document { form, json }) => (form, json),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn knows_nothing() {
+    let snapshot = Snapshot::default();
+    for path in [
+        "/api",
+        "/apis",
+        "/apis/a",
+        "/api/v1",
+        "/apis/a/v1",
+        "/version",
+    ] {
+        let endpoint = Endpoint::parse(path, "").unwrap();
+        assert_eq!(snapshot.answer(&endpoint, plain()), None, "{path}");
+    }
+    assert!(!snapshot.is_complete());
+    assert_eq!(snapshot.missing().count(), 0);
+}
+
+#[test]
+fn legacy_documents() {
+    let (form, json) = document(&groups(), &Endpoint::Api, plain());
+    assert_eq!(form, Form::Legacy);
+    assert_eq!(
+        json,
+        r#"{"kind":"APIVersions","versions":["v1"],"serverAddressByClientCIDRs":[]}"#
+    );
+    let (_, json) = document(&groups(), &Endpoint::Apis, plain());
+    let answer: ApiGroupList = decode(&json).unwrap();
+    // Neither the core group nor the one without versions.
+    assert_eq!(answer, ApiGroupList::new(vec![group("a", &["v1", "v2"])]));
+    let (_, json) = document(&groups(), &Endpoint::Group("a".into()), plain());
+    let answer: ApiGroup = decode(&json).unwrap();
+    assert_eq!((&*answer.kind, &*answer.api_version), ("APIGroup", "v1"));
+    assert_eq!(answer.versions, group("a", &["v1", "v2"]).versions);
+    assert_eq!(
+        groups().groups().unwrap().groups.len(),
+        3,
+        "the file keeps it"
+    );
+}
+
+#[test]
+fn what_the_groups_do_not_list_is_not_found() {
+    let snapshot = groups();
+    for path in [
+        "/apis/b",
+        "/apis/stale",
+        "/apis/b/v1",
+        "/apis/a/v9",
+        "/api/v2",
+    ] {
+        let endpoint = Endpoint::parse(path, "").unwrap();
+        assert_eq!(
+            snapshot.answer(&endpoint, plain()),
+            Some(Answer::NotFound),
+            "{path}"
+        );
+    }
+    let mut no_core = Snapshot::default();
+    no_core.set_groups(ApiGroupList::new(vec![group("a", &["v1"])]));
+    assert_eq!(
+        no_core.answer(&Endpoint::Api, plain()),
+        Some(Answer::NotFound)
+    );
+    assert!(no_core.answer(&Endpoint::Apis, plain()).is_some());
+    // Of a group that is listed twice, the one that has versions.
+    let mut twice = Snapshot::default();
+    twice.set_groups(ApiGroupList::new(vec![
+        group("a", &[]),
+        group("a", &["v2"]),
+    ]));
+    let (_, json) = document(&twice, &Endpoint::Group("a".into()), plain());
+    assert_eq!(
+        decode::<ApiGroup>(&json).unwrap().versions,
+        group("a", &["v2"]).versions
+    );
+}
+
+#[test]
+fn aggregated_documents_need_everything() {
+    for form in [Form::V2, Form::V2Beta1] {
+        let partial = groups();
+        assert_eq!(partial.answer(&Endpoint::Apis, only(form)), None);
+        let snapshot = complete();
+        let (found, json) = document(&snapshot, &Endpoint::Apis, only(form));
+        assert_eq!(found, form);
+        let answer: ApiGroupDiscoveryList = decode(&json).unwrap();
+        assert_eq!(answer.api_version, form.api_version());
+        let names: Vec<_> = answer
+            .items
+            .iter()
+            .map(|item| &*item.metadata.name)
+            .collect();
+        assert_eq!(
+            names,
+            ["a"],
+            "neither the core group nor the one without versions"
+        );
+        let (_, json) = document(&snapshot, &Endpoint::Api, only(form));
+        let answer: ApiGroupDiscoveryList = decode(&json).unwrap();
+        assert_eq!(answer.items[0].metadata.name, "");
+        assert_eq!(answer.items[0].versions[0].resources[0].resource, "xs");
+    }
+}
+
+/// Where the client takes both, it gets what the server would give it.
+#[test]
+fn the_best_form_that_is_known() {
+    let both = accept(Accept::KUBECTL);
+    assert_eq!(document(&complete(), &Endpoint::Apis, both).0, Form::V2);
+    let mut partial = groups();
+    assert_eq!(
+        partial.answer(&Endpoint::Apis, both),
+        None,
+        "the server may have more"
+    );
+    partial.set_form(Form::V2);
+    assert_eq!(
+        partial.answer(&Endpoint::Apis, both),
+        None,
+        "the server has more"
+    );
+    partial.set_form(Form::Legacy);
+    assert_eq!(document(&partial, &Endpoint::Apis, both).0, Form::Legacy);
+    assert_eq!(
+        partial.answer(&Endpoint::Apis, only(Form::V2)),
+        None,
+        "and nothing else"
+    );
+    // One that takes no legacy documents gets none of the single ones either.
+    let endpoint = Endpoint::parse("/apis/a/v1", "").unwrap();
+    assert_eq!(complete().answer(&endpoint, only(Form::V2)), None);
+    assert_eq!(document(&complete(), &endpoint, both).0, Form::Legacy);
+}
+
+#[test]
+fn changes_show_in_what_was_rendered_before() {
+    let mut snapshot = complete();
+    let (_, before) = document(&snapshot, &Endpoint::Apis, only(Form::V2));
+    let (_, again) = document(&snapshot, &Endpoint::Apis, only(Form::V2));
+    assert_eq!(before.as_ptr(), again.as_ptr(), "rendered once");
+    let copy = snapshot.clone();
+    snapshot.insert(&gv("a/v1"), list("a/v1", "ys"));
+    let (_, after) = document(&snapshot, &Endpoint::Apis, only(Form::V2));
+    assert_ne!(before, after);
+    assert_eq!(document(&copy, &Endpoint::Apis, only(Form::V2)).1, before);
+    snapshot.set_groups(ApiGroupList::new(vec![group("a", &["v2"])]));
+    assert_ne!(
+        document(&snapshot, &Endpoint::Apis, only(Form::V2)).1,
+        after
+    );
+    assert_ne!(
+        document(&snapshot, &Endpoint::Apis, plain()).1,
+        document(&copy, &Endpoint::Apis, plain()).1
+    );
+}
+
+#[test]
+fn refusals() {
+    let refusal = Refusal {
+        status: http::StatusCode::FORBIDDEN,
+        content_type: None,
+        body: "no".into(),
+    };
+    let endpoint = Endpoint::parse("/apis/a/v1", "").unwrap();
+    let mut refused = Snapshot::default();
+    refused.refuse(&gv("a/v1"), refusal.clone());
+    assert_eq!(
+        refused.answer(&endpoint, plain()),
+        Some(Answer::Refused(refusal.clone()))
+    );
+    // It counts as missing, and survives being put together with other knowledge.
+    let mut snapshot = groups();
+    snapshot.merge(&refused);
+    assert_eq!(
+        snapshot.answer(&endpoint, plain()),
+        Some(Answer::Refused(refusal))
+    );
+    assert_eq!(snapshot.missing().count(), 3);
+    // A list that comes later is what counts.
+    snapshot.insert(&gv("a/v1"), list("a/v1", "xs"));
+    assert_eq!(document(&snapshot, &endpoint, plain()).0, Form::Legacy);
+    snapshot.merge(&refused);
+    assert_eq!(document(&snapshot, &endpoint, plain()).0, Form::Legacy);
+}
+
+#[test]
+fn merging() {
+    let mut snapshot = complete();
+    snapshot.set_form(Form::V2);
+    let mut more = Snapshot::default();
+    more.insert(&gv("a/v1"), list("a/v1", "ys"));
+    snapshot.merge(&more);
+    assert_eq!(snapshot.resources("a/v1").unwrap().resources[0].name, "ys");
+    assert!(snapshot.is_complete());
+    assert_eq!(snapshot.form(), Some(Form::V2), "the other did not know");
+    let mut other = groups();
+    other.set_form(Form::Legacy);
+    other.set_stale(vec![gv("stale/v1")]);
+    snapshot.merge(&other);
+    assert_eq!(
+        (snapshot.form(), snapshot.stale().len()),
+        (Some(Form::Legacy), 1)
+    );
+    assert!(
+        Arc::ptr_eq(snapshot.groups().unwrap(), other.groups().unwrap()),
+        "shared"
+    );
+    snapshot.merge(&Snapshot::default());
+    assert_eq!((snapshot.stale().len(), snapshot.lists().len()), (1, 3));
+}
+
+#[test]
+fn versions_that_are_not_fit_for_a_path_are_never_missing() {
+    let json = r#"{"kind":"APIGroupList","groups":[{"name":"a","versions":[{"groupVersion":"a/../..","version":"v1"}]}]}"#;
+    let mut snapshot = Snapshot::default();
+    snapshot.set_groups(decode::<ApiGroupList>(json.as_bytes()).unwrap());
+    assert!(snapshot.is_complete());
+    let (_, json) = document(&snapshot, &Endpoint::Apis, only(Form::V2));
+    assert!(
+        decode::<ApiGroupDiscoveryList>(&json)
+            .unwrap()
+            .items
+            .is_empty()
+    );
+}

@@ -1,0 +1,200 @@
+//! Several layers on one directory, many threads, and what happens in between.
+
+use std::fs;
+use std::sync::Barrier;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use discovery_core::Form;
+use discovery_core::engine::{Known, Refresh};
+use discovery_disk::DiskDiscoveryLayer;
+use http::Request;
+use http_body_util::Full;
+use tower::{Layer, ServiceExt};
+
+use crate::partial::discover;
+use crate::tools::*;
+
+#[test]
+fn what_one_layer_wrote_another_reads() {
+    let (_dir, dir) = directory();
+    let server = Server::default();
+    let (one, two) = (DiskDiscoveryLayer::new(&dir), DiskDiscoveryLayer::new(&dir));
+    server.ask(&one, "/apis");
+    assert!(server.ask_all(&two));
+    assert!(one.handle().fresh() && !two.handle().fresh());
+    assert_eq!(server.asked().len(), 2);
+    // Each has its own idea of what is its own.
+    two.handle().invalidate();
+    assert!(server.ask_all(&one));
+    server.ask(&two, "/apis");
+    assert_eq!(server.asked().len(), 2);
+    assert_eq!(two.disk_statistics().files_renewed, 4);
+}
+
+/// Whoever reads while others write sees whole files, old or new.
+#[test]
+fn many_threads_and_layers() {
+    let (_dir, dir) = directory();
+    let servers: Vec<_> = (0..2)
+        .map(|n| {
+            let server = Server::legacy();
+            // Lists that differ in size, so that a mixture would be seen.
+            let name = "x".repeat(1 + 50_000 * n);
+            server.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", &name)));
+            server
+        })
+        .collect();
+    let layers: Vec<_> = servers
+        .iter()
+        .map(|_| DiskDiscoveryLayer::new(&dir))
+        .collect();
+    let barrier = Barrier::new(8);
+    thread::scope(|scope| {
+        for n in 0..8 {
+            let (server, layer, barrier) = (&servers[n % 2], &layers[n % 2], &barrier);
+            scope.spawn(move || {
+                barrier.wait();
+                for round in 0..50 {
+                    if (round + n) % 10 == 0 {
+                        layer.handle().invalidate();
+                    }
+                    for path in ["/apis", "/apis/a/v1", "/api/v1"] {
+                        let answer = server.ask(layer, path);
+                        assert_eq!(answer.status(), 200);
+                        if path == "/apis/a/v1" {
+                            let body = text(answer);
+                            assert!(
+                                [file("a/v1", "x"), file("a/v1", &"x".repeat(50_001))]
+                                    .contains(&body)
+                            );
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let names: Vec<_> = tree(&dir).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(
+        names,
+        [
+            "a/v1/serverresources.json",
+            "servergroups.json",
+            "v1/serverresources.json"
+        ]
+    );
+}
+
+/// With many files, the work is done on blocking threads.
+#[test]
+fn hundreds_of_files_on_many_threads() {
+    let (_dir, dir) = directory();
+    let server = Server::default();
+    let items: Vec<_> = (0..300)
+        .map(|n| {
+            format!(r#"{{"metadata":{{"name":"g{n}"}},"versions":[{{"version":"v1","resources":[{{"resource":"xs","responseKind":{{"kind":"X"}},"verbs":["get"]}}]}}]}}"#)
+        })
+        .collect();
+    let document = format!(
+        r#"{{"kind":"APIGroupDiscoveryList","items":[{}]}}"#,
+        items.join(",")
+    );
+    server.set("/apis", json(Form::V2, &document));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap();
+    for (turn, sent) in [2, 0, 2].into_iter().enumerate() {
+        let layer = DiskDiscoveryLayer::new(&dir);
+        if turn == 2 {
+            layer.handle().invalidate();
+        }
+        let calls: Vec<_> = (0..20)
+            .map(|_| {
+                let request = Request::get("/apis").header("accept", Form::V2.content_type());
+                let request = request.body(Full::default()).unwrap();
+                runtime.spawn(layer.layer(server.service()).oneshot(request))
+            })
+            .collect();
+        for call in calls {
+            let answer = runtime.block_on(call).unwrap().unwrap();
+            assert_eq!(answer.status(), 200);
+            assert_eq!(
+                answer
+                    .extensions()
+                    .get::<Known>()
+                    .unwrap()
+                    .snapshot
+                    .lists()
+                    .len(),
+                301
+            );
+        }
+        assert_eq!(server.sent.swap(0, Ordering::SeqCst), sent);
+    }
+    assert_eq!(tree(&dir).len(), 302);
+
+    // Of hundreds, one is broken and one is not there: these two are asked for.
+    let name = |n: usize| dir.join(format!("g{n}/v1/serverresources.json"));
+    fs::write(name(7), "garbled").unwrap();
+    fs::remove_file(name(8)).unwrap();
+    server.asked();
+    for n in [7, 8] {
+        let list = file(&format!("g{n}/v1"), "xs");
+        server.set(&format!("/apis/g{n}/v1"), json(Form::Legacy, &list));
+    }
+    let discovered = discover(&server, &DiskDiscoveryLayer::new(&dir));
+    assert_eq!(server.asked(), ["/apis/g7/v1", "/apis/g8/v1"]);
+    assert!(discovered.snapshot.is_complete());
+    for n in [0, 7, 8, 299] {
+        let of = format!("g{n}/v1");
+        let list = discovered.snapshot.resources(&of).unwrap();
+        assert_eq!(list.json(), &file(&of, "xs"));
+        assert_eq!(fs::read_to_string(name(n)).unwrap(), file(&of, "xs"));
+    }
+}
+
+/// A write that is still under way when everything is invalidated is not taken for one's own, and
+/// what is written after it is not overwritten by it.
+#[test]
+fn an_invalidation_in_the_middle_of_a_write() {
+    use discovery_disk::store::faults::Step;
+    use std::sync::{Mutex, mpsc};
+    let (_dir, dir) = directory();
+    let (reached, wait_reached) = mpsc::channel();
+    let (go_on, wait_go_on) = mpsc::channel();
+    let hook = Mutex::new(Some((reached, wait_go_on)));
+    let layer = DiskDiscoveryLayer::new(&dir).with_faults(move |step, path| {
+        if step == Step::Rename
+            && path.ends_with("a/v1/serverresources.json")
+            && let Some((reached, wait)) = hook.lock().unwrap().take()
+        {
+            reached.send(()).unwrap();
+            wait.recv().unwrap();
+        }
+        None
+    });
+    let old = Server::legacy();
+    old.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "old")));
+    let new = Server::legacy();
+    new.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "new")));
+    thread::scope(|scope| {
+        scope.spawn(|| old.ask(&layer, "/apis/a/v1"));
+        wait_reached.recv().unwrap();
+        let refresher = scope.spawn(|| {
+            // It waits until the write is through, if that is how it is done.
+            let mut request = Request::get("/apis/a/v1").body(Full::default()).unwrap();
+            request.extensions_mut().insert(Refresh::next());
+            let call = layer.layer(new.service()).oneshot(request);
+            tokio_test::block_on(call).unwrap()
+        });
+        go_on.send(()).unwrap();
+        assert!(text(refresher.join().unwrap()).contains("new"));
+    });
+    assert!(text(new.ask(&layer, "/apis/a/v1")).contains("new"));
+    assert_eq!(
+        tree(&dir),
+        [("a/v1/serverresources.json".to_owned(), file("a/v1", "new"))]
+    );
+    assert_eq!(new.asked(), ["/apis/a/v1"]);
+}

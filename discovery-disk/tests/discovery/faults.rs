@@ -1,0 +1,231 @@
+//! What can't be written is kept in memory, with one warning, and breaks nothing that was there.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use discovery_core::Form;
+use discovery_core::clock::ManualClock;
+use discovery_disk::DiskDiscoveryLayer;
+use discovery_disk::store::faults::{Fault, Step};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::tools::*;
+
+/// Counts warnings and what is worse.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    fn event(&self, _event: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
+}
+
+fn warnings(work: impl FnOnce()) -> usize {
+    let warnings = Warnings::default();
+    tracing::subscriber::with_default(warnings.clone(), work);
+    warnings.0.load(Ordering::SeqCst)
+}
+
+/// Answers come from memory then.
+#[track_caller]
+fn works_without(dir: &Path) {
+    for legacy in [false, true] {
+        let (server, layer) = (Server::new(legacy), DiskDiscoveryLayer::new(dir));
+        let warned = warnings(|| {
+            server.ask_all(&layer);
+            assert_eq!(server.asked().len(), if legacy { 5 } else { 2 });
+            for _ in 0..3 {
+                assert!(server.ask_all(&layer.clone()));
+            }
+        });
+        assert!(server.asked().is_empty());
+        assert_eq!((warned, layer.disk_statistics().files_written), (1, 0));
+        assert!(layer.disk_statistics().write_errors >= 4);
+        assert!(layer.handle().fresh());
+        layer.handle().invalidate();
+        assert_eq!(
+            warnings(|| drop(server.ask(&layer, "/apis"))),
+            0,
+            "it was told"
+        );
+        assert_eq!(server.asked().len(), 2);
+    }
+}
+
+#[test]
+fn a_file_in_the_place_of_the_directory() {
+    let outer = tempfile::tempdir().unwrap();
+    let path = outer.path().join("cache");
+    fs::write(&path, "a file").unwrap();
+    works_without(&path);
+    works_without(&path.join("discovery/h"));
+    assert_eq!(fs::read_to_string(path).unwrap(), "a file");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_that_can_not_be_made() {
+    // Nobody makes directories there, not even root.
+    works_without(Path::new("/proc/self/cache/discovery/h"));
+    works_without(Path::new("/dev/null/cache"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_that_is_read_only() {
+    let (_outer, dir) = directory();
+    fs::create_dir_all(&dir).unwrap();
+    set_mode(&dir, 0o500);
+    if fs::write(dir.join("probe"), "").is_ok() {
+        // Root writes everywhere.
+        return;
+    }
+    works_without(&dir);
+    set_mode(&dir, 0o700);
+}
+
+/// What a step of a write can end with.
+fn faults(step: Step) -> Vec<fn() -> Fault> {
+    let mut faults: Vec<fn() -> Fault> =
+        vec![|| Fault::Error(ErrorKind::StorageFull.into()), || {
+            Fault::Error(ErrorKind::PermissionDenied.into())
+        }];
+    if step == Step::Write {
+        faults.push(|| Fault::Torn(0));
+        faults.push(|| Fault::Torn(7));
+    }
+    faults
+}
+
+#[test]
+fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
+    for step in [Step::OpenTemp, Step::Write, Step::SetMode, Step::Rename] {
+        for fault in faults(step) {
+            let (_outer, dir) = warm_directory();
+            let server = Server::legacy();
+            server.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "new")));
+            let broken = Arc::new(AtomicBool::new(true));
+            let is_broken = Arc::clone(&broken);
+            let clock = ManualClock::new(SystemTime::now() + Duration::from_secs(7 * 60 * 60));
+            // All has expired.
+            let layer = DiskDiscoveryLayer::new(&dir)
+                .clock(clock.clone())
+                .with_faults(move |seen, _| {
+                    (seen == step && is_broken.load(Ordering::SeqCst)).then(fault)
+                });
+            let warned = warnings(|| {
+                for _ in 0..2 {
+                    assert!(
+                        text(server.ask(&layer, "/apis/a/v1")).contains("new"),
+                        "{step:?}"
+                    );
+                }
+            });
+            assert_eq!((server.asked().len(), warned), (1, 1), "{step:?}");
+            assert_eq!(tree(&dir), all_files(), "{step:?}");
+            assert_eq!(layer.disk_statistics().write_errors, 1);
+
+            // Kept for as long as a file would be.
+            clock.advance(Duration::from_secs(6 * 60 * 60));
+            server.ask(&layer, "/apis/a/v1");
+            assert!(server.asked().is_empty());
+            clock.advance(Duration::from_nanos(1));
+            broken.store(false, Ordering::SeqCst);
+            server.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "newer")));
+            assert!(text(server.ask(&layer, "/apis/a/v1")).contains("newer"));
+            assert_eq!(
+                fs::read_to_string(dir.join("a/v1/serverresources.json")).unwrap(),
+                file("a/v1", "newer")
+            );
+        }
+    }
+}
+
+/// What could be written later replaces what was kept before.
+#[test]
+fn what_is_kept_is_not_older_than_a_file() {
+    let (_outer, dir) = directory();
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = Arc::clone(&broken);
+    let layer = DiskDiscoveryLayer::new(&dir).with_faults(move |step, path| {
+        let this = path.to_string_lossy().contains("a/v1");
+        (this && step == Step::Rename && is_broken.load(Ordering::SeqCst))
+            .then(|| Fault::Error(ErrorKind::StorageFull.into()))
+    });
+    let server = Server::legacy();
+    server.ask_all(&layer);
+    assert_eq!(tree(&dir).len(), 3, "the others could be written");
+    broken.store(false, Ordering::SeqCst);
+    server.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "new")));
+    let mut request = http::Request::get("/apis/a/v1")
+        .body(http_body_util::Full::default())
+        .unwrap();
+    request
+        .headers_mut()
+        .insert(http::header::CACHE_CONTROL, "no-cache".parse().unwrap());
+    let service = tower::Layer::layer(&layer, server.service());
+    tokio_test::block_on(tower::ServiceExt::oneshot(service, request)).unwrap();
+    server.asked();
+    assert!(text(server.ask(&layer, "/apis/a/v1")).contains("new"));
+    assert!(server.asked().is_empty());
+    assert_eq!(tree(&dir)[0].1, file("a/v1", "new"));
+}
+
+#[test]
+fn reads_that_fail_are_misses() {
+    for step in [Step::Open, Step::Read] {
+        let (_outer, dir) = warm_directory();
+        let layer = DiskDiscoveryLayer::new(&dir).with_faults(move |seen, _| {
+            (seen == step).then(|| Fault::Error(ErrorKind::Other.into()))
+        });
+        let server = Server::default();
+        assert_eq!(server.ask(&layer, "/apis").status(), 200);
+        assert_eq!(server.asked(), ["/api", "/apis"]);
+        assert_eq!(tree(&dir), all_files());
+    }
+}
+
+/// A file that can't be made to look new is written anew.
+#[test]
+fn a_renewal_that_fails_is_a_write() {
+    let (_outer, dir) = warm_directory();
+    for name in ["servergroups.json", "a/v1/serverresources.json"] {
+        set_modified(&dir.join(name), long_ago());
+    }
+    let layer = DiskDiscoveryLayer::new(&dir).with_faults(|step, _| {
+        (step == Step::Touch).then(|| Fault::Error(ErrorKind::PermissionDenied.into()))
+    });
+    let server = Server::legacy();
+    assert_eq!(warnings(|| drop(server.ask(&layer, "/apis/a/v1"))), 0);
+    assert_eq!(
+        (
+            layer.disk_statistics().files_written,
+            layer.disk_statistics().files_renewed
+        ),
+        (1, 0)
+    );
+    assert!(modified(&dir.join("a/v1/serverresources.json")) > long_ago());
+    assert_eq!(modified(&dir.join("servergroups.json")), long_ago());
+}

@@ -1,0 +1,199 @@
+//! How long files count, and whose: as in client-go's cached discovery client.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use discovery_core::clock::ManualClock;
+use discovery_disk::DiskDiscoveryLayer;
+
+use crate::tools::*;
+
+const TTL: Duration = Duration::from_secs(6 * 60 * 60);
+
+#[test]
+fn files_count_for_six_hours_after_they_were_modified() {
+    let (_dir, dir) = warm_directory();
+    for (ttl, lasts) in [
+        (None, TTL),
+        (Some(Duration::from_secs(60)), Duration::from_secs(60)),
+        (Some(Duration::ZERO), Duration::ZERO),
+    ] {
+        for (late, is_hit) in [(Duration::ZERO, true), (Duration::from_nanos(1), false)] {
+            for name in ["servergroups.json", "a/v1/serverresources.json"] {
+                set_modified(&dir.join(name), long_ago());
+            }
+            let layer =
+                DiskDiscoveryLayer::new(&dir).clock(ManualClock::new(long_ago() + lasts + late));
+            let layer = match ttl {
+                Some(ttl) => layer.ttl(ttl),
+                None => layer,
+            };
+            let server = Server::legacy();
+            for path in ["/apis", "/apis/a/v1"] {
+                server.ask(&layer, path);
+            }
+            assert_eq!(server.asked().is_empty(), is_hit, "{lasts:?} {late:?}");
+            assert_eq!(
+                layer.disk_statistics().files_read,
+                if is_hit { 2 } else { 0 }
+            );
+            // Expired files tell nothing, and so nothing is but fresh.
+            assert_eq!(layer.handle().fresh(), !is_hit);
+        }
+    }
+}
+
+#[test]
+fn odd_times() {
+    let (_dir, dir) = warm_directory();
+    let groups = dir.join("servergroups.json");
+    // A file from the future counts, as in kubectl.
+    let server = Server::default();
+    set_modified(&groups, long_ago() + Duration::from_secs(1 << 30));
+    server.ask(
+        &DiskDiscoveryLayer::new(&dir).clock(ManualClock::new(long_ago())),
+        "/apis",
+    );
+    assert!(server.asked().is_empty());
+    // A time to live that goes beyond all time means expired, as overflow does everywhere.
+    server.ask(&DiskDiscoveryLayer::new(&dir).ttl(Duration::MAX), "/apis");
+    assert_eq!(server.asked().len(), 2);
+}
+
+#[test]
+fn fresh_until_somebody_elses_file_was_read() {
+    let (_dir, dir) = warm_directory();
+    let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+    let handle = layer.handle();
+    assert!(handle.fresh());
+    server.ask(&layer, "/apis/b/v1");
+    assert!(handle.fresh(), "there is no such file");
+    server.ask(&layer, "/apis/a/v1");
+    assert!(!handle.fresh());
+    server.asked();
+
+    // Even if it then fails to decode.
+    fs::write(dir.join("servergroups.json"), "garbled").unwrap();
+    let layer = DiskDiscoveryLayer::new(&dir);
+    server.ask(&layer, "/apis");
+    assert!(!layer.handle().fresh());
+
+    // What this process wrote is fresh.
+    fs::remove_dir_all(&dir).unwrap();
+    let layer = DiskDiscoveryLayer::new(&dir);
+    server.ask(&layer, "/apis");
+    assert!(server.ask_all(&layer));
+    assert!(layer.handle().fresh());
+    // Renewed or written by another process meanwhile, it still counts as this one's.
+    fs::write(
+        dir.join("a/v1/serverresources.json"),
+        file("a/v1", "theirs"),
+    )
+    .unwrap();
+    assert!(text(server.ask(&layer, "/apis/a/v1")).contains("theirs"));
+    assert!(layer.handle().fresh());
+}
+
+#[test]
+fn after_an_invalidation_only_ones_own_files_count() {
+    let (_dir, dir) = warm_directory();
+    let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
+    let handle = layer.handle();
+    assert!(server.ask_all(&layer) && !handle.fresh());
+    handle.invalidate();
+    assert!(handle.fresh());
+    assert_eq!(tree(&dir), all_files(), "nothing is deleted");
+    server.ask(&layer, "/apis");
+    assert_eq!(server.asked(), ["/api", "/apis"]);
+    server.ask(&layer, "/apis");
+    server.ask(&layer, "/apis/a/v1");
+    assert_eq!(
+        server.asked(),
+        ["/apis/a/v1"],
+        "the groups are ours, the list was not"
+    );
+    server.ask_all(&layer);
+    assert_eq!(server.asked(), ["/api/v1", "/apis/a/v2"]);
+    assert!(server.ask_all(&layer) && handle.fresh());
+    // Again, and what was ours is not any more.
+    handle.invalidate();
+    server.ask_all(&layer);
+    assert_eq!(server.asked().len(), 5);
+    // Another process is not concerned.
+    assert!(server.ask_all(&DiskDiscoveryLayer::new(&dir)));
+}
+
+#[cfg(unix)]
+fn inode(path: &std::path::Path) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap())
+}
+
+#[cfg(unix)]
+#[test]
+fn what_has_not_changed_is_renewed_and_not_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_dir, dir) = directory();
+    let server = Server::default();
+    server.ask(&DiskDiscoveryLayer::new(&dir), "/apis");
+    let path = |name: &str| dir.join(name);
+    let names: Vec<_> = all_files().into_iter().map(|(name, _)| name).collect();
+    let inodes: Vec<_> = names.iter().map(|name| inode(&path(name))).collect();
+    for name in &names {
+        set_modified(&path(name), long_ago());
+    }
+    // Long expired: all is asked for, and found to be as it was.
+    let now = SystemTime::now() + Duration::from_secs(5);
+    let clock = ManualClock::new(now);
+    let layer = DiskDiscoveryLayer::new(&dir).clock(clock.clone());
+    server.ask(&layer, "/apis");
+    let statistics = layer.disk_statistics();
+    assert_eq!(
+        (
+            statistics.files_renewed,
+            statistics.files_written,
+            statistics.bytes_written
+        ),
+        (4, 0, 0)
+    );
+    for (name, before) in names.iter().zip(&inodes) {
+        assert_eq!(
+            (inode(&path(name)), modified(&path(name))),
+            (*before, now),
+            "{name}"
+        );
+    }
+    // They are ours now, and fresh.
+    assert!(server.ask_all(&layer) && layer.handle().fresh());
+    layer.handle().invalidate();
+    clock.advance(Duration::from_secs(1));
+
+    // One has changed, and one has the wrong mode.
+    server.set("/apis", json(discovery_core::Form::V2, r#"{"kind":"APIGroupDiscoveryList","items":[{"metadata":{"name":"a"},"versions":[
+        {"version":"v2","resources":[{"resource":"new","responseKind":{"kind":"X"},"verbs":["get"]}]},
+        {"version":"v1","resources":[{"resource":"xs","responseKind":{"kind":"X"},"verbs":["get"]}]}]},
+        {"metadata":{"name":"s"}}]}"#));
+    set_mode(&path("v1/serverresources.json"), 0o640);
+    server.ask(&layer, "/apis");
+    let statistics = layer.disk_statistics();
+    assert_eq!((statistics.files_renewed, statistics.files_written), (6, 2));
+    let changed: Vec<_> = names
+        .iter()
+        .zip(&inodes)
+        .filter(|(name, before)| inode(&path(name)) != **before)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(
+        changed,
+        ["a/v2/serverresources.json", "v1/serverresources.json"]
+    );
+    assert_eq!(
+        modified(&path("a/v1/serverresources.json")),
+        now + Duration::from_secs(1)
+    );
+    let mode = fs::metadata(path("v1/serverresources.json"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o7777, 0o660);
+    assert!(server.ask_all(&layer));
+}

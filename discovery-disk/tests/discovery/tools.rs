@@ -1,0 +1,234 @@
+//! A server that counts, a directory that goes away, and what is in it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use discovery_core::Form;
+use discovery_core::engine::{Body, Known};
+use discovery_disk::DiskDiscoveryLayer;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use tower::util::BoxCloneSyncService;
+use tower::{Layer, ServiceExt, service_fn};
+
+pub(crate) type Req = Request<Full<Bytes>>;
+pub(crate) type Res = Response<Full<Bytes>>;
+pub(crate) type Answer = Response<Body<Full<Bytes>>>;
+
+pub(crate) const GROUPS: &str = concat!(
+    r#"{"kind":"APIGroupList","apiVersion":"v1","groups":["#,
+    r#"{"name":"","versions":[{"groupVersion":"v1","version":"v1"}],"preferredVersion":{"groupVersion":"v1","version":"v1"}},"#,
+    r#"{"name":"a","versions":[{"groupVersion":"a/v2","version":"v2"},{"groupVersion":"a/v1","version":"v1"}],"preferredVersion":{"groupVersion":"a/v2","version":"v2"}},"#,
+    r#"{"name":"s","versions":null,"preferredVersion":{"groupVersion":"","version":""}}]}"#,
+    "\n"
+);
+
+/// The file of a list with one resource.
+pub(crate) fn file(group_version: &str, resource: &str) -> String {
+    let list = r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":""#;
+    format!(
+        "{list}{group_version}\",\"resources\":[{{\"name\":\"{resource}\",\"singularName\":\"\",\"namespaced\":false,\"kind\":\"X\",\"verbs\":[\"get\"]}}]}}\n"
+    )
+}
+
+/// What is in the directory after everything has been discovered.
+pub(crate) fn all_files() -> Vec<(String, String)> {
+    vec![
+        ("a/v1/serverresources.json".into(), file("a/v1", "xs")),
+        ("a/v2/serverresources.json".into(), file("a/v2", "xs")),
+        ("servergroups.json".into(), GROUPS.into()),
+        ("v1/serverresources.json".into(), file("v1", "pods")),
+    ]
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Server {
+    legacy: bool,
+    answers: Arc<Mutex<BTreeMap<String, Res>>>,
+    log: Arc<Mutex<Vec<String>>>,
+    pub(crate) sent: Arc<AtomicUsize>,
+}
+
+impl Server {
+    pub(crate) fn new(legacy: bool) -> Self {
+        Self {
+            legacy,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn legacy() -> Self {
+        Self::new(true)
+    }
+
+    /// From now on this path has this answer.
+    pub(crate) fn set(&self, path: &str, answer: Res) {
+        self.answers.lock().unwrap().insert(path.to_owned(), answer);
+    }
+
+    /// The paths that were asked since the last call, sorted.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        let mut asked = std::mem::take(&mut *self.log.lock().unwrap());
+        asked.sort();
+        asked
+    }
+
+    fn answer(&self, path: &str) -> Res {
+        self.sent.fetch_add(1, Ordering::SeqCst);
+        self.log.lock().unwrap().push(path.to_owned());
+        if let Some(answer) = self.answers.lock().unwrap().get(path) {
+            return answer.clone();
+        }
+        let version = |name: &str, resource: &str| {
+            format!(
+                r#"{{"version":"{name}","resources":[{{"resource":"{resource}","responseKind":{{"kind":"X"}},"scope":"Cluster","verbs":["get"]}}]}}"#
+            )
+        };
+        let items = |items: &str| {
+            json(
+                Form::V2,
+                &format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{items}]}}"#),
+            )
+        };
+        match path {
+            "/api" if self.legacy => {
+                json(Form::Legacy, r#"{"kind":"APIVersions","versions":["v1"]}"#)
+            }
+            "/api" => items(&format!(r#"{{"versions":[{}]}}"#, version("v1", "pods"))),
+            // Its groups are those of the file, with the core group apart.
+            "/apis" if self.legacy => {
+                let (_, groups) = GROUPS.split_once(r#"{"name":"a""#).unwrap();
+                json(
+                    Form::Legacy,
+                    &format!(r#"{{"kind":"APIGroupList","groups":[{{"name":"a"{groups}"#),
+                )
+            }
+            "/apis" => items(&format!(
+                r#"{{"metadata":{{"name":"a"}},"versions":[{},{}]}},{{"metadata":{{"name":"s"}},"versions":[{{"version":"v1","freshness":"Stale"}}]}}"#,
+                version("v2", "xs"),
+                version("v1", "xs"),
+            )),
+            "/api/v1" => json(Form::Legacy, &file("v1", "pods")),
+            "/apis/a/v1" => json(Form::Legacy, &file("a/v1", "xs")),
+            "/apis/a/v2" => json(Form::Legacy, &file("a/v2", "xs")),
+            _ => Response::builder()
+                .status(404)
+                .body("404 page not found\n".into())
+                .unwrap(),
+        }
+    }
+
+    pub(crate) fn service(&self) -> BoxCloneSyncService<Req, Res, io::Error> {
+        let this = self.clone();
+        BoxCloneSyncService::new(service_fn(move |request: Req| {
+            let answer = this.answer(request.uri().path());
+            async move { Ok(answer) }
+        }))
+    }
+
+    pub(crate) fn ask_with(&self, layer: &DiskDiscoveryLayer, path: &str, accept: &str) -> Answer {
+        let request = Request::get(path)
+            .header(ACCEPT, accept)
+            .body(Full::default())
+            .unwrap();
+        tokio_test::block_on(layer.layer(self.service()).oneshot(request)).unwrap()
+    }
+
+    pub(crate) fn ask(&self, layer: &DiskDiscoveryLayer, path: &str) -> Answer {
+        self.ask_with(layer, path, "application/json")
+    }
+
+    /// Asks for the groups and every list, and tells whether all were hits.
+    pub(crate) fn ask_all(&self, layer: &DiskDiscoveryLayer) -> bool {
+        let mut hits = true;
+        for path in ["/apis", "/api", "/api/v1", "/apis/a/v1", "/apis/a/v2"] {
+            let answer = self.ask(layer, path);
+            assert_eq!(answer.status(), 200, "{path}");
+            hits &= answer.extensions().get::<Known>().unwrap().hit;
+        }
+        hits
+    }
+}
+
+pub(crate) fn json(form: Form, body: &str) -> Res {
+    let response = Response::builder().header(CONTENT_TYPE, form.content_type());
+    response.body(body.to_owned().into()).unwrap()
+}
+
+pub(crate) fn text(answer: Answer) -> String {
+    let body = tokio_test::block_on(answer.into_body().collect()).unwrap();
+    String::from_utf8(body.to_bytes().into()).unwrap()
+}
+
+/// A directory that goes away with the test, and that of a server below it, which is not there.
+pub(crate) fn directory() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let server = dir.path().join("cache/discovery/10.0.0.1_6443");
+    (dir, server)
+}
+
+/// A directory in which everything has been written by somebody else.
+pub(crate) fn warm_directory() -> (tempfile::TempDir, PathBuf) {
+    let (dir, server) = directory();
+    for (name, content) in all_files() {
+        let path = server.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        #[cfg(unix)]
+        set_mode(&path, 0o660);
+    }
+    (dir, server)
+}
+
+/// All files below a directory, sorted, with what is in them.
+pub(crate) fn tree(dir: &Path) -> Vec<(String, String)> {
+    fn walk(dir: &Path, root: &Path, found: &mut Vec<(String, String)>) {
+        let Ok(entries) = fs::read_dir(dir) else {
+            return;
+        };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, root, found);
+            } else {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+                found.push((name.to_owned(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(dir, dir, &mut found);
+    found.sort();
+    found
+}
+
+pub(crate) fn set_modified(path: &Path, time: SystemTime) {
+    File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+}
+
+pub(crate) fn modified(path: &Path) -> SystemTime {
+    fs::metadata(path).unwrap().modified().unwrap()
+}
+
+/// A time long ago, with nanoseconds.
+pub(crate) fn long_ago() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::new(1_600_000_000, 123_456_789)
+}
+
+#[cfg(unix)]
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}

@@ -1,0 +1,232 @@
+//! What is written, and what is not.
+
+use std::fs;
+
+use discovery_core::engine::{Known, Refresh};
+use discovery_core::{Accept, Form};
+use discovery_disk::DiskDiscoveryLayer;
+use http::Response;
+
+use crate::tools::*;
+
+#[test]
+fn an_aggregated_server_fills_everything_at_once() {
+    for path in ["/api", "/apis", "/apis/a"] {
+        let (_dir, dir) = directory();
+        let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+        assert_eq!(layer.dir(), Some(&*dir));
+        server.ask(&layer, path);
+        assert_eq!(server.asked(), ["/api", "/apis"]);
+        assert_eq!(tree(&dir), all_files(), "{path}");
+        let statistics = layer.disk_statistics();
+        let bytes: usize = all_files().iter().map(|(_, content)| content.len()).sum();
+        assert_eq!(
+            (statistics.files_written, statistics.bytes_written),
+            (4, bytes as u64)
+        );
+        assert_eq!((statistics.files_renewed, statistics.write_errors), (0, 0));
+        // A program of its own, as far as the cache is concerned.
+        let next = DiskDiscoveryLayer::new(&dir);
+        assert!(server.ask_all(&next));
+        assert!(server.asked().is_empty());
+        assert_eq!(next.handle().statistics().hits, 5);
+    }
+}
+
+#[test]
+fn a_legacy_server_fills_what_was_asked() {
+    let (_dir, dir) = directory();
+    let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
+    server.ask(&layer, "/apis");
+    assert_eq!(
+        tree(&dir),
+        [("servergroups.json".to_owned(), GROUPS.to_owned())]
+    );
+    assert!(!server.ask_all(&layer));
+    assert_eq!(
+        tree(&dir),
+        all_files(),
+        "the same bytes as from an aggregated one"
+    );
+    assert_eq!(
+        server.asked(),
+        ["/api", "/api/v1", "/apis", "/apis/a/v1", "/apis/a/v2"]
+    );
+}
+
+/// kube-rs takes an aggregated answer here, and it is made of the files.
+#[test]
+fn aggregated_answers_from_files() {
+    let (_dir, dir) = warm_directory();
+    let server = Server::legacy();
+    for accept in [
+        Form::V2.content_type(),
+        Form::V2Beta1.content_type(),
+        Accept::KUBECTL,
+    ] {
+        let layer = DiskDiscoveryLayer::new(&dir);
+        let body = text(server.ask_with(&layer, "/apis", accept));
+        assert!(body.contains(r#""resource":"xs""#), "{body}");
+        assert!(!body.contains(r#""name":"s""#), "a group without versions");
+    }
+    assert!(server.asked().is_empty());
+}
+
+#[test]
+fn nothing_is_written_for_empty_lists() {
+    let (_dir, dir) = directory();
+    let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+    server.set(
+        "/api",
+        Response::builder().status(404).body("".into()).unwrap(),
+    );
+    server.set(
+        "/apis",
+        json(Form::V2, r#"{"kind":"APIGroupDiscoveryList","items":[]}"#),
+    );
+    server.ask(&layer, "/apis");
+    assert!(!dir.parent().unwrap().exists(), "not even a directory");
+    // One empty list among others.
+    let item = r#"{"metadata":{"name":"e"},"versions":[{"version":"v1"}]}"#;
+    server.set(
+        "/apis",
+        json(
+            Form::V2,
+            &format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{item}]}}"#),
+        ),
+    );
+    server.ask(&layer, "/apis");
+    let names: Vec<_> = tree(&dir).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["servergroups.json"]);
+    server.set(
+        "/apis/e/v1",
+        json(Form::Legacy, r#"{"kind":"APIResourceList","resources":[]}"#),
+    );
+    server.ask(&layer, "/apis/e/v1");
+    assert_eq!(tree(&dir).len(), 1);
+}
+
+#[test]
+fn nothing_is_written_for_errors() {
+    let (_dir, dir) = directory();
+    let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+    for code in [403, 404, 500, 503] {
+        let error = || Response::builder().status(code).body("no".into()).unwrap();
+        server.set("/apis", error());
+        server.set("/apis/a/v1", error());
+        for path in ["/apis", "/api", "/apis/a/v1"] {
+            server.ask(&layer, path);
+        }
+    }
+    for body in ["", "{", "{}", "null", r#"{"kind":"Status"}"#] {
+        server.set("/apis", json(Form::Legacy, body));
+        server.set("/apis/a/v1", json(Form::Legacy, body));
+        for path in ["/apis", "/api", "/apis/a/v1"] {
+            server.ask(&layer, path);
+        }
+    }
+    assert!(!dir.parent().unwrap().exists());
+}
+
+#[test]
+fn names_never_lead_out_of_the_directory() {
+    let (outer, dir) = directory();
+    let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
+    let long = "x".repeat(254);
+    let version = |name: &str| format!(r#"{{"groupVersion":"{name}","version":"v1"}}"#);
+    let versions = [
+        "../../../escape/v1",
+        "/etc/v1",
+        "a/../../..",
+        "a\\u0000/v1",
+        &long,
+        "ok/v1",
+    ]
+    .map(version)
+    .join(",");
+    server.set(
+        "/apis",
+        json(
+            Form::Legacy,
+            &format!(
+                r#"{{"kind":"APIGroupList","groups":[{{"name":"../x","versions":[{versions}]}}]}}"#
+            ),
+        ),
+    );
+    let item = |name: &str, version: &str| {
+        format!(
+            r#"{{"metadata":{{"name":"{name}"}},"versions":[{{"version":"{version}","resources":[{{"resource":"xs","responseKind":{{"kind":"X"}}}}]}}]}}"#
+        )
+    };
+    for turn in 0..2 {
+        server.ask(&layer, "/apis");
+        for path in ["/apis/../v1", "/apis/a/..", "/api/..", "/apis/..%2f/v1"] {
+            server.ask(&layer, path);
+        }
+        let (names, groups) = (tree(outer.path()), dir.join("servergroups.json"));
+        assert!(groups.exists());
+        assert_eq!(names.len(), 1 + turn, "{names:?}");
+        fs::remove_file(groups).unwrap();
+        // The same in aggregated form.
+        let items = [
+            item("../../..", "v1"),
+            item("b", "../../../.."),
+            item("ok", "v1"),
+        ]
+        .join(",");
+        let document = format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{items}]}}"#);
+        server.set(
+            "/api",
+            Response::builder().status(404).body("".into()).unwrap(),
+        );
+        server.set("/apis", json(Form::V2, &document));
+    }
+    assert_eq!(tree(&dir)[0].0, "ok/v1/serverresources.json");
+}
+
+#[test]
+fn without_files_all_is_kept_in_memory() {
+    let (server, layer) = (Server::default(), DiskDiscoveryLayer::without_files());
+    server.ask(&layer, "/apis");
+    server.asked();
+    assert!(server.ask_all(&layer.clone()));
+    assert!(server.asked().is_empty() && layer.handle().fresh());
+    layer.handle().invalidate();
+    server.ask(&layer, "/apis");
+    assert_eq!(server.asked().len(), 2);
+    assert_eq!(layer.disk_statistics().files_written, 0);
+}
+
+/// kubectl's disk cache never tells which versions are stale, so that its program does not fail.
+#[test]
+fn stale_versions_are_not_reported() {
+    let (_dir, dir) = directory();
+    let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+    for _ in 0..2 {
+        let answer = server.ask(&layer, "/apis");
+        let known = answer.extensions().get::<Known>().unwrap();
+        assert_eq!((known.snapshot.stale().len(), known.cache), (0, "disk"));
+        assert_eq!(known.snapshot.groups().unwrap().json(), GROUPS);
+    }
+}
+
+#[test]
+fn a_refresh_writes_what_is_new() {
+    let (_dir, dir) = warm_directory();
+    let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
+    server.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "new")));
+    for (refresh, expected) in [(None, "xs"), (Some(Refresh::next()), "new")] {
+        let mut request = http::Request::get("/apis/a/v1")
+            .body(http_body_util::Full::default())
+            .unwrap();
+        if let Some(refresh) = refresh {
+            request.extensions_mut().insert(refresh);
+        }
+        let service = tower::Layer::layer(&layer, server.service());
+        tokio_test::block_on(tower::ServiceExt::oneshot(service, request)).unwrap();
+        assert_eq!(
+            fs::read_to_string(dir.join("a/v1/serverresources.json")).unwrap(),
+            file("a/v1", expected)
+        );
+    }
+}

@@ -1,0 +1,252 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::print::Format;
+use crate::select::{Filter, SortBy};
+use crate::values::{self, List};
+
+/// Where `--embedded` listens if it can, so that the next run finds the same server address, and by
+/// it what this run has cached.
+pub(crate) const EMBEDDED_PORT: u16 = 18036;
+
+/// Shows what a Kubernetes API server serves, through kubectl's caches.
+///
+/// Its api-versions and api-resources print what kubectl's do, and keep what they learn in the same
+/// files, so that either finds what the other has cached. With the name kubectl-discovery in the
+/// PATH it is a plugin: kubectl discovery api-resources.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl-discovery",
+    version,
+    args_override_self = true,
+    propagate_version = false,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Arguments {
+    #[command(flatten, next_help_heading = "Global options")]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print the supported API resources on the server.
+    #[command(args_override_self = true)]
+    ApiResources(ApiResources),
+    /// Print the supported API versions on the server, in the form of "group/version".
+    #[command(args_override_self = true)]
+    ApiVersions,
+    /// Print the version of this program and of the server.
+    #[command(args_override_self = true)]
+    Version(Version),
+    /// Print what the server answers to a GET request, as it comes and never from a cache.
+    #[command(args_override_self = true)]
+    Get(Get),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The address and port of the Kubernetes API server.
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "URL",
+        conflicts_with = "embedded"
+    )]
+    pub(crate) server: Option<String>,
+
+    /// Path to the kubeconfig file; if not given, the files in KUBECONFIG, or ~/.kube/config.
+    #[arg(long, global = true, value_name = "FILE", value_parser = path())]
+    pub(crate) kubeconfig: Option<PathBuf>,
+
+    /// The name of the kubeconfig context to use.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+
+    /// Where the caches are; if not given, KUBECACHEDIR, or ~/.kube/cache.
+    #[arg(long, global = true, value_name = "DIR", value_parser = path())]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// How long discovery files are good, by their modification time.
+    #[arg(long, global = true, value_name = "DURATION", default_value = "6h", value_parser = values::duration)]
+    pub(crate) cache_ttl: Duration,
+
+    /// Whether to keep HTTP responses too, so that the server can be asked whether they have changed.
+    #[arg(
+        long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "true", default_missing_value = "true", action = ArgAction::Set,
+        value_parser = values::boolean
+    )]
+    pub(crate) http_cache: bool,
+
+    /// The length of time to wait before giving up on a single server request, such as 1s, 2m or
+    /// 3h. Zero means 32s for discovery, and no limit for get --raw.
+    #[arg(long, global = true, value_name = "DURATION", default_value = "0", value_parser = values::timeout)]
+    pub(crate) request_timeout: Duration,
+
+    /// How much to tell on stderr of what happens: 1 tells of caches and requests, 5 more, 8 all.
+    #[arg(
+        short,
+        long = "v",
+        global = true,
+        value_name = "N",
+        default_value_t = 0
+    )]
+    pub(crate) verbosity: u8,
+
+    /// Start a small API server for this run, and ask that one.
+    ///
+    /// It serves what a Kubernetes 1.36 does, on port 18036 of 127.0.0.1 if that is free, so that
+    /// the next run finds what this one has cached; otherwise on any free port. What was cached
+    /// with other numbers of custom resources is found as well, until it is asked for anew.
+    #[arg(long, global = true)]
+    pub(crate) embedded: bool,
+
+    /// With --embedded: how many custom resources it serves, five to a group.
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        requires = "embedded",
+        conflicts_with = "groups"
+    )]
+    pub(crate) crds: Option<usize>,
+
+    /// With --embedded: how many groups with one custom resource it serves.
+    #[arg(long, global = true, value_name = "N", requires = "embedded")]
+    pub(crate) groups: Option<usize>,
+
+    /// Tell on stderr what was sent, what the caches answered, and how long it took.
+    #[arg(long, global = true)]
+    pub(crate) stats: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApiResources {
+    /// Limit to resources in the specified API group; '' is the core group.
+    #[arg(long, value_name = "GROUP")]
+    api_group: Option<String>,
+
+    /// Use the cached list of resources if available.
+    #[arg(
+        long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", action = ArgAction::Set,
+        value_parser = values::boolean
+    )]
+    pub(crate) cached: bool,
+
+    /// Limit to resources that belong to all the specified categories.
+    #[arg(long, value_name = "NAMES", value_parser = values::list)]
+    categories: Vec<List>,
+
+    /// If true, limit to resources in namespaces; if false, to those that are not.
+    #[arg(
+        long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", action = ArgAction::Set, value_parser = values::boolean
+    )]
+    namespaced: Option<bool>,
+
+    /// Don't print headers with the default and the wide output format.
+    #[arg(
+        long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", action = ArgAction::Set,
+        value_parser = values::boolean
+    )]
+    no_headers: bool,
+
+    /// Output format.
+    #[arg(short, long, value_name = "FORMAT", value_parser = one_of(&["json", "yaml", "kyaml", "name", "wide"]))]
+    output: Option<String>,
+
+    /// Without effect: resources have no managed fields.
+    #[arg(
+        long, value_name = "BOOL", num_args = 0..=1, require_equals = true, hide = true,
+        default_value = "false", default_missing_value = "true", action = ArgAction::Set,
+        value_parser = values::boolean
+    )]
+    show_managed_fields: bool,
+
+    /// Sort the resources by this field, and not by group and name.
+    #[arg(long, value_name = "FIELD", value_parser = one_of(&["name", "kind"]))]
+    sort_by: Option<String>,
+
+    /// Limit to resources that support all the specified verbs.
+    #[arg(long, value_name = "NAMES", value_parser = values::list)]
+    verbs: Vec<List>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Version {
+    /// Show the version of this program only, and ask no server.
+    #[arg(
+        long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", action = ArgAction::Set,
+        value_parser = values::boolean
+    )]
+    pub(crate) client: bool,
+
+    /// Output format.
+    #[arg(short, long, value_name = "FORMAT", value_parser = one_of(&["json", "yaml"]))]
+    pub(crate) output: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// The path to ask for, with a query if need be.
+    #[arg(long, value_name = "PATH", required = true)]
+    pub(crate) raw: String,
+}
+
+/// A path, which may be empty: that counts as not given.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// One of some words; or none, which counts as not given.
+fn one_of(words: &[&'static str]) -> PossibleValuesParser {
+    let words = words.iter().map(PossibleValue::new);
+    words
+        .chain([PossibleValue::new("").hide(true)])
+        .collect::<Vec<_>>()
+        .into()
+}
+
+impl ApiResources {
+    pub(crate) fn format(&self) -> Format {
+        match self.output.as_deref() {
+            Some("json") => Format::Json,
+            Some("yaml") => Format::Yaml,
+            Some("kyaml") => Format::Kyaml,
+            Some("name") => Format::Name,
+            output => Format::Table {
+                wide: output == Some("wide"),
+                header: !self.no_headers,
+            },
+        }
+    }
+
+    pub(crate) fn sort_by(&self) -> SortBy {
+        match self.sort_by.as_deref() {
+            Some("name") => SortBy::Name,
+            Some("kind") => SortBy::Kind,
+            _ => SortBy::Group,
+        }
+    }
+
+    pub(crate) fn into_filter(self) -> Filter {
+        Filter {
+            group: self.api_group,
+            namespaced: self.namespaced,
+            verbs: List::join(self.verbs),
+            categories: List::join(self.categories),
+        }
+    }
+}

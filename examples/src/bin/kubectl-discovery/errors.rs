@@ -1,0 +1,188 @@
+//! What goes wrong, in kubectl's words.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use discovery_core::{Failure, GroupVersion};
+use http::{StatusCode, Uri};
+
+use crate::transport::{SendError, without_password};
+
+/// The last line on stderr of a run that fails; empty if there is nothing to say.
+#[derive(Debug)]
+pub(crate) struct Fatal(String);
+
+impl Fatal {
+    /// Something other than an answer of the server.
+    pub(crate) fn new(message: impl fmt::Display) -> Self {
+        Self(format!("error: {message}"))
+    }
+
+    /// No one reads our output.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self(String::new()),
+            _ => Self::new(format_args!("can't write: {error}")),
+        }
+    }
+
+    /// The server at `server` could not be asked, or did not answer as it should.
+    pub(crate) fn failure(failure: &Failure, server: &Uri) -> Self {
+        if let Some(error) = find::<SendError>(failure) {
+            return Self::sending(error);
+        }
+        let message = message(failure, server);
+        Self(match (failure.code(), failure.reason()) {
+            (Some(StatusCode::UNAUTHORIZED), _) => {
+                format!("error: You must be logged in to the server ({message})")
+            }
+            (Some(_), Some(reason)) if !reason.is_empty() => {
+                format!("Error from server ({reason}): {message}")
+            }
+            (Some(_), _) => format!("Error from server: {message}"),
+            (None, _) => format!("error: {message}"),
+        })
+        .after(failure)
+    }
+
+    /// A request that got no answer.
+    pub(crate) fn sending(error: &SendError) -> Self {
+        let refused = is_refused(error);
+        let host = error
+            .url()
+            .authority()
+            .map_or("", |authority| authority.as_str());
+        Self(if refused {
+            format!(
+                "The connection to the server {host} was refused - did you specify the right host \
+                 or port?"
+            )
+        } else {
+            format!("Unable to connect to the server: {}", chain(error.cause()))
+        })
+    }
+
+    /// As [`failure`](Self::failure), in the words of `api-versions`.
+    pub(crate) fn versions(failure: &Failure, server: &Uri) -> Self {
+        let message = match find::<SendError>(failure) {
+            None => message(failure, server),
+            Some(error) if is_refused(error) => {
+                // Both requests were refused; kubectl sends the one for `/api` first.
+                let url = error.url().to_string().replacen("/apis?", "/api?", 1);
+                let address = address(error.url()).map_or_else(String::new, |at| format!(" {at}"));
+                format!("Get \"{url}\": dial tcp{address}: connect: connection refused")
+            }
+            Some(error) => format!("Get \"{}\": {}", error.url(), chain(error.cause())),
+        };
+        Self::new(format_args!(
+            "couldn't get available api versions from server: {message}"
+        ))
+        .after(failure)
+    }
+
+    /// Some lists could not be had.
+    pub(crate) fn partial<'a>(
+        failed: impl IntoIterator<Item = (&'a GroupVersion, &'a Failure)>,
+        server: &Uri,
+    ) -> Option<Self> {
+        let mut failed: Vec<_> = failed
+            .into_iter()
+            // kubectl's file cache drops the report of these.
+            .filter(|(_, failure)| !failure.is_stale())
+            .map(|(group_version, failure)| {
+                format!("{group_version}: {}", list_failure(failure, server))
+            })
+            .collect();
+        failed.sort_unstable();
+        (!failed.is_empty()).then(|| {
+            let failed = failed.join(", ");
+            Self::new(format_args!(
+                "unable to retrieve the complete list of server APIs: {failed}"
+            ))
+        })
+    }
+
+    /// Puts a line before it with what the server says itself, where kubectl does not tell.
+    fn after(self, failure: &Failure) -> Self {
+        match (failure.code(), failure.source()) {
+            (Some(_), Some(said)) if said.to_string() != failure.to_string() => {
+                Self(format!("the server says: {said}\n{self}"))
+            }
+            _ => self,
+        }
+    }
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn list_failure(failure: &Failure, server: &Uri) -> String {
+    match find::<SendError>(failure) {
+        Some(error) => format!("Get \"{}\": {}", error.url(), chain(error.cause())),
+        None => message(failure, server),
+    }
+}
+
+/// What kubectl says of an error answer; of anything else the causes and the whole URL.
+fn message(failure: &Failure, server: &Uri) -> String {
+    if failure.code().is_some() {
+        return failure.to_string();
+    }
+    let message = chain(failure);
+    match failure.url().filter(|url| url.starts_with('/')) {
+        Some(path) => {
+            let server = without_password(server).to_string();
+            message.replacen(path, &format!("{}{path}", server.trim_end_matches('/')), 1)
+        }
+        None => message,
+    }
+}
+
+/// An error and its causes. Some errors print their cause themselves.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut source = Some(error);
+    while let Some(error) = source {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        source = error.source();
+    }
+    None
+}
+
+fn is_refused(error: &SendError) -> bool {
+    find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// The address that a connection to a URL goes to.
+fn address(url: &Uri) -> Option<SocketAddr> {
+    let default = if url.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
+    let host = url.host()?.trim_matches(['[', ']']);
+    (host, url.port_u16().unwrap_or(default))
+        .to_socket_addrs()
+        .ok()?
+        .next()
+}

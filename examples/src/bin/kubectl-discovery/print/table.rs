@@ -1,0 +1,79 @@
+//! The table, aligned as kubectl aligns it.
+
+use std::borrow::Cow;
+
+use discovery_core::SmolStr;
+
+use super::Row;
+
+/// The narrowest column, and the space behind the longest cell.
+const MIN_WIDTH: usize = 6;
+const PADDING: usize = 3;
+
+const HEADER: [&str; 7] = [
+    "NAME",
+    "SHORTNAMES",
+    "APIVERSION",
+    "NAMESPACED",
+    "KIND",
+    "VERBS",
+    "CATEGORIES",
+];
+
+pub(crate) fn write(out: &mut String, rows: &[Row<'_>], wide: bool, header: bool) {
+    let columns = if wide { 7 } else { 5 };
+    let header = header.then(|| HEADER.map(Cow::Borrowed));
+    let cells: Vec<[Cow<'_, str>; 7]> = header
+        .into_iter()
+        .chain(rows.iter().map(|row| cells(row, wide)))
+        .collect();
+
+    let mut widths = [MIN_WIDTH; 7];
+    for row in &cells {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(count(cell) + PADDING);
+        }
+    }
+    out.reserve(cells.len() * (widths[..columns].iter().sum::<usize>() + 1));
+    for row in &cells {
+        let (last, others) = (&row[columns - 1], &row[..columns - 1]);
+        for (cell, width) in others.iter().zip(widths) {
+            out.push_str(cell);
+            out.extend(std::iter::repeat_n(' ', width - count(cell)));
+        }
+        out.push_str(last);
+        out.push('\n');
+    }
+}
+
+fn cells<'a>(row: &Row<'a>, wide: bool) -> [Cow<'a, str>; 7] {
+    let resource = row.resource;
+    let wide = |texts| if wide { joined(texts) } else { "".into() };
+    [
+        (&*resource.name).into(),
+        joined(&resource.short_names),
+        row.group_version.as_str().into(),
+        if resource.namespaced { "true" } else { "false" }.into(),
+        (&*resource.kind).into(),
+        wide(resource.verbs()),
+        wide(&resource.categories),
+    ]
+}
+
+fn joined(texts: &[SmolStr]) -> Cow<'_, str> {
+    match texts {
+        [] => "".into(),
+        [text] => text.as_str().into(),
+        texts => texts.join(",").into(),
+    }
+}
+
+/// Width in characters, not in columns of a terminal: kubectl's alignment of wide characters is off
+/// in the same way.
+fn count(text: &str) -> usize {
+    if text.is_ascii() {
+        text.len()
+    } else {
+        text.chars().count()
+    }
+}

@@ -1,0 +1,141 @@
+//! The stack for one run.
+
+use std::env;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use discovery_client::retry::RetryAfter;
+use discovery_client::shape::Shape;
+use discovery_client::{DiscoveryClient, Handles, HttpService, Stack};
+use discovery_core::store::Store;
+use discovery_disk::{DiskDiscovery, KubectlStore};
+use discovery_examples::embedded::EmbeddedServer;
+use discovery_memory::MemoryDiscovery;
+use http::header::USER_AGENT;
+use http::{HeaderValue, Uri};
+use http_body_util::Full;
+use tokio::runtime::Runtime;
+use tower_http::set_header::{SetRequestHeader, SetRequestHeaderLayer};
+
+use crate::args::{EMBEDDED_PORT, Global};
+use crate::counted::{Counted, Written};
+use crate::errors::Fatal;
+use crate::server::Server;
+use crate::transport::Transport;
+
+const AGENT: &str = concat!("kubectl-discovery/", env!("CARGO_PKG_VERSION"));
+
+/// How long kubectl waits for a discovery answer, unless told otherwise.
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(32);
+
+/// kubectl's stack over our transport.
+type Service = DiskDiscovery<
+    MemoryDiscovery<Shape<RetryAfter<SetRequestHeader<HttpService<Transport>, HeaderValue>>>>,
+>;
+
+/// What a run works with.
+pub(crate) struct Session {
+    pub(crate) client: DiscoveryClient<Service, Full<Bytes>>,
+    pub(crate) handles: Handles,
+    /// What was written to the HTTP cache.
+    pub(crate) http_written: Arc<Written>,
+    pub(crate) transport: Transport,
+    /// The server's address, a URL by now.
+    pub(crate) url: Uri,
+    /// The timeout of a request, if the user has set one.
+    pub(crate) timeout: Option<Duration>,
+    runtime: Runtime,
+    /// Stops when this is dropped.
+    _embedded: Option<EmbeddedServer>,
+}
+
+impl Session {
+    /// Reads the configuration and puts the stack together. Sends nothing.
+    pub(crate) fn start(flags: Global) -> Result<Self, Fatal> {
+        let embedded = flags.embedded.then(|| embedded(&flags)).transpose()?;
+        let server = match &embedded {
+            Some(embedded) => Server::open(embedded.url()),
+            None => Server::configured(&flags)?,
+        };
+        let address = server.url()?;
+        let url: Uri = address.parse().map_err(|_| Server::no_url(&address))?;
+        let root = cache_root(flags.cache_dir);
+        let http_written = Arc::<Written>::default();
+        let http_store = flags.http_cache.then(|| {
+            let store = KubectlStore::new(root.join("http"));
+            Arc::new(Counted::new(store, Arc::clone(&http_written))) as Arc<dyn Store>
+        });
+        let mut stack = Stack::new(&address, root)
+            .map_err(|_| Server::no_url(&address))?
+            .ttl(flags.cache_ttl)
+            .http_store(http_store);
+        let timeout = Some(flags.request_timeout).filter(|timeout| !timeout.is_zero());
+        if let Some(timeout) = timeout {
+            stack = stack.timeout(timeout);
+        }
+
+        let transport = Transport::new(server, url.clone());
+        let bounded = transport.limit(Some(timeout.unwrap_or(DISCOVERY_TIMEOUT)));
+        let (service, handles) = stack.kubectl_with(&agent(), bounded);
+        // Files, sockets and timers, all on this thread.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Fatal::new)?;
+        Ok(Self {
+            client: DiscoveryClient::new(service),
+            handles,
+            http_written,
+            transport,
+            url,
+            timeout,
+            runtime,
+            _embedded: embedded,
+        })
+    }
+
+    /// To be called last. Where nothing was sent, nothing is under way, and the operating system
+    /// takes the memory back faster than we can.
+    pub(crate) fn end(self) {
+        if self.transport.sent().requests == 0 {
+            std::mem::forget(self);
+        }
+    }
+
+    /// Waits for what needs the stack.
+    pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+}
+
+/// Says who we are.
+pub(crate) fn agent() -> SetRequestHeaderLayer<HeaderValue> {
+    SetRequestHeaderLayer::overriding(USER_AGENT, HeaderValue::from_static(AGENT))
+}
+
+fn embedded(flags: &Global) -> Result<EmbeddedServer, Fatal> {
+    let mut builder = EmbeddedServer::builder();
+    if let Some(count) = flags.crds {
+        builder = builder.crds(count);
+    }
+    if let Some(count) = flags.groups {
+        builder = builder.custom_groups(count);
+    }
+    let started = match builder.clone().port(EMBEDDED_PORT).start_in_thread() {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => builder.start_in_thread(),
+        started => started,
+    };
+    started.map_err(|error| Fatal::new(format_args!("can't start the embedded server: {error}")))
+}
+
+/// Where kubectl has its caches.
+fn cache_root(flag: Option<PathBuf>) -> PathBuf {
+    let given = |dir: &PathBuf| !dir.as_os_str().is_empty();
+    flag.filter(given)
+        .or_else(|| env::var_os("KUBECACHEDIR").map(PathBuf::from).filter(given))
+        .unwrap_or_else(|| env::home_dir().unwrap_or_default().join(".kube/cache"))
+}

@@ -1,0 +1,179 @@
+//! What sends requests: made when the first one is to be sent, not before.
+
+mod connect;
+mod deadline;
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use discovery_core::BoxError;
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout_at};
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+use tower_service::Service;
+
+pub(crate) use self::connect::without_password;
+use self::deadline::{Deadline, Elapsed};
+use crate::server::Server;
+
+/// A response body, whatever it came through.
+pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+type Connection = BoxCloneSyncService<Request<Full<Bytes>>, Response<Body>, BoxError>;
+
+/// Sends requests to the server with the user's credentials.
+///
+/// Nothing is read, no plugin is run and no socket is opened until a request is to be sent.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    shared: Arc<Shared>,
+    limit: Option<Duration>,
+}
+
+struct Shared {
+    server: Server,
+    url: Uri,
+    connection: OnceCell<Connection>,
+    sent: AtomicU64,
+    not_modified: AtomicU64,
+}
+
+/// What was sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    pub(crate) requests: u64,
+    pub(crate) not_modified: u64,
+}
+
+/// A request got no answer.
+#[derive(Debug)]
+pub(crate) struct SendError {
+    url: Uri,
+    cause: BoxError,
+}
+
+impl Transport {
+    /// To the server at `url`.
+    pub(crate) fn new(server: Server, url: Uri) -> Self {
+        let shared = Shared {
+            server,
+            url,
+            connection: OnceCell::new(),
+            sent: AtomicU64::new(0),
+            not_modified: AtomicU64::new(0),
+        };
+        Self {
+            shared: Arc::new(shared),
+            limit: None,
+        }
+    }
+
+    /// How long a request may take, its body included.
+    pub(crate) fn limit(&self, limit: Option<Duration>) -> Self {
+        Self {
+            limit,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn sent(&self) -> Sent {
+        Sent {
+            requests: self.shared.sent.load(Ordering::Relaxed),
+            not_modified: self.shared.not_modified.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Shared {
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, BoxError> {
+        let connection = self
+            .connection
+            .get_or_try_init(|| async {
+                let config = self.server.config(self.url.clone()).await;
+                connect::connect(&config.map_err(|fatal| fatal.to_string())?)
+            })
+            .await?;
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(method = %request.method(), uri = %request.uri(), "sending");
+        let response = connection.clone().oneshot(request).await?;
+        tracing::debug!(status = %response.status(), version = ?response.version(), "answered");
+        if response.status() == StatusCode::NOT_MODIFIED {
+            self.not_modified.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(response)
+    }
+}
+
+impl Service<Request<Full<Bytes>>> for Transport {
+    type Response = Response<Body>;
+    type Error = SendError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, SendError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        let Self { shared, limit } = self.clone();
+        Box::pin(async move {
+            let url = without_password(request.uri());
+            let deadline = limit.map(|limit| Instant::now() + limit);
+            let answer = match deadline {
+                None => shared.send(request).await,
+                Some(deadline) => timeout_at(deadline, shared.send(request))
+                    .await
+                    .unwrap_or_else(|_| Err(Elapsed.into())),
+            };
+            match (answer, deadline) {
+                (Ok(answer), None) => Ok(answer),
+                (Ok(answer), Some(deadline)) => {
+                    Ok(answer.map(|body| Deadline::new(body, deadline).boxed_unsync()))
+                }
+                (Err(cause), _) => Err(SendError { url, cause }),
+            }
+        })
+    }
+}
+
+impl SendError {
+    /// What was asked for.
+    pub(crate) const fn url(&self) -> &Uri {
+        &self.url
+    }
+
+    pub(crate) fn cause(&self) -> &(dyn Error + 'static) {
+        &*self.cause
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("url", &self.shared.url)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no answer from {}", self.url)
+    }
+}
+
+impl Error for SendError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.cause)
+    }
+}

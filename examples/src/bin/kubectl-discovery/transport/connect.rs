@@ -1,0 +1,244 @@
+//! A connection to the server: proxy, TLS, credentials, gzip.
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use discovery_core::BoxError;
+use discovery_core::dump::Uncompressed;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING};
+use http::uri::Authority;
+use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::client::legacy::connect::{Connect, Connection as Connected, HttpConnector};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::Config;
+use kube::client::ConfigExt;
+use tower::util::BoxCloneSyncService;
+use tower::{ServiceBuilder, ServiceExt};
+use tower_http::decompression::DecompressionLayer;
+
+use super::Connection;
+
+/// Reads certificates and runs plugins, but opens no socket.
+pub(super) fn connect(config: &Config) -> Result<Connection, BoxError> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(config.connect_timeout);
+    let Some(proxy) = proxy(config)? else {
+        return over(config, tcp);
+    };
+    let (uri, auth) = (proxy.uri().clone(), proxy.basic_auth().cloned());
+    match uri.scheme_str() {
+        Some("http") => {
+            let tunnel = Tunnel::new(uri, tcp);
+            over(config, auth.into_iter().fold(tunnel, Tunnel::with_auth))
+        }
+        Some("socks5" | "socks5h") => {
+            let socks = SocksV5::new(uri, tcp);
+            match proxy.raw_auth() {
+                Some((user, password)) => {
+                    over(config, socks.with_auth(user.into(), password.into()))
+                }
+                None => over(config, socks),
+            }
+        }
+        _ => Err(unsupported(&uri)),
+    }
+}
+
+/// The proxy of the kubeconfig; or that of the surroundings, but not to this machine, as in Go.
+fn proxy(config: &Config) -> Result<Option<Intercept>, BoxError> {
+    let target = &config.cluster_url;
+    let given = config.proxy_url.as_ref();
+    let from_env = ["HTTPS_PROXY", "https_proxy"].into_iter().any(|name| {
+        // kube puts these where a proxy of the kubeconfig would be.
+        let value = std::env::var(name)
+            .ok()
+            .and_then(|value| value.parse::<Uri>().ok());
+        value.is_some() && value.as_ref() == given
+    });
+    if let (Some(proxy), false) = (given, from_env) {
+        let found = Matcher::builder()
+            .all(proxy.to_string())
+            .build()
+            .intercept(target);
+        return found.map(Some).ok_or_else(|| unsupported(proxy));
+    }
+    let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
+    let local = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    Ok(if local {
+        None
+    } else {
+        Matcher::from_env().intercept(target)
+    })
+}
+
+fn unsupported(proxy: &Uri) -> BoxError {
+    let proxy = without_password(proxy);
+    format!("can't go through the proxy {proxy}: only http and socks5 will do").into()
+}
+
+fn over<C>(config: &Config, connector: C) -> Result<Connection, BoxError>
+where
+    C: tower_service::Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: hyper::rt::Read + hyper::rt::Write + Connected + Send + Unpin + 'static,
+    C::Future: Send + Unpin + 'static,
+    C::Error: Into<BoxError>,
+{
+    if config.cluster_url.scheme_str() != Some("https") {
+        return speak(config, connector);
+    }
+    let mut builder = HttpsConnectorBuilder::new()
+        .with_tls_config(config.rustls_client_config()?)
+        .https_only();
+    if let Some(name) = &config.tls_server_name {
+        let name = name.clone().try_into()?;
+        builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name));
+    }
+    speak(
+        config,
+        builder.enable_all_versions().wrap_connector(connector),
+    )
+}
+
+/// HTTP over a connector: HTTP/2 where TLS has agreed on it, else HTTP/1.1.
+fn speak<C>(config: &Config, connector: C) -> Result<Connection, BoxError>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let client = Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .build::<_, Full<Bytes>>(connector);
+    let client = ServiceBuilder::new()
+        .map_request(with_url_credentials)
+        .map_response(|response: Response<_>| {
+            let mut response = response;
+            // What is kept of a response depends on whether it came compressed.
+            let encoding = response.headers().get(CONTENT_ENCODING);
+            if encoding.is_some_and(|encoding| encoding == "gzip") {
+                response.extensions_mut().insert(Uncompressed);
+            }
+            response
+        })
+        .service(client)
+        .map_err(BoxError::from);
+    let client = ServiceBuilder::new()
+        .layer(config.extra_headers_layer()?)
+        .option_layer(config.auth_layer()?)
+        .service(client)
+        .map_err(BoxError::from);
+    if config.disable_compression {
+        let client = client
+            .map_response(|response| response.map(|body| body.map_err(Into::into).boxed_unsync()));
+        return Ok(BoxCloneSyncService::new(client));
+    }
+    let client = ServiceBuilder::new()
+        .map_response(|response: Response<_>| {
+            response.map(|body| BodyExt::map_err(body, Into::into).boxed_unsync())
+        })
+        .layer(DecompressionLayer::new())
+        .service(client);
+    Ok(BoxCloneSyncService::new(client))
+}
+
+/// Sends user and password of a URL as Go does, unless there are other credentials.
+fn with_url_credentials<B>(mut request: Request<B>) -> Request<B> {
+    let Some(authority) = request.uri().authority() else {
+        return request;
+    };
+    let Some((user_info, host)) = authority.as_str().rsplit_once('@') else {
+        return request;
+    };
+    let decoded = percent_decoded(user_info);
+    let value = format!("Basic {}", STANDARD.encode(decoded));
+    let host = host.parse::<Authority>();
+    if let (false, Ok(mut value)) = (
+        request.headers().contains_key(AUTHORIZATION),
+        HeaderValue::try_from(value),
+    ) {
+        value.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
+    if let Ok(host) = host {
+        replace_authority(request.uri_mut(), host);
+    }
+    request
+}
+
+/// A URL to show: with stars for a password, as Go shows it.
+pub(crate) fn without_password(uri: &Uri) -> Uri {
+    let mut uri = uri.clone();
+    let hidden = uri.authority().and_then(|authority| {
+        let (user_info, host) = authority.as_str().rsplit_once('@')?;
+        let (user, _) = user_info.split_once(':')?;
+        format!("{user}:***@{host}").parse().ok()
+    });
+    if let Some(hidden) = hidden {
+        replace_authority(&mut uri, hidden);
+    }
+    uri
+}
+
+fn replace_authority(uri: &mut Uri, authority: Authority) {
+    let mut parts = uri.clone().into_parts();
+    parts.authority = Some(authority);
+    if let Ok(changed) = Uri::from_parts(parts) {
+        *uri = changed;
+    }
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escaped = match rest {
+            [b'%', digits @ ..] => digits
+                .get(..2)
+                .and_then(|digits| std::str::from_utf8(digits).ok())
+                .and_then(|digits| u8::from_str_radix(digits, 16).ok()),
+            _ => None,
+        };
+        match escaped {
+            Some(byte) => {
+                decoded.push(byte);
+                rest = &rest[3..];
+            }
+            None => {
+                decoded.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_of_a_url() {
+        let request = Request::get("http://me:p%40ss@h:1/api?x=1")
+            .body(())
+            .unwrap();
+        let request = with_url_credentials(request);
+        assert_eq!(request.uri(), "http://h:1/api?x=1");
+        // base64 of `me:p@ss`
+        assert_eq!(request.headers()[AUTHORIZATION], "Basic bWU6cEBzcw==");
+        assert_eq!(
+            without_password(&"http://me:p@h:1/".parse().unwrap()),
+            "http://me:***@h:1/"
+        );
+        assert_eq!(
+            without_password(&"http://h:1/".parse().unwrap()),
+            "http://h:1/"
+        );
+    }
+}

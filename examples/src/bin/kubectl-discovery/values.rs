@@ -1,0 +1,181 @@
+//! Flag values as Go reads them.
+
+use std::time::Duration;
+
+/// A boolean: `1`, `t`, `true` and so on.
+pub(crate) fn boolean(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("neither true nor false"),
+    }
+}
+
+/// A duration: `10m`, `1h30m`, `1.5s`, `0`.
+pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
+    const WANTED: &str = "not a duration, such as 30s, 10m or 1h30m";
+    const TOO_LONG: &str = "too long a duration";
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    if rest == "0" {
+        return Ok(Duration::ZERO);
+    }
+    if rest.is_empty() {
+        return Err(WANTED);
+    }
+    let mut total: u128 = 0;
+    while !rest.is_empty() {
+        let number_end = rest
+            .find(|c: char| c != '.' && !c.is_ascii_digit())
+            .ok_or(WANTED)?;
+        let (number, tail) = rest.split_at(number_end);
+        let unit_end = tail
+            .find(|c: char| c == '.' || c.is_ascii_digit())
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_end);
+        let unit: u128 = match unit {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return Err(WANTED),
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
+            return Err(WANTED);
+        }
+        let whole: u128 = match whole {
+            "" => 0,
+            whole => whole.parse().map_err(|_| TOO_LONG)?,
+        };
+        // An hour has 3.6e12 nanoseconds: further digits change nothing.
+        let fraction = &fraction[..fraction.len().min(15)];
+        let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or_default());
+        let part = fraction.parse().unwrap_or(0) * unit / scale;
+        total = whole
+            .checked_mul(unit)
+            .and_then(|whole| total.checked_add(whole + part))
+            .ok_or(TOO_LONG)?;
+        rest = tail;
+    }
+    // Go counts nanoseconds in 64 bits.
+    let nanos = i64::try_from(total).map_err(|_| TOO_LONG)?;
+    Ok(Duration::from_nanos(nanos.unsigned_abs()))
+}
+
+/// A timeout: whole seconds or a duration. Zero means none.
+pub(crate) fn timeout(text: &str) -> Result<Duration, &'static str> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => duration(text).map_err(
+            |_| "must be a single integer in seconds, or an integer followed by a time unit (1s, 2m, 3h)",
+        ),
+    }
+}
+
+/// Texts with commas between them, where quotes hold a comma: one line of CSV.
+pub(crate) fn list(text: &str) -> Result<List, &'static str> {
+    let mut texts = Vec::new();
+    let mut rest = text;
+    while !text.is_empty() {
+        let Some(quoted) = rest.strip_prefix('"') else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            if rest[..end].contains('"') {
+                return Err("a quote inside of a text without quotes");
+            }
+            texts.push(rest[..end].to_owned());
+            match rest.get(end + 1..) {
+                Some(tail) => rest = tail,
+                None => break,
+            }
+            continue;
+        };
+        let mut item = String::new();
+        let mut tail = quoted;
+        loop {
+            let (part, after) = tail.split_once('"').ok_or("a quote that does not end")?;
+            item.push_str(part);
+            // Two quotes stand for one.
+            match after.strip_prefix('"') {
+                Some(after) => {
+                    item.push('"');
+                    tail = after;
+                }
+                None => {
+                    tail = after;
+                    break;
+                }
+            }
+        }
+        texts.push(item);
+        match tail.strip_prefix(',') {
+            Some(after) => rest = after,
+            None if tail.is_empty() => break,
+            None => return Err("something behind the end of a quote"),
+        }
+    }
+    Ok(List(texts))
+}
+
+/// What [`list`] finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct List(Vec<String>);
+
+impl List {
+    /// Several lists as one.
+    pub(crate) fn join(lists: Vec<Self>) -> Vec<String> {
+        lists.into_iter().flat_map(|list| list.0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [
+            ("0", 0),
+            ("0s", 0),
+            ("10m", 600_000),
+            ("1h30m", 5_400_000),
+            ("1.5s", 1_500),
+            (".5s", 500),
+            ("+250ms", 250),
+            ("2m0.25s", 120_250),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in [
+            "", "1", "-1s", "1d", "s", ".s", "1..5s", "1h30", "9999999h", "1e3s", "10 m",
+        ] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert_eq!(timeout("5"), Ok(Duration::from_secs(5)));
+        assert_eq!(timeout("5s"), Ok(Duration::from_secs(5)));
+        assert!(timeout("-1").is_err());
+        assert!(timeout("abc").is_err());
+    }
+
+    #[test]
+    fn lists() {
+        let texts = |text| list(text).map(|list| list.0);
+        assert_eq!(texts(""), Ok(vec![]));
+        assert_eq!(texts("get,list"), Ok(vec!["get".into(), "list".into()]));
+        assert_eq!(texts("get, list"), Ok(vec!["get".into(), " list".into()]));
+        assert_eq!(texts("\"get\",list"), Ok(vec!["get".into(), "list".into()]));
+        assert_eq!(texts("\"a,\"\"b\""), Ok(vec!["a,\"b".into()]));
+        assert_eq!(texts("a,"), Ok(vec!["a".into(), String::new()]));
+        for bad in ["get \"", "\"a", "\"a\"b"] {
+            assert!(list(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn booleans() {
+        assert_eq!(boolean("T"), Ok(true));
+        assert_eq!(boolean("0"), Ok(false));
+        assert!(boolean("maybe").is_err());
+    }
+}

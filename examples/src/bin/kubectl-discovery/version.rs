@@ -1,0 +1,62 @@
+//! `version`: ours and the server's.
+
+use discovery_client::VersionInfo;
+
+use crate::args::Version;
+use crate::errors::Fatal;
+use crate::print::{self, Node};
+use crate::session::Session;
+
+/// The versions without asking a server.
+pub(crate) fn client(flags: &Version) -> Result<(), Fatal> {
+    crate::print(&text(flags, None))
+}
+
+/// Both versions; ours also where the server's can't be had.
+pub(crate) fn run(session: &Session, flags: &Version) -> Result<(), Fatal> {
+    let server = session.wait(session.client.server_version());
+    crate::print(&text(flags, server.as_ref().ok()))?;
+    server
+        .map(drop)
+        .map_err(|failure| Fatal::failure(&failure, &session.url))
+}
+
+fn text(flags: &Version, server: Option<&VersionInfo>) -> String {
+    let own = concat!("v", env!("CARGO_PKG_VERSION"));
+    let node = || {
+        let mut fields = vec![(
+            "clientVersion",
+            Node::Map(vec![("gitVersion", Node::Text(own))]),
+        )];
+        if let Some(server) = server {
+            fields.push(("serverVersion", document(server)));
+        }
+        Node::Map(fields)
+    };
+    match (flags.output.as_deref(), server) {
+        (Some("json"), _) => print::version_json(&node()),
+        // kubectl ends this with an empty line.
+        (Some("yaml"), _) => print::version_yaml(&node()) + "\n",
+        (_, Some(server)) => {
+            format!(
+                "Client Version: {own}\nServer Version: {}\n",
+                server.git_version
+            )
+        }
+        (_, None) => format!("Client Version: {own}\n"),
+    }
+}
+
+fn document(version: &VersionInfo) -> Node<'_> {
+    Node::Map(vec![
+        ("major", Node::Text(&version.major)),
+        ("minor", Node::Text(&version.minor)),
+        ("gitVersion", Node::Text(&version.git_version)),
+        ("gitCommit", Node::Text(&version.git_commit)),
+        ("gitTreeState", Node::Text(&version.git_tree_state)),
+        ("buildDate", Node::Text(&version.build_date)),
+        ("goVersion", Node::Text(&version.go_version)),
+        ("compiler", Node::Text(&version.compiler)),
+        ("platform", Node::Text(&version.platform)),
+    ])
+}

@@ -1,0 +1,144 @@
+//! Where things are kept, for how long, and what `--stats` tells of it.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use crate::program::{Home, server};
+
+#[test]
+fn a_second_run_sends_nothing_or_asks_whether_it_is_the_same() {
+    let (home, server) = (Home::new(), server());
+    let first = home.ask(&server, &["api-resources"]).ok();
+    assert_eq!(server.counters().total, 2);
+    server.clear_log();
+    assert_eq!(
+        home.ask(&server, &["api-resources", "--cached"]).ok(),
+        first
+    );
+    assert_eq!(server.counters().total, 0);
+    assert_eq!(home.ask(&server, &["api-resources"]).ok(), first);
+    let counters = server.counters();
+    assert_eq!((counters.total, counters.not_modified), (2, 2));
+}
+
+const NOTHING_WRITTEN: &str =
+    "files written: 0 of discovery (0 bytes), 0 of the HTTP cache (0 bytes)\n";
+
+#[test]
+fn stats_tell_the_layers() {
+    let (home, server) = (Home::new(), server());
+    let stats = |arguments: &[&str]| {
+        let run = home.ask(&server, &[&["--stats"], arguments].concat());
+        assert_eq!(run.code, Some(0));
+        run.stderr
+    };
+    let cold = stats(&["api-resources"]);
+    assert!(
+        cold.starts_with("requests sent: 2, answered 304: 0\n"),
+        "{cold}"
+    );
+    assert!(cold.contains(" bytes), 2 of the HTTP cache ("), "{cold}");
+    let warm = stats(&["api-resources", "--cached"]);
+    assert!(
+        warm.starts_with("requests sent: 0, answered 304: 0\n"),
+        "{warm}"
+    );
+    assert!(warm.contains(NOTHING_WRITTEN), "{warm}");
+    let checked = stats(&["api-resources"]);
+    assert!(
+        checked.starts_with("requests sent: 2, answered 304: 2\n"),
+        "{checked}"
+    );
+    assert!(checked.contains(NOTHING_WRITTEN), "{checked}");
+}
+
+#[test]
+fn the_directory_is_that_of_the_flag_then_the_variable_then_the_home() {
+    let (home, server) = (Home::new(), server());
+    home.ask(&server, &["api-versions"]).ok();
+    assert!(home.cache().join("discovery").is_dir() && home.cache().join("http").is_dir());
+
+    let (by_variable, by_flag) = (home.path().join("variable"), home.path().join("flag"));
+    let home = home.variable("KUBECACHEDIR", &by_variable);
+    home.ask(&server, &["api-versions", "--cache-dir="]).ok();
+    assert!(by_variable.join("discovery").is_dir());
+    home.ask(
+        &server,
+        &["api-versions", "--cache-dir", by_flag.to_str().unwrap()],
+    )
+    .ok();
+    assert!(by_flag.join("discovery").is_dir());
+}
+
+#[test]
+fn files_expire() {
+    let (home, server) = (Home::new(), server());
+    home.ask(&server, &["api-resources"]).ok();
+    let host = server.addr().to_string().replace(':', "_");
+    let file = home
+        .cache()
+        .join("discovery")
+        .join(host)
+        .join("servergroups.json");
+    let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    fs::File::options()
+        .write(true)
+        .open(file)
+        .unwrap()
+        .set_modified(an_hour_ago)
+        .unwrap();
+    let sent = |arguments: &[&str]| {
+        server.clear_log();
+        home.ask(
+            &server,
+            &[&["api-resources", "--cached"], arguments].concat(),
+        )
+        .ok();
+        server.counters().total
+    };
+    assert_eq!(sent(&[]), 0);
+    assert_eq!(sent(&["--cache-ttl=2h"]), 0);
+    assert_eq!(sent(&["--cache-ttl=30m"]), 2);
+}
+
+#[test]
+fn without_http_cache() {
+    let (home, server) = (Home::new(), server());
+    for _ in 0..2 {
+        home.ask(&server, &["--http-cache=false", "api-resources"])
+            .ok();
+    }
+    let counters = server.counters();
+    assert_eq!((counters.total, counters.not_modified), (4, 0));
+    assert!(!home.cache().join("http").exists());
+    // The version is asked for each time, and not kept either.
+    home.ask(&server, &["--http-cache=false", "version"]).ok();
+    assert!(!home.cache().join("http").exists());
+}
+
+#[test]
+fn raw_answers_are_not_kept() {
+    let (home, server) = (Home::new(), server());
+    home.ask(
+        &server,
+        &["get", "--raw", "/api/v1/namespaces/default/secrets/demo"],
+    );
+    home.ask(&server, &["get", "--raw", "/version"]).ok();
+    assert!(!home.cache().exists());
+}
+
+#[test]
+fn the_embedded_server() {
+    let home = Home::new();
+    let first = home
+        .run(&["--embedded", "--crds=3", "api-resources", "-o", "name"])
+        .ok();
+    let stock = home
+        .run(&["--embedded", "api-resources", "-o", "name"])
+        .ok();
+    assert_eq!(first.lines().count(), stock.lines().count() + 3);
+    let groups = home
+        .run(&["--embedded", "--groups=3", "api-resources", "-o", "name"])
+        .ok();
+    assert_eq!(groups.lines().count(), stock.lines().count() + 3);
+}

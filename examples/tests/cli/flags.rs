@@ -1,0 +1,135 @@
+//! The command line: what is refused, and what is understood as Go understands it.
+
+use crate::program::{Home, server};
+
+#[test]
+fn clap_refuses() {
+    let home = Home::new();
+    for (arguments, message) in [
+        (
+            &["api-resources", "--bogus"][..],
+            "unexpected argument '--bogus'",
+        ),
+        (&["api-resources", "pods"], "unexpected argument 'pods'"),
+        (
+            &["api-resources", "-o", "xml"],
+            "invalid value 'xml' for '--output",
+        ),
+        (
+            &["api-resources", "--sort-by=age"],
+            "invalid value 'age' for '--sort-by",
+        ),
+        (
+            &["api-resources", "--namespaced=maybe"],
+            "invalid value 'maybe' for '--namespaced",
+        ),
+        (
+            &["api-resources", "--verbs=a\"b"],
+            "invalid value 'a\"b' for '--verbs",
+        ),
+        (
+            &["api-versions", "--cached"],
+            "unexpected argument '--cached'",
+        ),
+        (
+            &["version", "-o", "wide"],
+            "invalid value 'wide' for '--output",
+        ),
+        (&["get"], "required arguments were not provided"),
+        (&["describe"], "unrecognized subcommand 'describe'"),
+        (
+            &["--cache-ttl=6", "api-versions"],
+            "invalid value '6' for '--cache-ttl",
+        ),
+        (
+            &["--request-timeout=soon", "api-versions"],
+            "invalid value 'soon' for '--request-timeout",
+        ),
+        (&["--crds=5", "api-versions"], "--embedded"),
+        (
+            &["--embedded", "--server=h", "api-versions"],
+            "cannot be used with",
+        ),
+        (&["-v=much", "api-versions"], "invalid value 'much'"),
+    ] {
+        let run = home.run(arguments);
+        assert_eq!(
+            (run.code, run.stdout.as_str()),
+            (Some(2), ""),
+            "{arguments:?}"
+        );
+        assert!(
+            run.stderr.contains(message),
+            "{arguments:?}: {}",
+            run.stderr
+        );
+    }
+}
+
+#[test]
+fn global_flags_stand_anywhere_and_the_last_one_counts() {
+    let (home, server) = (Home::new(), server());
+    let url = server.url();
+    let before = home.run(&["-s", &url, "api-resources", "-o=name"]).ok();
+    let arguments = [
+        "api-resources",
+        "-o",
+        "wide",
+        "-s",
+        "http://h:1",
+        "-oname",
+        "-s",
+        &url,
+    ];
+    assert_eq!(home.run(&arguments).ok(), before);
+    // Booleans are Go's, and lists add up.
+    let words = [
+        "api-resources",
+        "--cached=1",
+        "--no-headers=F",
+        "--no-headers=true",
+        "-s",
+        &url,
+    ];
+    assert_eq!(
+        home.run(&words).ok().lines().count(),
+        before.lines().count()
+    );
+    let lists = [
+        "api-resources",
+        "--verbs=get",
+        "--verbs",
+        "create,\"impersonate\"",
+        "-s",
+        &url,
+    ];
+    assert_eq!(home.run(&lists).ok().lines().count(), 1);
+    // What is empty is not given.
+    let empty = [
+        "api-resources",
+        "--output=",
+        "--sort-by=",
+        "--verbs=",
+        "--server",
+        &url,
+    ];
+    assert!(home.run(&empty).ok().starts_with("NAME  "));
+}
+
+#[test]
+fn help_and_version_ask_no_one() {
+    let home = Home::new();
+    assert!(home.run(&["--help"]).ok().contains("api-resources"));
+    assert!(
+        home.run(&["api-resources", "--help"])
+            .ok()
+            .contains("--sort-by")
+    );
+    assert!(
+        home.run(&["--version"])
+            .ok()
+            .starts_with("kubectl-discovery ")
+    );
+    let client = home.run(&["version", "--client"]).ok();
+    assert!(client.starts_with("Client Version: v") && client.lines().count() == 1);
+}

@@ -1,0 +1,225 @@
+//! Two programs, each with a home and a cache of its own, and the server that both ask.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{OnceLock, mpsc},
+    thread,
+    time::Duration,
+};
+
+use discovery_examples::embedded::{Builder, Control, EmbeddedServer, Entry};
+use tempfile::TempDir;
+
+use super::tree::Tree;
+
+/// The version whose files and words are to be matched.
+const VERSION: &str = "v1.37.";
+
+/// Far more than any run takes; only against hanging for ever.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// kubectl, or `None` where there is none and none is required.
+pub(crate) fn kubectl() -> Option<&'static Path> {
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FOUND
+        .get_or_init(|| {
+            let required =
+                env::var_os("DISCOVERY_TEST_REQUIRE_KUBECTL").is_some_and(|on| on == "1");
+            let found = find();
+            if let Err(why) = &found {
+                assert!(!required, "{why}");
+                println!("not tested against kubectl: {why}");
+            }
+            found.ok()
+        })
+        .as_deref()
+}
+
+fn find() -> Result<PathBuf, String> {
+    let path = match env::var_os("DISCOVERY_TEST_KUBECTL").filter(|path| !path.is_empty()) {
+        Some(path) => PathBuf::from(path),
+        None => env::split_paths(&env::var_os("PATH").unwrap_or_default())
+            .map(|dir| dir.join("kubectl"))
+            .find(|file| file.is_file())
+            .ok_or("there is no kubectl in the PATH")?,
+    };
+    let home = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let run = run(&path, ["version".into(), "--client".into()], home.path());
+    if run.code == Some(0) && run.stdout.contains(VERSION) {
+        Ok(path)
+    } else {
+        Err(format!(
+            "{} is not kubectl {VERSION}x: {run:?}",
+            path.display()
+        ))
+    }
+}
+
+/// How the server is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// Plain HTTP/1.1.
+    Plain,
+    /// HTTP/2 in TLS, with a bearer token.
+    Tls,
+}
+
+pub(crate) const WIRES: [Wire; 2] = [Wire::Plain, Wire::Tls];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    Kubectl,
+    Ours,
+}
+
+pub(crate) const BOTH: [Program; 2] = [Program::Kubectl, Program::Ours];
+
+pub(crate) struct Rig {
+    kubectl: &'static Path,
+    pub(crate) server: EmbeddedServer,
+    pub(crate) control: Control,
+    dir: TempDir,
+}
+
+/// What a run left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Rig {
+    /// `None` where there is no kubectl.
+    pub(crate) fn new(wire: Wire, server: Builder) -> Option<Self> {
+        let kubectl = kubectl()?;
+        let server = match wire {
+            Wire::Plain => server,
+            Wire::Tls => server.tls(true).token("token-of-the-kubectl-tests"),
+        };
+        let server = server.start_in_thread().expect("a server");
+        let dir = tempfile::tempdir().expect("a directory");
+        server
+            .write_kubeconfig(dir.path().join("kubeconfig"))
+            .expect("a kubeconfig");
+        Some(Self {
+            kubectl,
+            control: server.control(),
+            server,
+            dir,
+        })
+    }
+
+    /// Runs a program on its own cache.
+    pub(crate) fn run(&self, program: Program, arguments: &[&str]) -> Run {
+        self.run_on(program, &self.root(program), arguments)
+    }
+
+    /// Runs a program on a cache.
+    pub(crate) fn run_on(&self, program: Program, root: &Path, arguments: &[&str]) -> Run {
+        let kubeconfig = self.dir.path().join("kubeconfig");
+        self.run_with(program, root, &kubeconfig, arguments)
+    }
+
+    pub(crate) fn run_with(
+        &self,
+        program: Program,
+        root: &Path,
+        kubeconfig: &Path,
+        arguments: &[&str],
+    ) -> Run {
+        let binary = match program {
+            Program::Kubectl => self.kubectl,
+            Program::Ours => Path::new(env!("CARGO_BIN_EXE_kubectl-discovery")),
+        };
+        let home = self.dir.path().join(format!("home of {program:?}"));
+        fs::create_dir_all(&home).expect("a home");
+        let all = arguments.iter().map(OsString::from).chain([
+            "--kubeconfig".into(),
+            kubeconfig.into(),
+            "--cache-dir".into(),
+            root.into(),
+        ]);
+        run(binary, all, &home)
+    }
+
+    /// A program's cache.
+    pub(crate) fn root(&self, program: Program) -> PathBuf {
+        self.dir.path().join(format!("cache of {program:?}"))
+    }
+
+    /// A path for something of the test's own.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn tree(&self, program: Program) -> Tree {
+        Tree::of(&self.root(program))
+    }
+
+    /// Empties both caches.
+    pub(crate) fn clean(&self) {
+        for program in BOTH {
+            let root = self.root(program);
+            if root.exists() {
+                fs::remove_dir_all(root).expect("nobody uses it");
+            }
+        }
+    }
+
+    /// The requests since the last time.
+    pub(crate) fn taken(&self) -> Vec<Entry> {
+        let log = self.control.log();
+        self.control.clear_log();
+        log
+    }
+}
+
+impl Run {
+    /// What it printed, if it went well.
+    #[track_caller]
+    pub(crate) fn good(self) -> String {
+        assert!(self.code == Some(0) && self.stderr.is_empty(), "{self:?}");
+        self.stdout
+    }
+
+    pub(crate) fn last_line(&self) -> &str {
+        self.stderr.lines().last().unwrap_or_default()
+    }
+}
+
+fn run(binary: &Path, arguments: impl IntoIterator<Item = OsString>, home: &Path) -> Run {
+    let child = Command::new(binary)
+        .args(arguments)
+        .env_clear()
+        .env("HOME", home)
+        .current_dir(home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
+    let id = child.id().to_string();
+    let (done, wait) = mpsc::channel();
+    let waiter = thread::spawn(move || {
+        let output = child.wait_with_output();
+        // Whoever has given up does not listen any more.
+        let _ = done.send(());
+        output
+    });
+    if wait.recv_timeout(LIMIT).is_err() {
+        let killed = Command::new("kill").args(["-9", &id]).status();
+        panic!("{} does not end; killed: {killed:?}", binary.display());
+    }
+    let output = waiter.join().expect("no panic").expect("an output");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    Run {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}

@@ -1,0 +1,20 @@
+//! The library's stacks against the embedded API server, over real connections.
+
+#[path = "../support/kube_config.rs"]
+mod kube_config;
+#[path = "../support/tree.rs"]
+mod tree;
+
+mod aggregated;
+mod damage;
+mod events;
+mod failures;
+mod hostile;
+mod kube_rs;
+mod legacy;
+mod retries;
+mod rig;
+mod secrets;
+mod together;
+mod unwritable;
+mod versions;
