@@ -71,15 +71,13 @@ pub fn preferred(snapshot: &Snapshot) -> Vec<Resource> {
         .flat_map(|group| {
             let preferred = group.preferred_version.group_version.as_str();
             let versions: Vec<_> = group
-                .group_versions()
-                .filter_map(|group_version| {
-                    let list = snapshot.resources(group_version.as_str())?;
-                    Some((group_version, Arc::clone(list)))
-                })
+                .versions()
+                .iter()
+                .filter_map(|version| snapshot.list(&version.group_version))
                 .collect();
             let chosen = chosen_versions(&versions, preferred);
             let mut resources = Vec::new();
-            for (at, (group_version, list)) in versions.iter().enumerate() {
+            for (at, &(group_version, list)) in versions.iter().enumerate() {
                 for (index, resource) in list.resources.iter().enumerate() {
                     if chosen.get(resource.name.as_str()) == Some(&at) {
                         resources.push(Resource {
@@ -97,11 +95,12 @@ pub fn preferred(snapshot: &Snapshot) -> Vec<Resource> {
 
 /// For each resource name the index of the version that it is to come from.
 fn chosen_versions<'a>(
-    versions: &'a [(GroupVersion, Arc<Document<ApiResourceList>>)],
+    versions: &[(&GroupVersion, &'a Arc<Document<ApiResourceList>>)],
     preferred: &str,
 ) -> HashMap<&'a str, usize> {
-    let mut chosen = HashMap::new();
-    for (at, (group_version, list)) in versions.iter().enumerate() {
+    let len = versions.iter().map(|(_, list)| list.resources.len()).sum();
+    let mut chosen = HashMap::with_capacity(len);
+    for (at, &(group_version, list)) in versions.iter().enumerate() {
         for resource in list
             .resources
             .iter()

@@ -17,6 +17,18 @@ pub struct VersionInfo {
     pub major: SmolStr,
     /// For example `36`, or `36+`.
     pub minor: SmolStr,
+    /// The major version whose behaviour it shows, where that is another's.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
+    pub emulation_major: SmolStr,
+    /// The minor version whose behaviour it shows, where that is another's.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
+    pub emulation_minor: SmolStr,
+    /// The oldest major version that it can work together with.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
+    pub min_compatibility_major: SmolStr,
+    /// The oldest minor version that it can work together with.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
+    pub min_compatibility_minor: SmolStr,
     /// For example `v1.36.2`.
     pub git_version: SmolStr,
     /// The commit that it was built from.

@@ -96,7 +96,7 @@ impl Failure {
         )
     }
 
-    /// The server answered with an error to a request for its groups.
+    /// The server answered with an error to a request for its groups or its version.
     ///
     /// As [`status`](Self::status), but without regard to a `Status` object in the answer: here
     /// kubectl goes by the code alone. What the server says is the error's source.
@@ -116,11 +116,11 @@ impl Failure {
         Self::new(Kind::Malformed, url.into(), Some(source.into()))
     }
 
-    /// The server answered with an error to what [`ask`](crate::engine::ask) asked.
+    /// As [`groups_status`](Self::groups_status), for what [`ask`](crate::engine::ask) asked.
     ///
     /// `path` stands for the URL in an answer that came some other way.
     pub fn answered(answer: &Response<Bytes>, path: &str) -> Self {
-        Self::status(crate::plan::url(answer, || path.into()), answer)
+        Self::groups_status(crate::plan::url(answer, || path.into()), answer)
     }
 
     /// As [`malformed`](Self::malformed), for what [`ask`](crate::engine::ask) asked.

@@ -177,10 +177,11 @@ impl FromStr for GroupVersion {
             // A slash asks for a group.
             Some((group, version)) => {
                 check(group)?;
-                Self::new(group, version)
+                check(version)?;
             }
-            None => Self::new("", text),
+            None => check(text)?,
         }
+        Ok(Self { text: text.into() })
     }
 }
 

@@ -56,7 +56,7 @@ pub struct Plan {
     in_flight: usize,
     api: Part,
     apis: Part,
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
     /// The lists that could not be had.
     failed: BTreeMap<GroupVersion, Failure>,
     fatal: Option<Failure>,
@@ -102,7 +102,7 @@ impl Plan {
             in_flight: 0,
             api: Part::Open,
             apis: Part::Open,
-            snapshot: Snapshot::default(),
+            snapshot: Arc::default(),
             failed: BTreeMap::new(),
             fatal: None,
         }
@@ -129,7 +129,7 @@ impl Plan {
     /// are these.
     #[must_use]
     pub fn known(mut self, known: &Snapshot) -> Self {
-        self.snapshot.merge(known);
+        Arc::make_mut(&mut self.snapshot).merge(known);
         if known.groups().is_some() {
             self.queue.clear();
             (self.api, self.apis) = (Part::Absent, Part::Absent);
@@ -215,7 +215,7 @@ impl Plan {
         match self.fatal {
             Some(failure) => Err(failure),
             None => Ok(Discovered {
-                snapshot: Arc::new(self.snapshot),
+                snapshot: self.snapshot,
                 failed: self.failed,
             }),
         }
@@ -233,7 +233,12 @@ impl Plan {
         );
         // A cache below has put the two together already, and its answer to `/apis` says most.
         if let (_, Part::Known(known)) | (Part::Known(known), _) = (&api, &apis) {
-            self.snapshot.merge(known);
+            if self.snapshot.lists().len() == 0 {
+                // Shared rather than copied: nothing else is known.
+                self.snapshot = Arc::clone(known);
+            } else {
+                Arc::make_mut(&mut self.snapshot).merge(known);
+            }
             return self.fail_stale();
         }
         let aggregated = api.is_aggregated() && apis.is_aggregated();
@@ -242,6 +247,7 @@ impl Plan {
             (Part::Aggregated(form, _), _) | (_, Part::Aggregated(form, _)) => *form,
             _ => Form::V2,
         };
+        let snapshot = Arc::make_mut(&mut self.snapshot);
         let (mut groups, mut stale) = (Vec::new(), Vec::new());
         for part in [api, apis] {
             match part {
@@ -251,18 +257,18 @@ impl Plan {
                     stale.extend(document.stale);
                     if aggregated {
                         for (group_version, list) in document.lists {
-                            self.snapshot.insert(&group_version, list);
+                            snapshot.insert(&group_version, list);
                         }
                     }
                 }
                 Part::Open | Part::Absent | Part::Known(_) => {}
             }
         }
-        self.snapshot.set_groups(ApiGroupList::new(groups));
-        self.snapshot.set_form(form);
+        snapshot.set_groups(ApiGroupList::new(groups));
+        snapshot.set_form(form);
         // Where the lists are asked for one by one, the groups don't have the stale ones.
         if aggregated {
-            self.snapshot.set_stale(stale);
+            snapshot.set_stale(stale);
         }
         self.fail_stale();
     }
@@ -276,7 +282,7 @@ impl Plan {
 
     fn queue_lists(&mut self) {
         if self.with_lists {
-            let missing: BTreeSet<_> = self.snapshot.missing().collect();
+            let missing: BTreeSet<_> = self.snapshot.missing().cloned().collect();
             self.queue
                 .extend(missing.into_iter().map(Endpoint::Resources));
         }
@@ -293,7 +299,7 @@ impl Plan {
         if list.resources.is_empty() && self.snapshot.form() == Some(Form::Legacy) {
             return Err(Failure::empty_list(group_version.clone()));
         }
-        self.snapshot.insert_shared(group_version, list);
+        Arc::make_mut(&mut self.snapshot).insert_shared(group_version, list);
         Ok(())
     }
 }

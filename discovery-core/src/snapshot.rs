@@ -24,7 +24,7 @@ use crate::{Accept, Endpoint, Form, GroupVersion};
 /// let core = ApiVersions { versions: vec!["v1".into()], ..Default::default() }.to_group();
 /// let mut snapshot = Snapshot::default();
 /// snapshot.set_groups(ApiGroupList::new(vec![core]));
-/// assert_eq!(snapshot.missing().next(), Some("v1".parse()?));
+/// assert_eq!(snapshot.missing().next(), Some(&"v1".parse()?));
 ///
 /// let accept = Accept::parse(&"application/json".parse()?);
 /// let Some(Answer::Document { form, json }) = snapshot.answer(&Endpoint::Api, accept) else {
@@ -44,6 +44,8 @@ use crate::{Accept, Endpoint, Form, GroupVersion};
 pub struct Snapshot {
     form: Option<Form>,
     groups: Option<Arc<Document<ApiGroupList>>>,
+    /// What the groups list, so that names are checked once.
+    listed: Arc<[GroupVersion]>,
     lists: HashMap<GroupVersion, Arc<Document<ApiResourceList>>>,
     stale: Vec<GroupVersion>,
     refused: HashMap<GroupVersion, Refusal>,
@@ -110,6 +112,7 @@ impl Snapshot {
 
     /// As [`set_groups`](Self::set_groups), sharing the groups.
     pub fn set_groups_shared(&mut self, groups: Arc<Document<ApiGroupList>>) {
+        self.listed = groups.group_versions().collect();
         self.groups = Some(groups);
         self.forget_rendered();
     }
@@ -118,6 +121,15 @@ impl Snapshot {
     #[must_use]
     pub fn resources(&self, group_version: &str) -> Option<&Arc<Document<ApiResourceList>>> {
         self.lists.get(group_version)
+    }
+
+    /// As [`resources`](Self::resources), with the group version that was asked for.
+    #[must_use]
+    pub fn list(
+        &self,
+        group_version: &str,
+    ) -> Option<(&GroupVersion, &Arc<Document<ApiResourceList>>)> {
+        self.lists.get_key_value(group_version)
     }
 
     /// Keeps the resources of a group version, in place of those it has.
@@ -169,6 +181,7 @@ impl Snapshot {
         self.form = other.form.or(self.form);
         if let Some(groups) = &other.groups {
             self.groups = Some(Arc::clone(groups));
+            self.listed = Arc::clone(&other.listed);
             self.stale.clone_from(&other.stale);
         }
         for (group_version, list) in &other.lists {
@@ -187,13 +200,17 @@ impl Snapshot {
         }
     }
 
+    /// The group versions that the groups list, in the server's order. Those whose names are not
+    /// fit for a path are left out.
+    #[must_use]
+    pub fn group_versions(&self) -> &[GroupVersion] {
+        &self.listed
+    }
+
     /// The group versions that the groups list and whose resources are not known.
-    pub fn missing(&self) -> impl Iterator<Item = GroupVersion> {
-        let groups = self
-            .groups
-            .iter()
-            .flat_map(|groups| groups.group_versions());
-        groups.filter(|group_version| !self.lists.contains_key(group_version))
+    pub fn missing(&self) -> impl Iterator<Item = &GroupVersion> {
+        let unknown = |listed: &&GroupVersion| !self.lists.contains_key(*listed);
+        self.listed.iter().filter(unknown)
     }
 
     /// Whether the groups and all their resources are known.
@@ -236,7 +253,8 @@ impl Snapshot {
             &self.rendered.apis
         };
         match accept.aggregated() {
-            Some(form) if self.is_complete() => {
+            // What has been made once was made of everything.
+            Some(form) if rendered[form as usize].get().is_some() || self.is_complete() => {
                 let json = rendered[form as usize].get_or_init(|| self.aggregate(form, core));
                 Some(Answer::Document {
                     form,
@@ -259,11 +277,8 @@ impl Snapshot {
         if let Some(refusal) = self.refused.get(group_version) {
             return Some(Answer::Refused(refusal.clone()));
         }
-        let groups = self.groups.as_ref()?;
-        let listed = groups
-            .group_versions()
-            .any(|listed| listed == *group_version);
-        (!listed).then_some(Answer::NotFound)
+        self.groups.as_ref()?;
+        (!self.listed.contains(group_version)).then_some(Answer::NotFound)
     }
 
     fn aggregate(&self, form: Form, core: bool) -> Bytes {

@@ -218,7 +218,7 @@ where
         match plan.finish() {
             Ok(discovered) => {
                 let mut found = discovered.snapshot;
-                if !shared.cache.tells_stale() {
+                if !found.stale().is_empty() && !shared.cache.tells_stale() {
                     Arc::make_mut(&mut found).set_stale(Vec::new());
                 }
                 shared.keep(&ask, &found).await;

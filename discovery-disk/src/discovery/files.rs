@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -17,8 +17,8 @@ use discovery_core::store::Op;
 use discovery_core::{Form, GroupVersion, Snapshot};
 use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
 
-use super::tree::{Name, Tree, Written};
-use crate::store::fs::Fs;
+use super::tree::{Name, Opened, Tree, Written};
+use crate::store::fs::{Fs, Stamp};
 
 /// The time to live of kubectl's files.
 const TTL: Duration = Duration::from_secs(6 * 60 * 60);
@@ -51,6 +51,8 @@ pub(super) struct Shared {
     writing: Mutex<()>,
     /// The form in which the server answered this process; the files don't tell.
     form: RwLock<Option<Form>>,
+    /// The groups that were read last, while somebody uses them.
+    groups: Mutex<Option<(Stamp, Weak<Snapshot>)>>,
     warned: AtomicBool,
     counters: Counters,
 }
@@ -116,6 +118,7 @@ impl Files {
             state: Mutex::default(),
             writing: Mutex::default(),
             form: RwLock::default(),
+            groups: Mutex::default(),
             warned: AtomicBool::new(false),
             counters: Counters::default(),
         };
@@ -165,18 +168,37 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The groups, without lists.
-    fn load_groups(&self, now: SystemTime) -> Snapshot {
+    /// The groups, without lists. `/api` and `/apis` are asked at the same time, and both need them:
+    /// they are parsed once.
+    fn load_groups(&self, now: SystemTime) -> Arc<Snapshot> {
         let mut snapshot = Snapshot::default();
+        let mut stamp = None;
         if let Some(Part::Groups(groups)) = self.kept(&Name::Groups, now) {
             snapshot.set_groups_shared(groups);
-        } else if let Some(groups) = self.read(&Name::Groups, now, &mut Vec::new(), true) {
-            snapshot.set_groups(groups);
+        } else if let Some(opened) = self.open(&Name::Groups, now) {
+            stamp = opened.stamp;
+            let latest = self
+                .groups()
+                .as_ref()
+                .filter(|latest| stamp == Some(latest.0))
+                .and_then(|(_, snapshot)| snapshot.upgrade());
+            if let Some(latest) = latest {
+                return latest;
+            }
+            if let Some(groups) = self.decode(&Name::Groups, &opened, &mut Vec::new(), true) {
+                snapshot.set_groups(groups);
+            }
         }
         if let Some(form) = *self.form.read().unwrap_or_else(PoisonError::into_inner) {
             snapshot.set_form(form);
         }
+        let snapshot = Arc::new(snapshot);
+        *self.groups() = stamp.map(|stamp| (stamp, Arc::downgrade(&snapshot)));
         snapshot
+    }
+
+    fn groups(&self) -> MutexGuard<'_, Option<(Stamp, Weak<Snapshot>)>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lists from their files. Many of them are read and parsed by several threads, because a
@@ -218,7 +240,9 @@ impl Shared {
             if let Some(Part::List(list)) = self.kept(&name, now) {
                 return Some((group_version.clone(), list));
             }
-            let list: Document<ApiResourceList> = self.read(&name, now, &mut buffer, keep_json)?;
+            let opened = self.open(&name, now)?;
+            let list: Document<ApiResourceList> =
+                self.decode(&name, &opened, &mut buffer, keep_json)?;
             if list.group_version != group_version.as_str() {
                 tracing::warn!(%group_version, found = %list.group_version, "the wrong file");
                 return None;
@@ -239,28 +263,33 @@ impl Shared {
         Some(part.clone())
     }
 
-    fn read<T: Kind>(
-        &self,
-        name: &Name,
-        now: SystemTime,
-        buffer: &mut Vec<u8>,
-        keep_json: bool,
-    ) -> Option<Document<T>> {
+    /// Opens a file that counts: not expired, and not older than an invalidation.
+    fn open(&self, name: &Name, now: SystemTime) -> Option<Opened> {
         let is_ours = self.state().ours.contains(name);
         if !is_ours && self.invalidated.load(Ordering::Acquire) {
             return None;
         }
-        match self.tree.read(name, now, self.ttl, buffer) {
-            Ok(true) => {}
-            Ok(false) => return None,
-            Err(error) => {
-                tracing::debug!(?name, %error, "a discovery file can't be read");
-                return None;
-            }
-        }
+        let opened = self.tree.open(name, now, self.ttl);
+        let opened = opened
+            .inspect_err(|error| tracing::debug!(?name, %error, "a discovery file can't be opened"))
+            .ok()??;
         self.counters.files_read.fetch_add(1, Ordering::Relaxed);
         if !is_ours {
             self.fresh.store(false, Ordering::Release);
+        }
+        Some(opened)
+    }
+
+    fn decode<T: Kind>(
+        &self,
+        name: &Name,
+        opened: &Opened,
+        buffer: &mut Vec<u8>,
+        keep_json: bool,
+    ) -> Option<Document<T>> {
+        if let Err(error) = self.tree.read(opened, buffer) {
+            tracing::debug!(?name, %error, "a discovery file can't be read");
+            return None;
         }
         let decoded: Result<Document<T>, DecodeError> = if keep_json {
             Document::decode(std::mem::take(buffer).into())
@@ -275,6 +304,7 @@ impl Shared {
     fn save(&self, found: &Snapshot, epoch: u64) {
         if let Some(form) = found.form() {
             *self.form.write().unwrap_or_else(PoisonError::into_inner) = Some(form);
+            *self.groups() = None;
         }
         for (group_version, list) in found.lists() {
             if !list.resources.is_empty() {
@@ -364,16 +394,18 @@ impl Cache for Files {
         }
         let mut snapshot = shared.load_groups(now);
         if *need == Need::Groups {
-            return Op::Ready(Arc::new(snapshot));
+            return Op::Ready(snapshot);
         }
-        let missing: Vec<_> = snapshot.missing().collect();
+        let missing: Vec<_> = snapshot.missing().cloned().collect();
         let many = missing.len() >= MANY;
         let shared = Arc::clone(shared);
         offload_if(many, move || {
-            for (group_version, list) in shared.load_lists(&missing, now) {
-                snapshot.insert_shared(&group_version, list);
+            let lists = shared.load_lists(&missing, now);
+            let with_lists = Arc::make_mut(&mut snapshot);
+            for (group_version, list) in lists {
+                with_lists.insert_shared(&group_version, list);
             }
-            Arc::new(snapshot)
+            snapshot
         })
     }
 

@@ -1,10 +1,11 @@
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use discovery_core::GroupVersion;
 
-use crate::store::fs::{Fs, has_mode};
+use crate::store::fs::{Fs, Stamp, has_mode};
 use crate::store::temp::{Publish, TempFile};
 
 const PUBLISH: Publish = Publish {
@@ -34,6 +35,15 @@ pub(super) struct Tree {
     pub(super) fs: Fs,
 }
 
+/// A file that counts.
+pub(super) struct Opened {
+    file: File,
+    path: PathBuf,
+    len: usize,
+    /// Which file, in which state; `None` where the platform does not tell.
+    pub(super) stamp: Option<Stamp>,
+}
+
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
@@ -56,33 +66,40 @@ impl Tree {
         })
     }
 
-    /// Reads a file that was modified at most `ttl` before `now` into `content`, and says whether
-    /// there is one.
-    pub(super) fn read(
+    /// Opens a file that was modified at most `ttl` before `now`.
+    pub(super) fn open(
         &self,
         name: &Name,
         now: SystemTime,
         ttl: Duration,
-        content: &mut Vec<u8>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Option<Opened>> {
         let Some(path) = self.path(name) else {
-            return Ok(false);
+            return Ok(None);
         };
         let Some((file, metadata)) = self.fs.open(&path)? else {
-            return Ok(false);
+            return Ok(None);
         };
         let end = metadata.modified()?.checked_add(ttl);
         if end.is_none_or(|end| now > end) {
             tracing::debug!(path = %path.display(), "expired");
-            return Ok(false);
+            return Ok(None);
         }
         if metadata.len() > MAX_FILE {
             tracing::warn!(path = %path.display(), len = metadata.len(), "a file that is too large");
-            return Ok(false);
+            return Ok(None);
         }
-        content.resize(usize::try_from(metadata.len()).unwrap_or_default(), 0);
-        self.fs.read_exact(&file, &path, content)?;
-        Ok(true)
+        Ok(Some(Opened {
+            file,
+            path,
+            len: usize::try_from(metadata.len()).unwrap_or_default(),
+            stamp: Stamp::of(&metadata),
+        }))
+    }
+
+    /// Reads all of a file.
+    pub(super) fn read(&self, opened: &Opened, content: &mut Vec<u8>) -> io::Result<()> {
+        content.resize(opened.len, 0);
+        self.fs.read_exact(&opened.file, &opened.path, content)
     }
 
     /// Publishes a file, or renews one that has the same content.

@@ -1,13 +1,14 @@
 //! Several layers on one directory, many threads, and what happens in between.
 
 use std::fs;
-use std::sync::Barrier;
 use std::sync::atomic::Ordering;
+use std::sync::{Barrier, Mutex, mpsc};
 use std::thread;
 
 use discovery_core::Form;
 use discovery_core::engine::{Known, Refresh};
 use discovery_disk::DiskDiscoveryLayer;
+use discovery_disk::store::faults::Step;
 use http::Request;
 use http_body_util::Full;
 use tower::{Layer, ServiceExt};
@@ -85,11 +86,8 @@ fn many_threads_and_layers() {
     );
 }
 
-/// With many files, the work is done on blocking threads.
-#[test]
-fn hundreds_of_files_on_many_threads() {
-    let (_dir, dir) = directory();
-    let server = Server::default();
+/// Three hundred groups with a resource each.
+fn serve_hundreds(server: &Server) {
     let items: Vec<_> = (0..300)
         .map(|n| {
             format!(r#"{{"metadata":{{"name":"g{n}"}},"versions":[{{"version":"v1","resources":[{{"resource":"xs","responseKind":{{"kind":"X"}},"verbs":["get"]}}]}}]}}"#)
@@ -100,6 +98,14 @@ fn hundreds_of_files_on_many_threads() {
         items.join(",")
     );
     server.set("/apis", json(Form::V2, &document));
+}
+
+/// With many files, the work is done on blocking threads.
+#[test]
+fn hundreds_of_files_on_many_threads() {
+    let (_dir, dir) = directory();
+    let server = Server::default();
+    serve_hundreds(&server);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .build()
@@ -158,8 +164,6 @@ fn hundreds_of_files_on_many_threads() {
 /// what is written after it is not overwritten by it.
 #[test]
 fn an_invalidation_in_the_middle_of_a_write() {
-    use discovery_disk::store::faults::Step;
-    use std::sync::{Mutex, mpsc};
     let (_dir, dir) = directory();
     let (reached, wait_reached) = mpsc::channel();
     let (go_on, wait_go_on) = mpsc::channel();
@@ -197,4 +201,44 @@ fn an_invalidation_in_the_middle_of_a_write() {
         [("a/v1/serverresources.json".to_owned(), file("a/v1", "new"))]
     );
     assert_eq!(new.asked(), ["/apis/a/v1"]);
+}
+
+/// The same on a blocking thread, where the invalidation does not wait for the write.
+#[test]
+fn an_invalidation_while_hundreds_of_files_are_written() {
+    let (_dir, dir) = directory();
+    let (reached, wait_reached) = mpsc::channel();
+    let (go_on, wait_go_on) = mpsc::channel();
+    let hook = Mutex::new(Some((reached, wait_go_on)));
+    let layer = DiskDiscoveryLayer::new(&dir).with_faults(move |step, _| {
+        let mut hook = hook.lock().unwrap();
+        if step == Step::Rename
+            && let Some((reached, wait)) = hook.take()
+        {
+            reached.send(()).unwrap();
+            wait.recv().unwrap();
+        }
+        None
+    });
+    let server = Server::default();
+    serve_hundreds(&server);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap();
+    let request = Request::get("/apis").body(Full::default()).unwrap();
+    let call = runtime.spawn(layer.layer(server.service()).oneshot(request));
+    wait_reached.recv().unwrap();
+    layer.handle().invalidate();
+    go_on.send(()).unwrap();
+    assert_eq!(runtime.block_on(call).unwrap().unwrap().status(), 200);
+    // Nothing of it counts, and it was not written to its end.
+    assert_eq!(tree(&dir).len(), 1);
+    server.asked();
+    for path in ["/apis", "/api/v1"] {
+        server.ask(&layer, path);
+    }
+    assert_eq!(server.asked(), ["/api", "/apis"]);
+    assert_eq!(tree(&dir).len(), 302);
+    assert!(layer.handle().fresh());
 }

@@ -1,6 +1,6 @@
 //! The same output, to the byte.
 
-use discovery_examples::embedded::{EmbeddedServer, Group, Resource, Version};
+use discovery_examples::embedded::{Builder, EmbeddedServer, Group, Resource, Version};
 
 use super::rig::{BOTH, Program, Rig, Wire};
 
@@ -80,9 +80,7 @@ fn odd() -> [Group; 2] {
 fn api_resources() {
     for legacy in [false, true] {
         let server = EmbeddedServer::builder().crds(30).legacy_only(legacy);
-        let server = odd()
-            .into_iter()
-            .fold(server, |server, group| server.group(group));
+        let server = odd().into_iter().fold(server, Builder::group);
         let Some(rig) = Rig::new(Wire::Plain, server) else {
             return;
         };
@@ -120,10 +118,7 @@ fn servers_without_resources() {
     for (what, group) in cases {
         for legacy in [false, true] {
             let server = EmbeddedServer::builder().bare().legacy_only(legacy);
-            let server = group
-                .iter()
-                .cloned()
-                .fold(server, |server, group| server.group(group));
+            let server = group.iter().cloned().fold(server, Builder::group);
             let Some(rig) = Rig::new(Wire::Plain, server) else {
                 return;
             };

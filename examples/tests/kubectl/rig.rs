@@ -4,6 +4,7 @@ use std::{
     env,
     ffi::OsString,
     fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{OnceLock, mpsc},
@@ -32,7 +33,8 @@ pub(crate) fn kubectl() -> Option<&'static Path> {
             let found = find();
             if let Err(why) = &found {
                 assert!(!required, "{why}");
-                println!("not tested against kubectl: {why}");
+                // Past the test harness, which hides what passing tests print.
+                let _ = writeln!(io::stderr(), "not tested against kubectl: {why}");
             }
             found.ok()
         })

@@ -4,7 +4,7 @@ use std::{fs, sync::Arc};
 
 use bytes::Bytes;
 use discovery_client::{DiscoveryClient, Handles, Stack};
-use discovery_core::{BoxError, Discovered, Failure, key::server_directory};
+use discovery_core::{BoxError, Discovered, Failure, GroupVersion, key::server_directory};
 use discovery_examples::embedded::{Builder, Control, EmbeddedServer, Entry};
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
@@ -275,6 +275,6 @@ pub(crate) fn groups(discovered: &Discovered) -> String {
 /// The group versions that could not be had, sorted.
 pub(crate) fn failed(discovered: &Discovered) -> Vec<&str> {
     (discovered.failed.keys())
-        .map(|group_version| group_version.as_str())
+        .map(GroupVersion::as_str)
         .collect()
 }

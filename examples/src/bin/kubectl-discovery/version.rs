@@ -48,15 +48,22 @@ fn text(flags: &Version, server: Option<&VersionInfo>) -> String {
 }
 
 fn document(version: &VersionInfo) -> Node<'_> {
-    Node::Map(vec![
-        ("major", Node::Text(&version.major)),
-        ("minor", Node::Text(&version.minor)),
-        ("gitVersion", Node::Text(&version.git_version)),
-        ("gitCommit", Node::Text(&version.git_commit)),
-        ("gitTreeState", Node::Text(&version.git_tree_state)),
-        ("buildDate", Node::Text(&version.build_date)),
-        ("goVersion", Node::Text(&version.go_version)),
-        ("compiler", Node::Text(&version.compiler)),
-        ("platform", Node::Text(&version.platform)),
-    ])
+    let fields = [
+        ("major", &version.major),
+        ("minor", &version.minor),
+        ("emulationMajor", &version.emulation_major),
+        ("emulationMinor", &version.emulation_minor),
+        ("minCompatibilityMajor", &version.min_compatibility_major),
+        ("minCompatibilityMinor", &version.min_compatibility_minor),
+        ("gitVersion", &version.git_version),
+        ("gitCommit", &version.git_commit),
+        ("gitTreeState", &version.git_tree_state),
+        ("buildDate", &version.build_date),
+        ("goVersion", &version.go_version),
+        ("compiler", &version.compiler),
+        ("platform", &version.platform),
+    ];
+    let optional = |name: &str| name.starts_with("emulation") || name.starts_with("minCompat");
+    let fields = fields.into_iter().filter(|(name, value)| !(optional(name) && value.is_empty()));
+    Node::Map(fields.map(|(name, value)| (name, Node::Text(value))).collect())
 }
