@@ -3,21 +3,19 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::slice;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use discovery_core::clock::{Clock, SystemClock};
-use discovery_core::document::{
-    ApiGroupList, ApiResourceList, DecodeError, Document, Kind, decode,
-};
+use discovery_core::document::{ApiGroupList, ApiResourceList, Document};
 use discovery_core::engine::{Cache, Need};
 use discovery_core::store::Op;
-use discovery_core::{Form, GroupVersion, Snapshot};
+use discovery_core::{Form, Snapshot};
 use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
 
-use super::tree::{Name, Opened, Tree, Written};
+use super::statistics::{Counters, DiskStatistics};
+use super::tree::{Name, Tree, Written};
 use crate::store::fs::{Fs, Stamp};
 
 /// The time to live of kubectl's files.
@@ -25,13 +23,7 @@ const TTL: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// From how many files on they are read and written on a blocking thread, where there are several
 /// threads to gain from it. Handing over a single read costs ten times the read.
-const MANY: usize = 64;
-
-/// How many threads read files at the same time at most.
-const MAX_THREADS: usize = 4;
-
-/// The resources of a group version.
-type List = (GroupVersion, Arc<Document<ApiResourceList>>);
+pub(super) const MANY: usize = 64;
 
 /// What a [`DiskDiscoveryLayer`](super::DiskDiscoveryLayer)'s services share: the files of one
 /// server.
@@ -40,72 +32,44 @@ pub struct Files {
 }
 
 pub(super) struct Shared {
-    tree: Tree,
-    ttl: Duration,
-    clock: Box<dyn Clock>,
+    pub(super) tree: Tree,
+    pub(super) ttl: Duration,
+    pub(super) clock: Box<dyn Clock>,
     /// Whether only files count that this process wrote.
-    invalidated: AtomicBool,
-    fresh: AtomicBool,
-    state: Mutex<State>,
+    pub(super) invalidated: AtomicBool,
+    pub(super) fresh: AtomicBool,
+    pub(super) state: Mutex<State>,
     /// Held while a file is written.
     writing: Mutex<()>,
     /// The form in which the server answered this process; the files don't tell.
-    form: RwLock<Option<Form>>,
+    pub(super) form: RwLock<Option<Form>>,
     /// The groups that were read last, while somebody uses them.
-    groups: Mutex<Option<(Stamp, Weak<Snapshot>)>>,
+    pub(super) groups: Mutex<Option<(Stamp, Weak<Snapshot>)>>,
     warned: AtomicBool,
-    counters: Counters,
+    pub(super) counters: Counters,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     /// The files that this process wrote since the last invalidation.
-    ours: HashSet<Name>,
+    pub(super) ours: HashSet<Name>,
     /// What could not be written, and when it came.
-    kept: HashMap<Name, (SystemTime, Part)>,
+    pub(super) kept: HashMap<Name, (SystemTime, Part)>,
     /// The number of invalidations.
     epoch: u64,
 }
 
 /// The content of a file.
 #[derive(Clone)]
-enum Part {
+pub(super) enum Part {
     Groups(Arc<Document<ApiGroupList>>),
     List(Arc<Document<ApiResourceList>>),
 }
 
-#[derive(Default)]
-struct Counters {
-    files_read: AtomicU64,
-    files_written: AtomicU64,
-    files_renewed: AtomicU64,
-    bytes_written: AtomicU64,
-    write_errors: AtomicU64,
-}
-
-/// What was done to a server's files, since the layer was made.
-///
-/// ```
-/// let layer = discovery_disk::DiskDiscoveryLayer::new("/nonexistent/cache");
-/// assert_eq!(layer.disk_statistics().files_written, 0);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DiskStatistics {
-    /// Files that were read and not expired.
-    pub files_read: u64,
-    /// Files that got new content.
-    pub files_written: u64,
-    /// Files whose content had not changed: only their modification time was renewed.
-    pub files_renewed: u64,
-    /// The size of the files that got new content.
-    pub bytes_written: u64,
-    /// Writes that failed.
-    pub write_errors: u64,
-}
-
 impl Files {
     pub(super) fn new(dir: Option<PathBuf>) -> Self {
+        // Who chose to have no files knows.
+        let warned = AtomicBool::new(dir.is_none());
         let shared = Shared {
             tree: Tree {
                 dir,
@@ -119,7 +83,7 @@ impl Files {
             writing: Mutex::default(),
             form: RwLock::default(),
             groups: Mutex::default(),
-            warned: AtomicBool::new(false),
+            warned,
             counters: Counters::default(),
         };
         Self {
@@ -134,15 +98,7 @@ impl Files {
     }
 
     pub(super) fn statistics(&self) -> DiskStatistics {
-        let counters = &self.shared.counters;
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        DiskStatistics {
-            files_read: read(&counters.files_read),
-            files_written: read(&counters.files_written),
-            files_renewed: read(&counters.files_renewed),
-            bytes_written: read(&counters.bytes_written),
-            write_errors: read(&counters.write_errors),
-        }
+        self.shared.counters.read()
     }
 }
 
@@ -164,141 +120,8 @@ impl Shared {
         self.tree.fs.hook = Some(hook);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The groups, without lists. `/api` and `/apis` are asked at the same time, and both need them:
-    /// they are parsed once.
-    fn load_groups(&self, now: SystemTime) -> Arc<Snapshot> {
-        let mut snapshot = Snapshot::default();
-        let mut stamp = None;
-        if let Some(Part::Groups(groups)) = self.kept(&Name::Groups, now) {
-            snapshot.set_groups_shared(groups);
-        } else if let Some(opened) = self.open(&Name::Groups, now) {
-            stamp = opened.stamp;
-            let latest = self
-                .groups()
-                .as_ref()
-                .filter(|latest| stamp == Some(latest.0))
-                .and_then(|(_, snapshot)| snapshot.upgrade());
-            if let Some(latest) = latest {
-                return latest;
-            }
-            if let Some(groups) = self.decode(&Name::Groups, &opened, &mut Vec::new(), true) {
-                snapshot.set_groups(groups);
-            }
-        }
-        if let Some(form) = *self.form.read().unwrap_or_else(PoisonError::into_inner) {
-            snapshot.set_form(form);
-        }
-        let snapshot = Arc::new(snapshot);
-        *self.groups() = stamp.map(|stamp| (stamp, Arc::downgrade(&snapshot)));
-        snapshot
-    }
-
-    fn groups(&self) -> MutexGuard<'_, Option<(Stamp, Weak<Snapshot>)>> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lists from their files. Many of them are read and parsed by several threads, because a
-    /// program that waits for all of them has nothing else to do.
-    fn load_lists(&self, group_versions: &[GroupVersion], now: SystemTime) -> Vec<List> {
-        let threads = thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(MAX_THREADS);
-        if group_versions.len() < MANY || threads < 2 {
-            return self.load_some(group_versions, now);
-        }
-        let share = group_versions.len().div_ceil(threads);
-        let (own, others) = group_versions.split_at(share);
-        thread::scope(|scope| {
-            let spawn = |share| {
-                let builder = thread::Builder::new().name("discovery files".into());
-                builder
-                    .spawn_scoped(scope, move || self.load_some(share, now))
-                    .map_err(|_| share)
-            };
-            let others: Vec<_> = others.chunks(share).map(spawn).collect();
-            let mut lists = self.load_some(own, now);
-            for other in others {
-                match other {
-                    Ok(thread) => lists.extend(thread.join().unwrap_or_default()),
-                    Err(share) => lists.extend(self.load_some(share, now)),
-                }
-            }
-            lists
-        })
-    }
-
-    fn load_some(&self, group_versions: &[GroupVersion], now: SystemTime) -> Vec<List> {
-        // Where many are read, their JSON is seldom asked for, and then made anew.
-        let keep_json = group_versions.len() == 1;
-        let mut buffer = Vec::new();
-        let load = |group_version: &GroupVersion| {
-            let name = Name::Resources(group_version.clone());
-            if let Some(Part::List(list)) = self.kept(&name, now) {
-                return Some((group_version.clone(), list));
-            }
-            let opened = self.open(&name, now)?;
-            let list: Document<ApiResourceList> =
-                self.decode(&name, &opened, &mut buffer, keep_json)?;
-            if list.group_version != group_version.as_str() {
-                tracing::warn!(%group_version, found = %list.group_version, "the wrong file");
-                return None;
-            }
-            Some((group_version.clone(), Arc::new(list)))
-        };
-        group_versions.iter().filter_map(load).collect()
-    }
-
-    /// What could not be written and is later than any file.
-    fn kept(&self, name: &Name, now: SystemTime) -> Option<Part> {
-        let mut state = self.state();
-        let (since, part) = state.kept.get(name)?;
-        if since.checked_add(self.ttl).is_none_or(|end| now > end) {
-            state.kept.remove(name);
-            return None;
-        }
-        Some(part.clone())
-    }
-
-    /// Opens a file that counts: not expired, and not older than an invalidation.
-    fn open(&self, name: &Name, now: SystemTime) -> Option<Opened> {
-        let is_ours = self.state().ours.contains(name);
-        if !is_ours && self.invalidated.load(Ordering::Acquire) {
-            return None;
-        }
-        let opened = self.tree.open(name, now, self.ttl);
-        let opened = opened
-            .inspect_err(|error| tracing::debug!(?name, %error, "a discovery file can't be opened"))
-            .ok()??;
-        self.counters.files_read.fetch_add(1, Ordering::Relaxed);
-        if !is_ours {
-            self.fresh.store(false, Ordering::Release);
-        }
-        Some(opened)
-    }
-
-    fn decode<T: Kind>(
-        &self,
-        name: &Name,
-        opened: &Opened,
-        buffer: &mut Vec<u8>,
-        keep_json: bool,
-    ) -> Option<Document<T>> {
-        if let Err(error) = self.tree.read(opened, buffer) {
-            tracing::debug!(?name, %error, "a discovery file can't be read");
-            return None;
-        }
-        let decoded: Result<Document<T>, DecodeError> = if keep_json {
-            Document::decode(std::mem::take(buffer).into())
-        } else {
-            decode(buffer).map(Document::new)
-        };
-        decoded
-            .inspect_err(|error| tracing::warn!(?name, %error, "a broken discovery file"))
-            .ok()
     }
 
     fn save(&self, found: &Snapshot, epoch: u64) {

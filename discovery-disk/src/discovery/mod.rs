@@ -17,7 +17,10 @@
 
 mod files;
 mod layer;
+mod load;
+mod statistics;
 mod tree;
 
-pub use self::files::{DiskStatistics, Files};
+pub use self::files::Files;
 pub use self::layer::{DiskDiscovery, DiskDiscoveryLayer};
+pub use self::statistics::DiskStatistics;

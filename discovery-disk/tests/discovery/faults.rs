@@ -84,6 +84,13 @@ fn a_file_in_the_place_of_the_directory() {
     assert_eq!(fs::read_to_string(path).unwrap(), "a file");
 }
 
+#[test]
+fn no_directory_is_nothing_to_warn_of() {
+    let layer = DiskDiscoveryLayer::without_files();
+    let server = Server::default();
+    assert_eq!(warnings(|| drop(server.ask(&layer, "/apis"))), 0);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_directory_that_can_not_be_made() {

@@ -1,0 +1,154 @@
+//! Reading the files of a server.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::SystemTime;
+
+use discovery_core::document::{ApiResourceList, DecodeError, Document, Kind, decode};
+use discovery_core::{GroupVersion, Snapshot};
+
+use super::files::{MANY, Part, Shared};
+use super::tree::{Name, Opened};
+use crate::store::fs::Stamp;
+
+/// How many threads read files at the same time at most.
+const MAX_THREADS: usize = 4;
+
+/// The resources of a group version.
+type List = (GroupVersion, Arc<Document<ApiResourceList>>);
+
+impl Shared {
+    /// The groups, without lists. `/api` and `/apis` are asked at the same time, and both need them:
+    /// they are parsed once.
+    pub(super) fn load_groups(&self, now: SystemTime) -> Arc<Snapshot> {
+        let mut snapshot = Snapshot::default();
+        let mut stamp = None;
+        if let Some(Part::Groups(groups)) = self.kept(&Name::Groups, now) {
+            snapshot.set_groups_shared(groups);
+        } else if let Some(opened) = self.open(&Name::Groups, now) {
+            stamp = opened.stamp;
+            let latest = self
+                .groups()
+                .as_ref()
+                .filter(|latest| stamp == Some(latest.0))
+                .and_then(|(_, snapshot)| snapshot.upgrade());
+            if let Some(latest) = latest {
+                return latest;
+            }
+            if let Some(groups) = self.decode(&Name::Groups, &opened, &mut Vec::new(), true) {
+                snapshot.set_groups(groups);
+            }
+        }
+        if let Some(form) = *self.form.read().unwrap_or_else(PoisonError::into_inner) {
+            snapshot.set_form(form);
+        }
+        let snapshot = Arc::new(snapshot);
+        *self.groups() = stamp.map(|stamp| (stamp, Arc::downgrade(&snapshot)));
+        snapshot
+    }
+
+    pub(super) fn groups(&self) -> MutexGuard<'_, Option<(Stamp, Weak<Snapshot>)>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lists from their files. Many of them are read and parsed by several threads, because a
+    /// program that waits for all of them has nothing else to do.
+    pub(super) fn load_lists(&self, group_versions: &[GroupVersion], now: SystemTime) -> Vec<List> {
+        let threads = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(MAX_THREADS);
+        if group_versions.len() < MANY || threads < 2 {
+            return self.load_some(group_versions, now);
+        }
+        let share = group_versions.len().div_ceil(threads);
+        let (own, others) = group_versions.split_at(share);
+        thread::scope(|scope| {
+            let spawn = |share| {
+                let builder = thread::Builder::new().name("discovery files".into());
+                builder
+                    .spawn_scoped(scope, move || self.load_some(share, now))
+                    .map_err(|_| share)
+            };
+            let others: Vec<_> = others.chunks(share).map(spawn).collect();
+            let mut lists = self.load_some(own, now);
+            for other in others {
+                match other {
+                    Ok(thread) => lists.extend(thread.join().unwrap_or_default()),
+                    Err(share) => lists.extend(self.load_some(share, now)),
+                }
+            }
+            lists
+        })
+    }
+
+    pub(super) fn load_some(&self, group_versions: &[GroupVersion], now: SystemTime) -> Vec<List> {
+        // Where many are read, their JSON is seldom asked for, and then made anew.
+        let keep_json = group_versions.len() == 1;
+        let mut buffer = Vec::new();
+        let load = |group_version: &GroupVersion| {
+            let name = Name::Resources(group_version.clone());
+            if let Some(Part::List(list)) = self.kept(&name, now) {
+                return Some((group_version.clone(), list));
+            }
+            let opened = self.open(&name, now)?;
+            let list: Document<ApiResourceList> =
+                self.decode(&name, &opened, &mut buffer, keep_json)?;
+            if list.group_version != group_version.as_str() {
+                tracing::warn!(%group_version, found = %list.group_version, "the wrong file");
+                return None;
+            }
+            Some((group_version.clone(), Arc::new(list)))
+        };
+        group_versions.iter().filter_map(load).collect()
+    }
+
+    /// What could not be written and is later than any file.
+    fn kept(&self, name: &Name, now: SystemTime) -> Option<Part> {
+        let mut state = self.state();
+        let (since, part) = state.kept.get(name)?;
+        if since.checked_add(self.ttl).is_none_or(|end| now > end) {
+            state.kept.remove(name);
+            return None;
+        }
+        Some(part.clone())
+    }
+
+    /// Opens a file that counts: not expired, and not older than an invalidation.
+    fn open(&self, name: &Name, now: SystemTime) -> Option<Opened> {
+        let is_ours = self.state().ours.contains(name);
+        if !is_ours && self.invalidated.load(Ordering::Acquire) {
+            return None;
+        }
+        let opened = self.tree.open(name, now, self.ttl);
+        let opened = opened
+            .inspect_err(|error| tracing::debug!(?name, %error, "a discovery file can't be opened"))
+            .ok()??;
+        self.counters.files_read.fetch_add(1, Ordering::Relaxed);
+        if !is_ours {
+            self.fresh.store(false, Ordering::Release);
+        }
+        Some(opened)
+    }
+
+    fn decode<T: Kind>(
+        &self,
+        name: &Name,
+        opened: &Opened,
+        buffer: &mut Vec<u8>,
+        keep_json: bool,
+    ) -> Option<Document<T>> {
+        if let Err(error) = self.tree.read(opened, buffer) {
+            tracing::debug!(?name, %error, "a discovery file can't be read");
+            return None;
+        }
+        let decoded: Result<Document<T>, DecodeError> = if keep_json {
+            Document::decode(std::mem::take(buffer).into())
+        } else {
+            decode(buffer).map(Document::new)
+        };
+        decoded
+            .inspect_err(|error| tracing::warn!(?name, %error, "a broken discovery file"))
+            .ok()
+    }
+}
