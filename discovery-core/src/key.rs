@@ -139,8 +139,8 @@ pub fn file_name(key: &str) -> String {
 /// The directory, below kubectl's `discovery` directory, for the server at an address: a relative
 /// path with `/` between its components.
 ///
-/// The rule is kubectl's: query and fragment go first, then the first `https://` and the
-/// first `http://`; what is neither a letter, a digit, nor one of `_/.()` becomes an underscore; the
+/// The rule is kubectl's: where the URL has a path, query and fragment go first, and the scheme
+/// becomes lower-case; then the first `https://` and the first `http://` go; what is neither a letter, a digit, nor one of `_/.()` becomes an underscore; the
 /// rest is cleaned as a path.
 ///
 /// ```
@@ -165,8 +165,7 @@ pub fn server_directory(server: &str) -> Result<String, NameError> {
     if server.contains('\0') {
         return refuse("it has a NUL in it");
     }
-    let end = server.find(['?', '#']).unwrap_or(server.len());
-    let bare = server[..end]
+    let bare = without_query(server)
         .replacen("https://", "", 1)
         .replacen("http://", "", 1);
     if bare.starts_with('/') {
@@ -205,6 +204,20 @@ impl fmt::Display for NameError {
 }
 
 impl Error for NameError {}
+
+/// The address as kubectl cleans it, which it does only where there is a path besides `/`.
+fn without_query(server: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = server.split_once("://") else {
+        return server.into();
+    };
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let path = rest[..end].find('/').map_or(0, |start| end - start);
+    if path > 1 {
+        format!("{}://{}", scheme.to_ascii_lowercase(), &rest[..end]).into()
+    } else {
+        server.into()
+    }
+}
 
 /// The path without empty, `.` and `..` segments (RFC 3986 §5.2.4, and Go's joining of paths).
 fn clean_path(path: &str) -> Cow<'_, str> {

@@ -13,6 +13,7 @@ use crate::document::{
     Document, decode,
 };
 use crate::engine::Known;
+use crate::group_version::check_group;
 use crate::{Accept, Endpoint, Failure, Form, GroupVersion, Snapshot};
 
 /// How many resource lists may be asked for at the same time.
@@ -264,6 +265,7 @@ impl Plan {
                 Part::Open | Part::Absent | Part::Known(_) => {}
             }
         }
+        groups.retain_mut(has_fit_names);
         snapshot.set_groups(ApiGroupList::new(groups));
         snapshot.set_form(form);
         // Where the lists are asked for one by one, the groups don't have the stale ones.
@@ -393,6 +395,19 @@ fn read_groups(
         decode::<ApiGroupList>(body).map(|list| Part::Legacy(list.groups))
     };
     part.map_err(|error| Failure::malformed(url, error))
+}
+
+/// Removes versions whose names are not fit for a path, and says whether the group's name is.
+/// Whoever reads what is kept makes paths of them.
+fn has_fit_names(group: &mut ApiGroup) -> bool {
+    if let Some(versions) = &mut group.versions {
+        versions.retain(|version| version.group_version().is_ok());
+    }
+    let fit = group.name.is_empty() || check_group(&group.name).is_ok();
+    if !fit {
+        tracing::warn!(name = ?group.name, "a group whose name is not fit for a path is left out");
+    }
+    fit
 }
 
 /// The URL that was asked, which whoever sent the request leaves with the answer.

@@ -26,9 +26,13 @@ pub(crate) fn run(session: &Session, flags: ApiResources) -> Result<(), Fatal> {
             resource,
         })
         .collect();
-    let (format, sort_by) = (flags.format(), flags.sort_by());
-    select(&mut rows, &flags.into_filter(), sort_by);
-    crate::print(&print::resources(&rows, format))?;
+    // Of a server without any resource, kubectl prints nothing at all; filters that leave nothing
+    // are another matter.
+    if !rows.is_empty() {
+        let (format, sort_by) = (flags.format(), flags.sort_by());
+        select(&mut rows, &flags.into_filter(), sort_by);
+        crate::print(&print::resources(&rows, format))?;
+    }
     // What there is comes first, whatever is missing.
     Fatal::partial(&found.failed, &session.url).map_or(Ok(()), Err)
 }
