@@ -73,10 +73,13 @@ where
                 match follow.await {
                     Turn::Lead(lead) => Some(lead),
                     Turn::Released => {
+                        if let Some(answer) = shared.recent.error(&goal, &self.ask.endpoint) {
+                            return Ok(answer);
+                        }
                         return send(&shared, self.ready, is_ready, self.request).await;
                     }
                     Turn::Landed => {
-                        let found = match shared.recent(&goal) {
+                        let found = match shared.recent.found(&goal) {
                             Some(found) => found,
                             None => shared.cache.load(&self.ask.need()).await,
                         };
@@ -203,6 +206,11 @@ where
         while let Some((ticket, url, outcome)) = under_way.next().await {
             let is_own = *ticket.endpoint() == own;
             let answer = outcome.to_answer(url, shared.limit);
+            if let Ok((parts, body)) = &outcome.raw {
+                shared
+                    .recent
+                    .add_error(&ask.goal(), ticket.endpoint(), parts, body);
+            }
             if is_own {
                 mine = Some(outcome);
             } else if let Err(failure) = &answer {

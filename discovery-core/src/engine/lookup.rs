@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{
@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 
 use super::handle::{Control, Counters};
+use super::recent::Recent;
 use super::service::DiscoveryService;
 use super::{Body, Cache, Handle, Known, Need, Refresh, Statistics, Typed};
 use crate::flight::Flights;
@@ -72,7 +73,7 @@ pub(super) struct Shared<C> {
     /// has made old.
     changing: Mutex<()>,
     /// What was fetched last, for callers that waited for it.
-    recent: Mutex<Option<(Goal, Weak<Snapshot>)>>,
+    pub(super) recent: Recent,
     pub(super) counters: Counters,
 }
 
@@ -102,7 +103,7 @@ impl<C: Cache> Engine<C> {
             flights: Flights::new(),
             refreshed: AtomicU64::new(0),
             changing: Mutex::default(),
-            recent: Mutex::default(),
+            recent: Recent::default(),
             counters: Counters::default(),
         };
         Self {
@@ -272,8 +273,7 @@ impl<C: Cache> Shared<C> {
 
     /// Keeps what was fetched, unless a refresh has made it old meanwhile.
     pub(super) async fn keep(&self, ask: &Ask, found: &Arc<Snapshot>) {
-        *self.recent.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((ask.goal(), Arc::downgrade(found)));
+        self.recent.set_found(ask.goal(), found);
         let saving = {
             let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
             (self.generation() == ask.generation).then(|| self.cache.save(found))
@@ -281,14 +281,6 @@ impl<C: Cache> Shared<C> {
         if let Some(saving) = saving {
             saving.await;
         }
-    }
-
-    /// What another caller has just fetched, if it is still in use somewhere, and nobody has
-    /// fetched anything else since.
-    pub(super) fn recent(&self, goal: &Goal) -> Option<Arc<Snapshot>> {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, found) = recent.as_ref().filter(|(of, _)| of == goal)?;
-        found.upgrade()
     }
 }
 

@@ -12,7 +12,8 @@
 //!   the request was for, in aggregated form if the server has it. An aggregated answer tells every
 //!   list at once. A single list that is not known is asked for alone.
 //! - Callers that want the same thing at the same time share one fetch. If it fails, each goes on
-//!   alone, at once.
+//!   alone, at once; but where the server has said for `/api` or `/apis` that it is in trouble (429,
+//!   5xx), those who waited get that answer too.
 //! - Answers that are errors, broken, too large or not what was asked for reach the caller as the
 //!   inner service gave them, and are not kept. The inner service's errors come out unchanged.
 //!
@@ -26,6 +27,7 @@ mod exchange;
 mod fetch;
 mod handle;
 mod lookup;
+mod recent;
 mod service;
 
 use std::sync::Arc;

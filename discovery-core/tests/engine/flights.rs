@@ -94,8 +94,8 @@ fn an_error_releases_all_at_once() {
     let mut calls = callers(&service, "/apis", 4);
     let (_api, apis) = (server.expect("/api"), server.expect("/apis"));
     // The other half has no answer yet; that holds up nobody.
-    apis.send_response(status(503));
-    assert_eq!(done(&mut calls[0]).status(), 503);
+    apis.send_response(status(403));
+    assert_eq!(done(&mut calls[0]).status(), 403);
     for call in &mut calls[1..] {
         pending(call);
     }
@@ -120,6 +120,26 @@ fn an_error_releases_all_at_once() {
         server.expect("/apis/a/v1").send_response(list("a/v1"));
         assert_eq!(done(call).status(), 200);
     }
+}
+
+#[test]
+fn a_server_in_trouble_is_asked_once() {
+    let (engine, service, mut server) = world(Keep::default());
+    let mut api = call(&service, get("/api"));
+    let mut apis = callers(&service, "/apis", 3);
+    let (first, second) = (server.expect("/api"), server.expect("/apis"));
+    first.send_response(json(Form::Legacy, V1));
+    second.send_response(status(503));
+    assert_eq!(done(&mut api).status(), 200);
+    for call in &mut apis {
+        assert_eq!(done(call).status(), 503);
+    }
+    server.idle();
+    assert_eq!(engine.handle().statistics().sent, 2);
+    // It is no memory: the next caller asks.
+    let mut later = call(&service, get("/apis"));
+    server.groups(json(Form::Legacy, V1), json(Form::Legacy, A));
+    assert_eq!(done(&mut later).status(), 200);
 }
 
 #[test]
