@@ -50,6 +50,14 @@ impl<B: http_body::Body> Body<B> {
         }
     }
 
+    /// Whether reading on stores more.
+    pub(crate) fn is_being_stored(&self) -> bool
+    where
+        B: http_body::Body<Data = Bytes>,
+    {
+        matches!(&self.kind, Kind::Teed { tee } if tee.is_storing())
+    }
+
     pub(crate) fn stored(data: Bytes) -> Self {
         Self {
             kind: Kind::Stored {

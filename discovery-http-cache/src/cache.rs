@@ -11,16 +11,16 @@ use discovery_core::clock::Clock;
 use discovery_core::flight::{Flights, Follow};
 use discovery_core::key::Origin;
 use discovery_core::store::{Op, Store, Value};
-use http::{HeaderMap, Method, Response, StatusCode, Uri, Version, header, request};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, request};
 use tracing::{debug, warn};
 
-use crate::body::Body;
-use crate::extend::{Cacheable, Marker, Outcome, RequestKey};
+use crate::extend::{Cacheable, Marker, RequestKey};
 use crate::handle::Counters;
 use crate::memo::{Entry, Memo};
-use crate::policy::Rules;
+
 use crate::policy::directives::RequestDirectives;
 use crate::policy::request::{Purpose, may_share, purpose};
+use crate::policy::{Rules, status};
 
 /// What a layer is told. Services have a copy.
 #[derive(Clone)]
@@ -31,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) origin: Option<Origin>,
     pub(crate) rules: Rules,
+    pub(crate) posts: bool,
     pub(crate) max_entry_size: u64,
     pub(crate) memo_size: usize,
 }
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub(crate) flights: Flights<Arc<str>>,
     /// How many wait for each flight.
     waiting: Mutex<HashMap<Arc<str>, usize>>,
+    /// How many entries with variants there were.
+    families: AtomicU64,
     /// How many flights have landed: whoever saw this change while looking has to look again.
     landings: AtomicU64,
     warned: AtomicBool,
@@ -62,6 +65,8 @@ pub(crate) enum Route {
         remove: Option<String>,
         /// The target, if an answer that is no error invalidates it.
         invalidate: Option<Uri>,
+        /// Whether its answer may be one that is stored for GET.
+        stores: bool,
     },
     /// To the store, first.
     Lookup(Ask),
@@ -70,7 +75,14 @@ pub(crate) enum Route {
 /// A request, as the cache sees it.
 #[derive(Debug)]
 pub(crate) struct Ask {
+    /// Where to look, and where to store.
     pub(crate) key: String,
+    /// The method whose answers are there. HEAD is answered from what GET got, too.
+    pub(crate) kept: Method,
+    /// Where to look next, if nothing is there.
+    pub(crate) fallback: Option<String>,
+    /// The key of the first variant, if `key` is that of another.
+    pub(crate) first: Option<String>,
     pub(crate) directives: RequestDirectives,
     /// Whether it may wait for the answer to another.
     pub(crate) shares: bool,
@@ -100,6 +112,7 @@ impl Cache {
         let mut route = Route::Pass {
             remove: None,
             invalidate: None,
+            stores: false,
         };
         let why = self.purpose(request, &mut route);
         if let (Route::Pass { .. }, Some(why)) = (&route, why) {
@@ -115,7 +128,7 @@ impl Cache {
         if cacheable.is_some_and(|policy| !policy.is_cacheable(request)) {
             return Some("policy");
         }
-        let purpose = purpose(request);
+        let purpose = purpose(request, self.config.rules);
         let absolute;
         let uri = if request.uri.authority().is_some() {
             &request.uri
@@ -134,9 +147,21 @@ impl Cache {
 
         let why = match purpose {
             Purpose::Lookup(directives) => {
-                let shares = may_share(&directives);
+                let shares = may_share(&directives, &request.headers);
+                let get = if request.method == Method::HEAD && !self.config.rules.kubectl {
+                    self.config.key.key(&Method::GET, uri, &request.headers)
+                } else {
+                    None
+                };
+                let (key, kept, fallback) = match get {
+                    Some(get) => (get, Method::GET, Some(key)),
+                    None => (key, request.method.clone(), None),
+                };
                 *route = Route::Lookup(Ask {
                     key,
+                    kept,
+                    fallback,
+                    first: None,
                     directives,
                     shares,
                 });
@@ -149,9 +174,13 @@ impl Cache {
             Method::GET | Method::HEAD => matches!(why, "range" | "request no-store"),
             _ => true,
         };
-        let remove = (self.config.rules.remove_own_key && own).then_some(key);
+        let remove = (self.config.rules.kubectl && own).then_some(key);
         let invalidate = (purpose == Purpose::Unsafe).then(|| uri.clone());
-        *route = Route::Pass { remove, invalidate };
+        *route = Route::Pass {
+            remove,
+            invalidate,
+            stores: self.config.posts && request.method == Method::POST,
+        };
         Some(why)
     }
 
@@ -203,7 +232,7 @@ impl Cache {
         });
         match found {
             // Only what may be stored is reused: kubectl stores errors too.
-            Ok(found) if found.entry.head.parts().status != StatusCode::OK => None,
+            Ok(found) if !self.is_usable(found.entry.head.parts().status) => None,
             Ok(found) => Some(found),
             Err(error) => {
                 self.state.counters.errors.add();
@@ -213,56 +242,21 @@ impl Cache {
         }
     }
 
-    /// The stored response as an answer, with these headers.
-    pub(crate) fn serve<B: http_body::Body>(
-        &self,
-        found: Found,
-        mut headers: HeaderMap,
-        age: Option<u64>,
-        outcome: Outcome,
-    ) -> Response<Body<B>> {
-        if let (true, Some(age)) = (self.config.rules.ages, age) {
-            headers.insert(header::AGE, age.into());
-        }
-        self.mark(outcome, &mut headers);
-        let parts = found.entry.head.parts();
-        let mut response = Response::new(Body::stored(found.body));
-        *response.status_mut() = parts.status;
-        *response.version_mut() = parts.version;
-        *response.headers_mut() = headers;
-        response
-    }
-
-    /// Serves a stored response that the server has not been asked about.
-    pub(crate) fn serve_unasked<B: http_body::Body>(
-        &self,
-        found: Found,
-        now: SystemTime,
-        outcome: Outcome,
-    ) -> Response<Body<B>> {
-        self.state.counters.hits.add();
-        let stored = &found.entry.stored;
-        let age = stored.freshness.age(now).as_secs();
-        let mut headers = found.entry.headers.clone();
-        // Fields that may only be reused after validation (RFC 9111 §5.2.2.4).
-        for name in &stored.directives.no_cache_fields {
-            headers.remove(name);
-        }
-        self.serve(found, headers, Some(age), outcome)
-    }
-
-    pub(crate) fn mark(&self, outcome: Outcome, headers: &mut HeaderMap) {
-        if let Some(marker) = &self.config.marker {
-            marker.mark(outcome, headers);
+    fn is_usable(&self, status: StatusCode) -> bool {
+        if self.config.rules.kubectl {
+            status == StatusCode::OK
+        } else {
+            status::is_whole(status)
         }
     }
 
-    /// The answer to `only-if-cached` without an entry to use (RFC 9111 §5.2.1.7).
-    pub(crate) fn unavailable<B: http_body::Body>() -> Response<Body<B>> {
-        let mut response = Response::new(Body::stored(Bytes::new()));
-        *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
-        *response.version_mut() = Version::HTTP_11;
-        response
+    /// A name that no family of variants has had, here or in another process.
+    pub(crate) fn new_family(&self) -> HeaderValue {
+        let since = self.now().duration_since(SystemTime::UNIX_EPOCH);
+        let nanos = since.unwrap_or_default().as_nanos();
+        let number = self.state.families.fetch_add(1, Ordering::Relaxed);
+        let process = std::process::id();
+        HeaderValue::try_from(format!("{nanos:x}-{process:x}-{number:x}")).expect("hexadecimal")
     }
 
     pub(crate) fn remove(&self, key: &str) -> Op<io::Result<()>> {

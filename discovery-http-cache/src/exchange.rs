@@ -16,7 +16,7 @@ use crate::cache::{Ask, Cache, Found};
 use crate::drain::{Drain, Settle};
 use crate::extend::Outcome;
 use crate::policy::stored::Stored;
-use crate::policy::{storing, validation};
+use crate::policy::{storing, validation, vary};
 use crate::sink::Sink;
 use crate::tee::Tee;
 
@@ -70,13 +70,17 @@ impl Exchange {
             other => other,
         };
         if let Some(found) = &self.found
-            && found
-                .entry
-                .stored
-                .replaces_error(status, &self.ask.directives, now)
+            && found.entry.stored.replaces_error(
+                status,
+                &self.ask.directives,
+                now,
+                cache.config.rules,
+            )
         {
             self.log("stale", "error");
-            return Step::Answer(Ok(cache.serve_unasked(found.clone(), now, Outcome::Stale)));
+            let (found, request) = (found.clone(), (&self.method, &self.headers));
+            let response = cache.serve_unasked(found, now, Outcome::Stale, request);
+            return Step::Answer(Ok(response));
         }
 
         cache.state.counters.misses.add();
@@ -90,14 +94,22 @@ impl Exchange {
     }
 
     /// The server has sent a response of its own.
-    fn fresh<B, E>(self, cache: &Arc<Cache>, response: Response<B>, now: SystemTime) -> Step<B, E>
+    fn fresh<B, E>(
+        mut self,
+        cache: &Arc<Cache>,
+        response: Response<B>,
+        now: SystemTime,
+    ) -> Step<B, E>
     where
         B: http_body::Body<Data = Bytes>,
     {
+        if self.method != self.ask.kept {
+            return self.head(cache, response, now);
+        }
         let (mut parts, body) = response.into_parts();
         let rules = cache.config.rules;
         let size = body.size_hint().exact();
-        let storable = storing::may_store(parts.status, &parts.headers, rules)
+        let storable = storing::may_store(parts.status, &parts.headers, now, rules)
             .and_then(|()| self.expected_size(&parts.headers, size))
             .and_then(|expected| match expected {
                 Some(size) if size > cache.config.max_entry_size => Err("too large"),
@@ -113,10 +125,18 @@ impl Exchange {
             }
         };
         self.log("miss", "to be stored");
+        if let Some(first) = self
+            .ask
+            .first
+            .take_if(|_| !parts.headers.contains_key(header::VARY))
+        {
+            // It is for all requests.
+            self.ask.key = first;
+        }
 
-        let kept = storing::to_store(&parts, &self.headers, self.asked, now, rules);
-        let shareable =
-            Stored::of(&kept.headers, rules).is_shareable() && !is_stream(&parts.headers);
+        let kept = self.to_store(cache, &parts, now);
+        let shareable = Stored::of(kept.status, &kept.headers, rules).is_shareable()
+            && !is_stream(&parts.headers);
         let lead = release_unless(shareable, self.lead);
         let framing = Framing::of(&self.method, &parts, size);
         let key = self.ask.key;
@@ -172,51 +192,65 @@ impl Exchange {
             self.log("revalidated", "a 304 with another ETag");
             let age = entry.stored.freshness.age(now).as_secs();
             let headers = entry.headers.clone();
-            let response = cache.serve(found, headers, Some(age), Outcome::Revalidated);
+            let request = (&self.method, &self.headers);
+            let response = cache.serve(found, headers, Some(age), Outcome::Revalidated, request);
             return self.settle(Vec::new(), false, Ok(response));
         }
 
-        let rules = cache.config.rules;
-        let old = entry.head.parts();
-        // The stored age was that of the old date.
-        let mut headers = entry.headers.clone();
-        headers.remove(header::AGE);
-        if !update.contains_key(header::DATE) {
-            // Then it was sent now (RFC 9110 §6.6.1).
-            headers.remove(header::DATE);
-        }
-        let mut parts = old.clone();
-        parts.headers = validation::merge(&headers, update);
+        let update = self.update(cache, &found, update, now);
+        self.log("revalidated", update.reason);
+        let request = (&self.method, &self.headers);
+        let (headers, age) = (update.headers, Some(update.age));
+        let response = cache.serve(found, headers, age, Outcome::Revalidated, request);
+        self.settle(update.ops, update.lands, Ok(response))
+    }
 
-        let kept = storing::to_store(&parts, &self.headers, self.asked, now, rules);
-        let stored = Stored::of(&kept.headers, rules);
-        let (ops, lands) =
-            if let Err(reason) = storing::may_store(parts.status, &parts.headers, rules) {
-                self.log("revalidated", reason);
-                (vec![cache.remove(&self.ask.key)], false)
-            } else if !stored.depends_on_time()
-                && validation::is_unchanged(&kept.headers, &stored_form(old))
-            {
-                self.log("revalidated", "unchanged");
-                (Vec::new(), stored.is_shareable())
-            } else {
-                self.log("revalidated", "to be stored");
-                let framing = match entry.head.framing() {
-                    // What is known of the connection that the body came on is no longer true.
-                    Framing::Bare => Framing::Close,
-                    framing => framing,
-                };
-                let value = dump::encode(&self.method, &kept, framing, found.body.clone());
-                let (cache, key) = (Arc::clone(cache), self.ask.key.clone());
-                let put = cache
-                    .store
-                    .put(&key, value)
-                    .map(move |result| result.inspect(|()| cache.stored(&key)));
-                (vec![put], stored.is_shareable())
-            };
-        let age = stored.freshness.age(now).as_secs();
-        let response = cache.serve(found, parts.headers, Some(age), Outcome::Revalidated);
-        self.settle(ops, lands, Ok(response))
+    /// The answer to a HEAD for which there was an answer to a GET, though not a fresh one
+    /// (RFC 9111 §4.3.5).
+    fn head<B, E>(
+        mut self,
+        cache: &Arc<Cache>,
+        response: Response<B>,
+        now: SystemTime,
+    ) -> Step<B, E>
+    where
+        B: http_body::Body<Data = Bytes>,
+    {
+        let (mut parts, body) = response.into_parts();
+        let found = self.found.take_if(|_| parts.status == StatusCode::OK);
+        let ops = match found {
+            Some(found) => {
+                let (stored, size) = (&found.entry.headers, found.body.len() as u64);
+                if validation::is_confirmed_by_head(&parts.headers, stored, size) {
+                    let update = self.update(cache, &found, &parts.headers, now);
+                    self.log("updated", update.reason);
+                    update.ops
+                } else {
+                    self.log("outdated", "HEAD");
+                    vec![cache.remove(&self.ask.key)]
+                }
+            }
+            None => Vec::new(),
+        };
+        cache.mark(Outcome::Miss, &mut parts.headers);
+        let result = Ok(Response::from_parts(parts, Body::passed(body)));
+        if ops.is_empty() {
+            return self.give_up(cache, result);
+        }
+        self.settle(ops, false, result)
+    }
+
+    /// The head to store of a new response.
+    fn to_store(&self, cache: &Cache, parts: &response::Parts, now: SystemTime) -> response::Parts {
+        let rules = cache.config.rules;
+        let mut kept = storing::to_store(parts, &self.headers, self.asked, now, rules);
+        if !rules.kubectl && self.ask.first.is_none() && kept.headers.contains_key(header::VARY) {
+            let found = self.found.as_ref();
+            let family = found.and_then(|found| found.entry.stored.family().cloned());
+            let family = family.unwrap_or_else(|| cache.new_family());
+            vary::set_family(&mut kept.headers, family);
+        }
+        kept
     }
 
     /// There is nothing for those who wait, and what was stored is no longer to be used: kubectl
@@ -226,9 +260,21 @@ impl Exchange {
     where
         B: http_body::Body,
     {
+        let rules = cache.config.rules;
+        let failed = result
+            .as_ref()
+            .map_or(true, |response| response.status().is_server_error());
+        let outdated = match &result {
+            _ if failed && rules.keep_on_error => false,
+            // About the client's copy, or a part of what is stored: nothing new.
+            Ok(response) if !self.conditional && !rules.kubectl => {
+                !matches!(response.status().as_u16(), 206 | 304 | 416)
+            }
+            _ => true,
+        };
         let ops = match &self.found {
-            Some(_) => vec![cache.remove(&self.ask.key)],
-            None => Vec::new(),
+            Some(_) if outdated => vec![cache.remove(&self.ask.key)],
+            _ => Vec::new(),
         };
         self.settle(ops, false, result)
     }
@@ -265,14 +311,6 @@ fn release_unless(lands: bool, lead: Option<Lead>) -> Option<Lead> {
         }
         lead => lead,
     }
-}
-
-/// The headers of an entry as they would be stored today.
-fn stored_form(parts: &response::Parts) -> HeaderMap {
-    let mut headers = parts.headers.clone();
-    storing::remove_hop_by_hop(&mut headers);
-    headers.remove(storing::FROM_CACHE);
-    headers
 }
 
 /// Whether a body is of a kind that need never end.

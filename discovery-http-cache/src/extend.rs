@@ -1,7 +1,7 @@
 //! What a user of the layer can replace: small traits, which closures implement.
 
 use discovery_core::key;
-use http::{HeaderMap, HeaderValue, Method, Uri, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request};
 
 use crate::policy::storing::FROM_CACHE;
 
@@ -130,6 +130,57 @@ impl Outcome {
             Self::Revalidated => "revalidated",
             Self::Miss => "miss",
         }
+    }
+}
+
+/// Marks responses with `Cache-Status` (RFC 9211): whether the cache answered, or why it did not.
+///
+/// What caches further in have said is kept, in front.
+///
+/// ```
+/// use discovery_core::store::MapStore;
+/// use discovery_http_cache::{CacheStatus, HttpCacheLayer, Marker, Outcome};
+/// use http::HeaderMap;
+///
+/// let status = CacheStatus::new("ExampleCache").unwrap();
+/// let mut headers = HeaderMap::new();
+/// status.mark(Outcome::Revalidated, &mut headers);
+/// assert_eq!(headers["cache-status"], "ExampleCache; fwd=stale; fwd-status=304");
+/// let layer = HttpCacheLayer::new(MapStore::new()).marker(status);
+/// ```
+#[derive(Clone, Debug)]
+pub struct CacheStatus {
+    hit: HeaderValue,
+    revalidated: HeaderValue,
+    miss: HeaderValue,
+}
+
+impl CacheStatus {
+    /// A mark under the cache's name, or `None` if the name is no token.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        let is_token = name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-._~*!:/".contains(&b));
+        let value = |parameters| HeaderValue::try_from(format!("{name}; {parameters}")).ok();
+        is_token.then_some(())?;
+        Some(Self {
+            hit: value("hit")?,
+            revalidated: value("fwd=stale; fwd-status=304")?,
+            miss: value("fwd=miss")?,
+        })
+    }
+}
+
+impl Marker for CacheStatus {
+    fn mark(&self, outcome: Outcome, headers: &mut HeaderMap) {
+        let value = match outcome {
+            Outcome::Hit | Outcome::Stale => &self.hit,
+            Outcome::Revalidated => &self.revalidated,
+            Outcome::Miss => &self.miss,
+        };
+        headers.append(HeaderName::from_static("cache-status"), value.clone());
     }
 }
 

@@ -15,17 +15,20 @@ use tower_service::Service;
 use crate::cache::{Cache, Found, Route, Waiting};
 use crate::drain::{Drain, Settle};
 use crate::exchange::{Exchange, Step};
-use crate::steps::{Answer, Look, Next, Pass, Pending, Ready, Stage, Target};
-use crate::steps::{go, look, looked, passed};
+use crate::pass::{Pass, Target, passed};
+use crate::refresh::{NoRefresh, Refresh, Refresher};
+use crate::steps::{Answer, Look, Next, Pending, Ready, Stage};
+use crate::steps::{go, look, looked};
 
 pin_project! {
     /// The future of [`HttpCache`](crate::HttpCache).
-    pub struct ResponseFuture<S, B, ResB>
+    pub struct ResponseFuture<S, B, ResB, X = NoRefresh>
     where
         S: Service<Request<B>>,
         ResB: http_body::Body,
     {
         cache: Arc<Cache>,
+        refresher: X,
         #[pin]
         state: State<S, B, ResB, S::Future, S::Error>,
     }
@@ -62,19 +65,28 @@ pin_project! {
     }
 }
 
-impl<S, B, ResB> ResponseFuture<S, B, ResB>
+impl<S, B, ResB, X> ResponseFuture<S, B, ResB, X>
 where
     S: Service<Request<B>, Response = Response<ResB>>,
     ResB: http_body::Body<Data = Bytes>,
 {
     /// `inner` is ready.
-    pub(crate) fn new(cache: Arc<Cache>, inner: S, request: Request<B>) -> Self {
+    pub(crate) fn new(cache: Arc<Cache>, inner: S, request: Request<B>, refresher: X) -> Self {
         let (parts, body) = request.into_parts();
         let state = match cache.route(&parts) {
-            Route::Pass { remove, invalidate } => {
+            Route::Pass {
+                remove,
+                invalidate,
+                stores,
+            } => {
                 let target = invalidate.map(|uri| {
                     let headers = parts.headers.clone();
-                    Box::new(Target { uri, headers })
+                    let stores = stores.then(|| cache.now());
+                    Box::new(Target {
+                        uri,
+                        headers,
+                        stores,
+                    })
                 });
                 let request = Request::from_parts(parts, body);
                 let mut pass = Pass {
@@ -105,14 +117,27 @@ where
                 look(&cache, pending, Stage::First)
             }
         };
-        Self { cache, state }
+        Self::in_state(cache, state, refresher)
+    }
+
+    pub(crate) fn in_state(
+        cache: Arc<Cache>,
+        state: State<S, B, ResB, S::Future, S::Error>,
+        refresher: X,
+    ) -> Self {
+        Self {
+            cache,
+            refresher,
+            state,
+        }
     }
 }
 
-impl<S, B, ResB> Future for ResponseFuture<S, B, ResB>
+impl<S, B, ResB, X> Future for ResponseFuture<S, B, ResB, X>
 where
     S: Service<Request<B>, Response = Response<ResB>> + Clone,
     ResB: http_body::Body<Data = Bytes>,
+    X: Refresher<Refresh<S, B, ResB>>,
 {
     type Output = Answer<ResB, S::Error>;
 
@@ -138,7 +163,7 @@ where
                 }
                 StateProj::Looking { op, look } => {
                     let value = ready!(Pin::new(op).poll(cx));
-                    looked(cache, look.take().expect(TWICE), value)
+                    looked(cache, look.take().expect(TWICE), value, X::RUNS)
                 }
                 StateProj::Following {
                     waiting,
@@ -194,12 +219,17 @@ where
                     this.state.set(State::Answered);
                     return Poll::Ready(answer);
                 }
+                Next::Refresh(state, answer) => {
+                    this.state.set(State::Answered);
+                    this.refresher.run(Refresh::new(Arc::clone(cache), state));
+                    return Poll::Ready(answer);
+                }
             }
         }
     }
 }
 
-impl<S, B, ResB> fmt::Debug for ResponseFuture<S, B, ResB>
+impl<S, B, ResB, X> fmt::Debug for ResponseFuture<S, B, ResB, X>
 where
     S: Service<Request<B>>,
     ResB: http_body::Body,

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use discovery_core::clock::{Clock, SystemClock};
 use discovery_core::key::Origin;
@@ -12,6 +13,7 @@ use crate::extend::{Cacheable, ExactKey, FromCache, KubectlKey, Marker, NoWatch,
 use crate::handle::Handle;
 use crate::memo::Memo;
 use crate::policy::Rules;
+use crate::refresh::{NoRefresh, RefreshOn};
 use crate::service::HttpCache;
 
 const MAX_ENTRY_SIZE: u64 = 64 * 1024 * 1024;
@@ -52,11 +54,12 @@ const MEMO_SIZE: usize = 8 * 1024 * 1024;
 /// assert_eq!(layer.handle().stats().hits, 1);
 /// # });
 /// ```
-pub struct HttpCacheLayer<St> {
+pub struct HttpCacheLayer<St, X = NoRefresh> {
     store: Arc<St>,
     state: Arc<State>,
     memo: Arc<Memo>,
     config: Config,
+    refresher: X,
 }
 
 impl<St: Store> HttpCacheLayer<St> {
@@ -73,24 +76,26 @@ impl<St: Store> HttpCacheLayer<St> {
                 marker: None,
                 clock: Arc::new(SystemClock),
                 origin: None,
-                rules: Rules {
-                    lenient_dates: false,
-                    ages: true,
-                    store_everything: false,
-                    remove_own_key: false,
-                },
+                rules: Rules::STRICT,
+                posts: false,
                 max_entry_size: MAX_ENTRY_SIZE,
                 memo_size: MEMO_SIZE,
             },
+            refresher: NoRefresh,
         }
     }
+}
 
+impl<St: Store, X> HttpCacheLayer<St, X> {
     /// What kubectl's stack needs, on top of the defaults:
     ///
     /// - its keys;
     /// - [`lenient_dates`](Self::lenient_dates), because Kubernetes sends such;
     /// - no `Age`, but `X-From-Cache: 1` on what comes from the cache;
-    /// - every 200 that may be stored is stored, also if it can only be served under `max-stale`;
+    /// - every 200 that may be stored is stored, also if it can only be served under `max-stale`, and
+    ///   no other status is;
+    /// - no freshness by heuristics, and one variant for each key;
+    /// - HEAD has entries of its own, and requests with ranges or conditions are left alone;
     /// - a request with another method than GET and HEAD, with a range, or with `no-store`, removes
     ///   the entry of its own key;
     /// - watches and followed logs are left alone.
@@ -106,12 +111,7 @@ impl<St: Store> HttpCacheLayer<St> {
         self.config.key = Arc::new(KubectlKey);
         self.config.cacheable = Some(Arc::new(NoWatch));
         self.config.marker = Some(Arc::new(FromCache));
-        self.config.rules = Rules {
-            lenient_dates: true,
-            ages: false,
-            store_everything: true,
-            remove_own_key: true,
-        };
+        self.config.rules = Rules::KUBECTL;
         self.memo = Arc::default();
         self
     }
@@ -130,7 +130,8 @@ impl<St: Store> HttpCacheLayer<St> {
         self
     }
 
-    /// What marks responses with where they came from. By default, nothing does but `Age`.
+    /// What marks responses with where they came from, such as [`CacheStatus`](crate::CacheStatus).
+    /// By default, nothing does but `Age`.
     #[must_use]
     pub fn marker(mut self, marker: impl Marker) -> Self {
         self.config.marker = Some(Arc::new(marker));
@@ -183,6 +184,72 @@ impl<St: Store> HttpCacheLayer<St> {
         self
     }
 
+    /// The longest that a response is fresh which does not say for how long it is, but when it was
+    /// last changed. A day by default; zero turns this off.
+    ///
+    /// Such a response is fresh for a tenth of the time for which it had not changed (RFC 9111
+    /// §4.2.2), up to this.
+    #[must_use]
+    pub fn heuristic_limit(mut self, limit: Duration) -> Self {
+        self.config.rules.heuristic = limit;
+        self.memo = Arc::default();
+        self
+    }
+
+    /// Whether a stale response is served when the inner service fails. Off by default.
+    ///
+    /// RFC 9111 §4.2.4 allows this to a cache that is disconnected, except for responses with
+    /// `no-cache` or `must-revalidate`. An answer with an error status is no failure; see
+    /// `stale-if-error` (RFC 5861 §4) for these.
+    #[must_use]
+    pub fn stale_if_disconnected(mut self, stale: bool) -> Self {
+        self.config.rules.stale_if_disconnected = stale;
+        self
+    }
+
+    /// Whether a stored response stays when its validation fails, with an error or a status of 500
+    /// or more. Off by default: then it is removed.
+    ///
+    /// RFC 9111 §4.3.3 leaves the choice. What is kept can be validated again later.
+    #[must_use]
+    pub fn keep_on_error(mut self, keep: bool) -> Self {
+        self.config.rules.keep_on_error = keep;
+        self
+    }
+
+    /// Whether the answer to a POST is stored for later GETs, if it says that it is what they would
+    /// get: by `Content-Location`, and how long it is fresh (RFC 9110 §9.3.3). Off by default.
+    #[must_use]
+    pub fn cache_posts(mut self, posts: bool) -> Self {
+        self.config.posts = posts;
+        self
+    }
+
+    /// Where stale responses are validated behind the answer, if they allow it by
+    /// `stale-while-revalidate` (RFC 5861 §3). Without an executor they are validated before.
+    ///
+    /// The caller's request, which the answer leaves unused, becomes the request for the
+    /// validation: there is one for each key at a time. What the executor must be able to run,
+    /// [`Refresh`](crate::Refresh), is `Send` if the inner service, its future and the bodies are.
+    ///
+    /// ```
+    /// use discovery_core::store::MapStore;
+    /// use discovery_http_cache::HttpCacheLayer;
+    /// use hyper_util::rt::TokioExecutor;
+    ///
+    /// let layer = HttpCacheLayer::new(MapStore::new()).executor(TokioExecutor::new());
+    /// ```
+    #[must_use]
+    pub fn executor<E>(self, executor: E) -> HttpCacheLayer<St, RefreshOn<E>> {
+        HttpCacheLayer {
+            store: self.store,
+            state: self.state,
+            memo: self.memo,
+            config: self.config,
+            refresher: RefreshOn::new(executor),
+        }
+    }
+
     /// About how many bytes the decoded heads of entries may take in memory. 8 MiB by default; 0
     /// turns this off.
     #[must_use]
@@ -204,8 +271,8 @@ impl<St: Store> HttpCacheLayer<St> {
     }
 }
 
-impl<S, St: Store> Layer<S> for HttpCacheLayer<St> {
-    type Service = HttpCache<S>;
+impl<S, St: Store, X: Clone> Layer<S> for HttpCacheLayer<St, X> {
+    type Service = HttpCache<S, X>;
 
     fn layer(&self, inner: S) -> Self::Service {
         HttpCache::new(
@@ -216,22 +283,24 @@ impl<S, St: Store> Layer<S> for HttpCacheLayer<St> {
                 memo: Arc::clone(&self.memo),
                 config: self.config.clone(),
             },
+            self.refresher.clone(),
         )
     }
 }
 
-impl<St> Clone for HttpCacheLayer<St> {
+impl<St, X: Clone> Clone for HttpCacheLayer<St, X> {
     fn clone(&self) -> Self {
         Self {
             store: Arc::clone(&self.store),
             state: Arc::clone(&self.state),
             memo: Arc::clone(&self.memo),
             config: self.config.clone(),
+            refresher: self.refresher.clone(),
         }
     }
 }
 
-impl<St> fmt::Debug for HttpCacheLayer<St> {
+impl<St, X> fmt::Debug for HttpCacheLayer<St, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpCacheLayer")
             .field("rules", &self.config.rules)

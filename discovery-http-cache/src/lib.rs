@@ -44,15 +44,22 @@
 //!
 //! # What is stored and reused
 //!
-//! The answers to GET and HEAD with status 200, as far as RFC 9111 allows a private cache; never one
-//! whose `Vary` names `Authorization`, `Cookie`, `Proxy-Authorization` or an `Impersonate-` header,
-//! because the secret would be written beside it. There is one entry for each key; with another
-//! variant under `Vary` it is replaced. What is stale is validated by its ETag and
-//! `Last-Modified`. A final answer other than 200 and 304 removes the entry, unless
-//! `stale-if-error` lets it be served.
+//! The answers to GET and HEAD, as far as RFC 9111 allows a private cache: those of every final
+//! status that say for how long they are fresh, those with status 200 that can be validated, and by
+//! heuristics those that have not changed for long. Never one whose `Vary` names `Authorization`,
+//! `Cookie`, `Proxy-Authorization` or an `Impersonate-` header, because the secret would be written
+//! beside it.
 //!
-//! Requests for upgrades, with bodies, ranges or conditions of their own pass through, and so do
-//! those that a [policy](Cacheable) takes out. A relative URI does not tell the servers apart:
+//! The answer to a GET serves GET, HEAD, requests with conditions of their own and such for one
+//! range. Each variant under `Vary` has an entry; the first has the place where an entry without
+//! variants would be. What is stale is validated by its ETag and `Last-Modified`. Another final
+//! answer than a 304 takes the entry's place or removes it, unless `stale-if-error` or
+//! [an option](HttpCacheLayer::stale_if_disconnected) lets it be served. With
+//! [an executor](HttpCacheLayer::executor), what may be served while it is validated is.
+//!
+//! Requests for upgrades, with bodies or with conditions on the resource (`If-Match`) pass through,
+//! parts that the server sends are not stored, and what a [policy](Cacheable) takes out is not the
+//! cache's business. kubectl's preset does less; see [there](HttpCacheLayer::kubectl). A relative URI does not tell the servers apart:
 //! such requests pass through with one warning, unless the layer is given an
 //! [authority](HttpCacheLayer::authority).
 //!
@@ -97,15 +104,20 @@ mod future;
 mod handle;
 mod layer;
 mod memo;
+mod pass;
 mod policy;
+mod refresh;
+mod serve;
 mod service;
 mod sink;
 mod steps;
 mod tee;
+mod update;
 
 pub use self::body::Body;
-pub use self::extend::{Cacheable, Marker, Outcome, RequestKey};
+pub use self::extend::{CacheStatus, Cacheable, Marker, Outcome, RequestKey};
 pub use self::future::ResponseFuture;
 pub use self::handle::{Handle, Stats};
 pub use self::layer::HttpCacheLayer;
+pub use self::refresh::{NoRefresh, Refresh, RefreshOn, Refresher};
 pub use self::service::HttpCache;

@@ -48,7 +48,7 @@ impl Entry {
         let headers = &head.parts().headers;
         Ok(Self {
             method: method.clone(),
-            stored: Stored::of(headers, rules),
+            stored: Stored::of(head.parts().status, headers, rules),
             headers: storing::to_serve(headers),
             head,
         })
@@ -112,13 +112,6 @@ fn cost(key: &str, entry: &Entry) -> usize {
 mod tests {
     use super::*;
 
-    const RULES: Rules = Rules {
-        lenient_dates: false,
-        ages: true,
-        store_everything: false,
-        remove_own_key: false,
-    };
-
     fn value(tag: usize) -> Value {
         Value::new(
             "",
@@ -127,7 +120,7 @@ mod tests {
     }
 
     fn entry(tag: usize) -> Arc<Entry> {
-        Arc::new(Entry::decode(&Method::GET, &value(tag), RULES).unwrap())
+        Arc::new(Entry::decode(&Method::GET, &value(tag), Rules::STRICT).unwrap())
     }
 
     #[test]

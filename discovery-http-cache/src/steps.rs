@@ -2,35 +2,22 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use discovery_core::flight::Joined;
 use discovery_core::store::Value;
-use http::{HeaderMap, Request, Response, Uri, request};
+use http::{Request, Response, header, request};
 use tower_service::Service;
 use tracing::debug;
 
 use crate::body::Body;
 use crate::cache::{Ask, Cache, Found, Waiting};
-use crate::drain::Settle;
 use crate::exchange::{Exchange, Lead};
 use crate::extend::Outcome;
 use crate::future::State;
 use crate::policy::stored::Reuse;
-use crate::policy::{invalidation, validation};
-
-/// A request that the cache leaves alone.
-pub(crate) struct Pass<S, B> {
-    pub(crate) inner: S,
-    pub(crate) request: Request<B>,
-    pub(crate) target: Option<Box<Target>>,
-}
-
-/// What an unsafe request is about.
-pub(crate) struct Target {
-    pub(crate) uri: Uri,
-    pub(crate) headers: HeaderMap,
-}
+use crate::policy::validation;
 
 /// A request that the cache may answer.
 pub(crate) struct Pending<S, B> {
@@ -69,13 +56,11 @@ pub(crate) struct Ready<S, B> {
 pub(crate) type Answer<ResB, E> = Result<Response<Body<ResB>>, E>;
 
 /// What to do next: be in another state, or answer.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a state moves once; a box would be an allocation for each request"
-)]
 pub(crate) enum Next<S, B, ResB: http_body::Body, F, E> {
     State(State<S, B, ResB, F, E>),
     Answer(Answer<ResB, E>),
+    /// Both: the state is for a future of its own.
+    Refresh(State<S, B, ResB, F, E>, Answer<ResB, E>),
 }
 
 /// Looks into the store.
@@ -101,18 +86,19 @@ pub(crate) fn looked<S, B, ResB>(
     cache: &Arc<Cache>,
     look: Look<S, B>,
     value: io::Result<Option<Value>>,
+    refreshes: bool,
 ) -> Next<S, B, ResB, S::Future, S::Error>
 where
     S: Service<Request<B>, Response = Response<ResB>> + Clone,
     ResB: http_body::Body<Data = Bytes>,
 {
     let Look {
-        pending,
-        stage,
+        mut pending,
+        mut stage,
         landings,
     } = look;
-    let Pending { parts, ask, .. } = &pending;
-    let found = cache.found(&ask.key, &parts.method, value);
+    let Pending { parts, ask, .. } = &mut pending;
+    let found = cache.found(&ask.key, &ask.kept, value);
     let now = cache.now();
     let waited = matches!(stage, Stage::Landed);
     let reuse = found.as_ref().map(|found| {
@@ -132,9 +118,33 @@ where
                 Stage::Landed => cache.state.counters.coalesced.add(),
                 Stage::Leading(lead) => lead.land(),
             }
-            return Next::Answer(Ok(cache.serve_unasked(found, now, outcome)));
+            let request = (&parts.method, &parts.headers);
+            return Next::Answer(Ok(cache.serve_unasked(found, now, outcome, request)));
         }
+        (Some(found), Some(Reuse::StaleWhileRevalidate))
+            if refreshes && !ask.directives.only_if_cached =>
+        {
+            return behind(cache, pending, found, stage, now);
+        }
+        (found, Some(Reuse::StaleWhileRevalidate)) => (found, "stale"),
         (found, Some(Reuse::Validate(reason))) => (found, reason),
+        (Some(found), Some(_))
+            if ask.first.is_none()
+                && let Some(key) = found.entry.stored.other_variant(&ask.key, &parts.headers) =>
+        {
+            ask.first = Some(std::mem::replace(&mut ask.key, key));
+            if let Stage::Leading(lead) = std::mem::replace(&mut stage, Stage::First) {
+                // Those who wait look again, too.
+                lead.land();
+            }
+            return Next::State(self::look(cache, pending, stage));
+        }
+        (None, _) if let Some(key) = ask.fallback.take() => {
+            ask.key = key;
+            ask.kept = parts.method.clone();
+            ask.first = None;
+            return Next::State(self::look(cache, pending, stage));
+        }
         // The entry of another variant says nothing about this one.
         (_, Some(_)) => (None, "another variant"),
         (_, None) => (None, "not stored"),
@@ -147,10 +157,54 @@ where
 
     debug!(key = ask.key, decision = "ask", reason);
     match stage {
-        Stage::First if ask.shares => join(cache, pending, found, landings),
+        Stage::First if ask.shares && ask.kept == parts.method => {
+            join(cache, pending, found, landings)
+        }
         Stage::Leading(lead) => go(cache, pending, found, Some(lead)),
         Stage::First | Stage::Landed => go(cache, pending, found, None),
     }
+}
+
+/// Answers with what is stale, and validates it behind, unless somebody does.
+fn behind<S, B, ResB>(
+    cache: &Arc<Cache>,
+    mut pending: Pending<S, B>,
+    found: Found,
+    stage: Stage,
+    now: SystemTime,
+) -> Next<S, B, ResB, S::Future, S::Error>
+where
+    S: Service<Request<B>, Response = Response<ResB>> + Clone,
+    ResB: http_body::Body<Data = Bytes>,
+{
+    let key = &pending.ask.key;
+    debug!(key, decision = "stale", reason = "validated behind");
+    let request = (&pending.parts.method, &pending.parts.headers);
+    let answer = Ok(cache.serve_unasked(found.clone(), now, Outcome::Stale, request));
+    let lead = match stage {
+        Stage::Leading(lead) => lead,
+        Stage::First | Stage::Landed => match cache.state.flights.join(key.as_str().into()) {
+            Joined::Lead(lead) => lead,
+            Joined::Follow(_) => return Next::Answer(answer),
+        },
+    };
+    // The answer is for the cache: all of it.
+    for name in [
+        header::RANGE,
+        header::IF_RANGE,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+    ] {
+        pending.parts.headers.remove(name);
+    }
+    // It is sent by the refresh: here the caller waits.
+    let ready = Ready {
+        pending,
+        found: Some(found),
+        lead: Some(lead),
+    };
+    let state = State::Readying { ready: Some(ready) };
+    Next::Refresh(state, answer)
 }
 
 /// Leads, or follows another request for the same key.
@@ -228,40 +282,5 @@ where
     Next::State(State::Asking {
         future: inner.call(Request::from_parts(parts, body)),
         exchange: Some(Box::new(exchange)),
-    })
-}
-
-/// What is left to do after a request that is none of the cache's business.
-pub(crate) fn passed<S, B, ResB, F, E>(
-    cache: &Cache,
-    target: Option<Box<Target>>,
-    result: Result<Response<ResB>, E>,
-) -> Next<S, B, ResB, F, E>
-where
-    ResB: http_body::Body<Data = Bytes>,
-{
-    let ops = match (&target, &result) {
-        (Some(target), Ok(response)) => {
-            let uris = invalidation::targets(&target.uri, response.status(), response.headers());
-            uris.iter()
-                .flat_map(|uri| cache.invalidate(uri, &target.headers))
-                .collect()
-        }
-        _ => Vec::new(),
-    };
-    let result = result.map(|response| response.map(Body::passed));
-    if ops.is_empty() {
-        return Next::Answer(result);
-    }
-    Next::State(State::Settling {
-        settle: Some(Settle {
-            key: target
-                .map(|target| target.uri.to_string())
-                .unwrap_or_default(),
-            ops,
-            lead: None,
-            lands: false,
-            result,
-        }),
     })
 }

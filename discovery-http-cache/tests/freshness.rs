@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{World, date, get};
-use discovery_http_cache::HttpCacheLayer;
+use discovery_http_cache::{CacheStatus, HttpCacheLayer};
 use http::StatusCode;
 
 /// One 200 with an ETag and `response`, then, after `elapsed` seconds, a request with `request`.
@@ -119,11 +121,86 @@ async fn what_requests_ask_for() {
             true,
         ),
         ("max-age=60", 30, cc("only-if-cached"), true),
+        // RFC 8246 §2: a reload asks for what has changed, and this has not.
+        ("max-age=60, immutable", 30, cc("max-age=0"), true),
+        ("max-age=60, immutable", 60, cc("max-age=0"), false),
+        ("max-age=60, immutable", 30, cc("no-cache"), false),
     ];
     for (response, elapsed, request, expected) in table {
         let world = World::strict();
         let hit = is_hit(&world, &[("cache-control", response)], elapsed, &request).await;
         assert_eq!(hit, expected, "{response}, {request:?} after {elapsed}");
+    }
+}
+
+/// RFC 9111 §4.2.2.
+#[tokio::test]
+async fn heuristics() {
+    let modified = date(-1000);
+    let since = [("last-modified", &*modified)];
+    for (world, lifetime) in [
+        (World::strict(), 100),
+        (
+            World::new(|layer| layer.heuristic_limit(Duration::from_secs(50))),
+            50,
+        ),
+        (World::new(|layer| layer.heuristic_limit(Duration::ZERO)), 0),
+        (World::kubectl(), 0),
+    ] {
+        if lifetime > 0 {
+            assert!(is_hit(&world, &since, lifetime - 1, &[]).await);
+            world.pass(1);
+        } else {
+            world.server.ok(&since, "one");
+            world.get(&[]).await;
+        }
+        world.server.ok(&[("cache-control", "no-store")], "two");
+        assert_eq!(world.get(&[]).await.body, "two", "{lifetime}");
+    }
+}
+
+/// RFC 9110 §6.6.1.
+#[tokio::test]
+async fn a_date_that_is_none_is_the_time_of_receipt() {
+    let response = [("date", "yesterday"), ("cache-control", "max-age=60")];
+    assert!(is_hit(&World::strict(), &response, 59, &[]).await);
+    assert!(!is_hit(&World::strict(), &response, 60, &[]).await);
+    assert!(!is_hit(&World::kubectl(), &response, 0, &[]).await);
+}
+
+/// RFC 9211 §2.
+#[tokio::test]
+async fn cache_status() {
+    let world = World::new(|layer| layer.marker(CacheStatus::new("Example").unwrap()));
+    let response = [
+        ("cache-control", "max-age=60"),
+        ("etag", "\"1\""),
+        ("cache-status", "Origin; hit"),
+    ];
+    world.server.ok(&response, "one");
+    let statuses = |got: &common::Got| -> Vec<String> {
+        let lines = got.headers.get_all("cache-status").iter();
+        lines
+            .map(|line| line.to_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(
+        statuses(&world.get(&[]).await),
+        ["Origin; hit", "Example; fwd=miss"]
+    );
+    assert_eq!(
+        statuses(&world.get(&[]).await),
+        ["Origin; hit", "Example; hit"]
+    );
+    world.pass(60);
+    world.server.answer(304, &[], "");
+    let revalidated = statuses(&world.get(&[]).await);
+    assert_eq!(
+        revalidated,
+        ["Origin; hit", "Example; fwd=stale; fwd-status=304"]
+    );
+    for name in ["", "1", "a b", "a,b", "\u{e9}"] {
+        assert!(CacheStatus::new(name).is_none(), "{name}");
     }
 }
 

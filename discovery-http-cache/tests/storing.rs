@@ -61,9 +61,10 @@ async fn what_is_stored() {
         (200, vec![FRESH, ("vary", "Impersonate-User")], false, false),
         (
             200,
+            // It means nothing here (RFC 9110 §14.4).
             vec![FRESH, ("content-range", "bytes 0-2/9")],
-            false,
-            false,
+            true,
+            true,
         ),
         (200, vec![FRESH, ("content-length", "4")], false, false),
         (
@@ -74,11 +75,30 @@ async fn what_is_stored() {
         ),
         (200, vec![FRESH, ("content-length", "+3")], false, false),
         (206, vec![FRESH], false, false),
-        (301, vec![FRESH], false, false),
-        (404, vec![FRESH], false, false),
-        (500, vec![FRESH], false, false),
-        (503, vec![FRESH], false, false),
-        (504, vec![FRESH], false, false),
+        (304, vec![FRESH], false, false),
+        // RFC 9111 §3: any final status, if it says for how long it is fresh. kubectl's preset
+        // keeps what discovery can use.
+        (203, vec![FRESH], true, false),
+        (301, vec![FRESH], true, false),
+        (404, vec![FRESH], true, false),
+        (500, vec![FRESH], true, false),
+        (503, vec![FRESH], true, false),
+        (504, vec![FRESH], true, false),
+        (599, vec![FRESH], true, false),
+        (404, vec![("cache-control", "no-cache"), tag], false, false),
+        // RFC 9111 §5.2.2.3.
+        (
+            599,
+            vec![("cache-control", "max-age=60, must-understand")],
+            false,
+            false,
+        ),
+        (
+            404,
+            vec![("cache-control", "max-age=60, must-understand, no-store")],
+            true,
+            false,
+        ),
     ];
     for (status, headers, strict, kubectl) in table {
         for (world, expected) in [(World::strict(), strict), (World::kubectl(), kubectl)] {

@@ -248,6 +248,26 @@ async fn other_answers_replace_or_remove_the_entry() {
     assert!(world.store.is_empty());
 }
 
+/// RFC 9111 §4.3.3.
+#[tokio::test]
+async fn an_entry_can_outlive_a_failed_validation() {
+    for status in [None, Some(500), Some(503), Some(404)] {
+        let world = World::new(|layer| layer.keep_on_error(true));
+        world.server.ok(&[CC, ("etag", "\"1\"")], "one");
+        world.get(&[]).await;
+        match status {
+            Some(status) => world.server.answer(status, &[], "error"),
+            None => world.server.fail(),
+        }
+        drop(world.send(get(&[])).await);
+        assert_eq!(
+            world.store.len(),
+            usize::from(status != Some(404)),
+            "{status:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn stale_if_error() {
     let table = [

@@ -19,7 +19,10 @@ pub(crate) struct ResponseDirectives {
     pub(crate) no_cache_fields: Vec<HeaderName>,
     pub(crate) must_revalidate: bool,
     pub(crate) must_understand: bool,
+    pub(crate) public: bool,
+    pub(crate) immutable: bool,
     pub(crate) stale_if_error: Option<Duration>,
+    pub(crate) stale_while_revalidate: Option<Duration>,
 }
 
 /// What a request says.
@@ -39,11 +42,11 @@ impl ResponseDirectives {
         let mut this = Self::default();
         each(headers, |name, argument| match name {
             "max-age" => first(&mut this.max_age, argument),
-            "stale-if-error" => {
-                if this.stale_if_error.is_none() {
-                    this.stale_if_error = argument.and_then(seconds);
-                }
-            }
+            "stale-if-error" => permission(&mut this.stale_if_error, argument),
+            "stale-while-revalidate" => permission(&mut this.stale_while_revalidate, argument),
+            "public" => this.public = true,
+            // Arguments have no meaning (RFC 8246 §2).
+            "immutable" => this.immutable = true,
             _ => match name.trim_end() {
                 "no-store" => this.no_store = true,
                 "no-cache" => match argument.and_then(fields) {
@@ -107,6 +110,13 @@ pub(crate) fn contains_token(value: &HeaderValue, token: &[u8]) -> bool {
 /// The first of several counts. One that is no number counts as zero (RFC 9111 §4.2.1).
 fn first(slot: &mut Option<Duration>, argument: Option<&str>) {
     slot.get_or_insert_with(|| argument.and_then(seconds).unwrap_or_default());
+}
+
+/// For how long something is permitted: of several the first that is a number counts.
+fn permission(slot: &mut Option<Duration>, argument: Option<&str>) {
+    if slot.is_none() {
+        *slot = argument.and_then(seconds);
+    }
 }
 
 /// delta-seconds (RFC 9111 §1.2.2). What is too large counts as very large.

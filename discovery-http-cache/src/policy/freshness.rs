@@ -8,10 +8,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 
-use super::date;
 use super::directives::{ResponseDirectives, seconds};
+use super::{Rules, date, status};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Freshness {
@@ -22,12 +22,19 @@ pub(crate) struct Freshness {
 }
 
 impl Freshness {
-    pub(crate) fn of(headers: &HeaderMap, directives: &ResponseDirectives, lenient: bool) -> Self {
+    pub(crate) fn of(
+        status: StatusCode,
+        headers: &HeaderMap,
+        directives: &ResponseDirectives,
+        rules: Rules,
+    ) -> Self {
         let date = headers
             .get(header::DATE)
-            .and_then(|value| date::parse(value, lenient));
+            .and_then(|value| date::parse(value, rules.lenient_dates));
+        let explicit = explicit_lifetime(headers, directives, date, rules.lenient_dates);
         Self {
-            lifetime: lifetime(headers, directives, date, lenient),
+            lifetime: explicit
+                .unwrap_or_else(|| heuristic_lifetime(status, headers, directives, date, rules)),
             date,
             excess: age_field(headers).unwrap_or_default(),
         }
@@ -54,29 +61,47 @@ impl Freshness {
     }
 }
 
-/// `max-age`, else `Expires` after `Date` (RFC 9111 §4.2.1). No heuristics.
-fn lifetime(
+/// `max-age`, else `Expires` after `Date` (RFC 9111 §4.2.1).
+fn explicit_lifetime(
     headers: &HeaderMap,
     directives: &ResponseDirectives,
     date: Option<SystemTime>,
     lenient: bool,
-) -> Duration {
+) -> Option<Duration> {
     if let Some(max_age) = directives.max_age {
-        return max_age;
+        return Some(max_age);
     }
     let mut lines = headers.get_all(header::EXPIRES).iter();
-    let Some(first) = lines.next() else {
-        return Duration::ZERO;
-    };
+    let first = lines.next()?;
     if lines.any(|other| other != first) {
-        return Duration::ZERO;
+        return Some(Duration::ZERO);
     }
     // What is no date, such as `0`, has expired (RFC 9111 §5.3).
-    let expires = date::parse(first, lenient);
-    expires
+    let lifetime = date::parse(first, lenient)
         .zip(date)
-        .and_then(|(expires, date)| expires.duration_since(date).ok())
-        .unwrap_or_default()
+        .and_then(|(expires, date)| expires.duration_since(date).ok());
+    Some(lifetime.unwrap_or_default())
+}
+
+/// A tenth of the time for which it had not changed, as RFC 9111 §4.2.2 suggests, up to a bound.
+fn heuristic_lifetime(
+    status: StatusCode,
+    headers: &HeaderMap,
+    directives: &ResponseDirectives,
+    date: Option<SystemTime>,
+    rules: Rules,
+) -> Duration {
+    if !directives.public && !status::is_heuristically_cacheable(status) {
+        return Duration::ZERO;
+    }
+    let modified = headers
+        .get(header::LAST_MODIFIED)
+        .and_then(|value| date::parse(value, rules.lenient_dates));
+    let unchanged = modified
+        .zip(date)
+        .and_then(|(modified, date)| date.duration_since(modified).ok())
+        .unwrap_or_default();
+    (unchanged / 10).min(rules.heuristic)
 }
 
 /// `Age`. Of a list the first counts, and what is no number does not (RFC 9111 §5.1).
@@ -86,6 +111,9 @@ fn age_field(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// What to store as `Age`, in seconds, if anything: see the [module](self).
+///
+/// In whole seconds, as dates are: the part of a second by which `Date` is cut off makes nothing
+/// younger.
 pub(crate) fn excess(
     headers: &HeaderMap,
     asked: SystemTime,
@@ -96,11 +124,11 @@ pub(crate) fn excess(
     let delay = answered.duration_since(asked).unwrap_or_default();
     let corrected = age_field(headers).unwrap_or_default().saturating_add(delay);
     let excess = match answered.duration_since(date) {
-        Ok(apparent) => corrected.saturating_sub(apparent),
+        Ok(apparent) => corrected.as_secs().saturating_sub(apparent.as_secs()),
         // The clocks differ: count from the answer, not from the date.
-        Err(ahead) => corrected.saturating_add(ahead.duration()),
+        Err(ahead) => corrected.saturating_add(ahead.duration()).as_secs(),
     };
-    Some(excess.as_secs()).filter(|secs| *secs > 0)
+    Some(excess).filter(|secs| *secs > 0)
 }
 
 #[cfg(test)]
@@ -139,7 +167,9 @@ mod tests {
                             let excess = excess(&map, at(asked), at(answered), false);
                             map.insert(header::AGE, excess.unwrap_or_default().into());
                             let directives = ResponseDirectives::default();
-                            let found = Freshness::of(&map, &directives, false).age(at(now));
+                            let found =
+                                Freshness::of(StatusCode::OK, &map, &directives, Rules::STRICT)
+                                    .age(at(now));
                             let expected = model(date, age, asked, answered, now);
                             assert_eq!(found.as_secs(), expected);
                         }
@@ -182,8 +212,8 @@ mod tests {
                 map.append(name, HeaderValue::try_from(value).unwrap());
             }
             let directives = ResponseDirectives::parse(&map);
-            for (lenient, expected) in [(false, strict), (true, lenient)] {
-                let freshness = Freshness::of(&map, &directives, lenient);
+            for (rules, expected) in [(Rules::STRICT, strict), (Rules::KUBECTL, lenient)] {
+                let freshness = Freshness::of(StatusCode::OK, &map, &directives, rules);
                 assert_eq!(freshness.lifetime().as_secs(), expected, "{pairs:?}");
                 assert_eq!(freshness.is_fresh(at(4)), expected > 4);
                 assert!(!freshness.is_fresh(at(60)));
@@ -196,6 +226,59 @@ mod tests {
         }
         let undated = headers(&[cc("max-age=60")]);
         let directives = ResponseDirectives::parse(&undated);
-        assert!(!Freshness::of(&undated, &directives, false).is_fresh(at(0)));
+        let freshness = Freshness::of(StatusCode::OK, &undated, &directives, Rules::STRICT);
+        assert!(!freshness.is_fresh(at(0)));
+    }
+
+    /// RFC 9111 §4.2.2 and RFC 9110 §15.1.
+    #[test]
+    fn heuristics() {
+        const DAY: u64 = 24 * 60 * 60;
+        let table = [
+            // (status, Cache-Control, seconds since the last change, lifetime)
+            (200, "", 1000, 100),
+            (200, "", 100 * DAY, DAY),
+            (200, "", 0, 0),
+            (200, "private", 1000, 100),
+            (200, "max-age=5", 1000, 5),
+            (404, "", 1000, 100),
+            (302, "", 1000, 0),
+            (302, "public", 1000, 100),
+            (503, "", 1000, 0),
+            (599, "public", 1000, 100),
+        ];
+        for (status, cc, since, expected) in table {
+            let modified = httpdate::fmt_http_date(at(0) - Duration::from_secs(since));
+            let map = headers(&[
+                (header::DATE, httpdate::fmt_http_date(at(0))),
+                (header::LAST_MODIFIED, modified),
+                (header::CACHE_CONTROL, cc.to_owned()),
+            ]);
+            let directives = ResponseDirectives::parse(&map);
+            let status = StatusCode::from_u16(status).unwrap();
+            let lifetime = |rules| Freshness::of(status, &map, &directives, rules).lifetime();
+            assert_eq!(
+                lifetime(Rules::STRICT).as_secs(),
+                expected,
+                "{status} {cc} {since}"
+            );
+            assert_eq!(
+                lifetime(Rules::KUBECTL),
+                directives.max_age.unwrap_or_default()
+            );
+        }
+    }
+
+    /// RFC 9111 §4.2.3, with the part of a second that a date does not show.
+    #[test]
+    fn ages_are_not_rounded_twice() {
+        let half = Duration::from_millis(500);
+        let map = headers(&[
+            (header::DATE, httpdate::fmt_http_date(at(0))),
+            (header::AGE, "30".to_owned()),
+        ]);
+        assert_eq!(excess(&map, at(0) + half, at(0) + half, false), Some(30));
+        assert_eq!(excess(&map, at(0), at(2) + half, false), Some(30));
+        assert_eq!(excess(&map, at(1), at(1) + half, false), Some(29));
     }
 }

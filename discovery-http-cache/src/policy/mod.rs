@@ -5,30 +5,59 @@
 //! - [`request`]: what the request asks of a cache.
 //! - [`storing`]: whether a response may be kept, and which of its headers.
 //! - [`stored`]: what a kept response says about its reuse, and whether it may be reused now.
+//! - [`selection`]: what of a kept response answers a request with conditions or a range.
 //! - [`vary`]: whether a kept response answers this request.
 //! - [`validation`]: the conditional request, and what a 304 changes.
 //! - [`invalidation`]: what an unsafe request makes invalid.
+
+use std::time::Duration;
 
 pub(crate) mod date;
 pub(crate) mod directives;
 pub(crate) mod freshness;
 pub(crate) mod invalidation;
 pub(crate) mod request;
+pub(crate) mod selection;
+pub(crate) mod status;
 pub(crate) mod stored;
 pub(crate) mod storing;
 pub(crate) mod validation;
 pub(crate) mod vary;
 
-/// What the layer's options change about the decisions.
+/// How the layer's options change the decisions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
+    /// kubectl does it, where RFC 9111 leaves a choice or kubectl knows better what its server
+    /// means: only 200 is stored, but each; HEAD, ranges and conditional requests are not answered
+    /// from the answers to GET; one variant for each key; no heuristics; no `Age`; a request that is
+    /// not for the cache removes the entry of its own key.
+    pub(crate) kubectl: bool,
     /// Dates with any zone abbreviation count, as if it were GMT.
     pub(crate) lenient_dates: bool,
-    /// Ages are corrected when stored and sent when reused. kubectl does neither.
-    pub(crate) ages: bool,
-    /// Any 200 is stored, even if nothing can be done with it but to validate it without validators,
-    /// as kubectl does.
-    pub(crate) store_everything: bool,
-    /// A request which is not for the cache removes the entry of its own key, as kubectl does.
-    pub(crate) remove_own_key: bool,
+    /// The longest that a response is fresh by heuristics.
+    pub(crate) heuristic: Duration,
+    /// What is stale is better than a failure to reach the server.
+    pub(crate) stale_if_disconnected: bool,
+    /// What could not be validated because the server failed is kept.
+    pub(crate) keep_on_error: bool,
+}
+
+impl Rules {
+    /// RFC 9111.
+    pub(crate) const STRICT: Self = Self {
+        kubectl: false,
+        lenient_dates: false,
+        heuristic: Duration::from_secs(24 * 60 * 60),
+        stale_if_disconnected: false,
+        keep_on_error: false,
+    };
+
+    /// What kubectl's stack needs.
+    pub(crate) const KUBECTL: Self = Self {
+        kubectl: true,
+        lenient_dates: true,
+        heuristic: Duration::ZERO,
+        stale_if_disconnected: false,
+        keep_on_error: false,
+    };
 }

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, Method, header, request};
 
 use super::directives::{RequestDirectives, contains_token};
+use super::{Rules, selection};
 
 /// What becomes of a request.
 #[derive(Debug, PartialEq)]
@@ -15,7 +16,7 @@ pub(crate) enum Purpose {
     Unsafe,
 }
 
-pub(crate) fn purpose(request: &request::Parts) -> Purpose {
+pub(crate) fn purpose(request: &request::Parts, rules: Rules) -> Purpose {
     let headers = &request.headers;
     match request.method {
         Method::GET | Method::HEAD => {}
@@ -29,17 +30,14 @@ pub(crate) fn purpose(request: &request::Parts) -> Purpose {
     if has_body(headers) {
         return Purpose::Pass("request body");
     }
-    if headers.contains_key(header::RANGE) {
+    if rules.kubectl && headers.contains_key(header::RANGE) {
         return Purpose::Pass("range");
     }
-    const CONDITIONS: [HeaderName; 5] = [
-        header::IF_MATCH,
-        header::IF_NONE_MATCH,
-        header::IF_MODIFIED_SINCE,
-        header::IF_UNMODIFIED_SINCE,
-        header::IF_RANGE,
-    ];
-    if CONDITIONS.iter().any(|name| headers.contains_key(name)) {
+    // These are for the server to evaluate (RFC 9111 §4.3.2).
+    const ALWAYS: [HeaderName; 2] = [header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
+    if ALWAYS.iter().any(|name| headers.contains_key(name))
+        || (rules.kubectl && selection::is_selective(headers))
+    {
         return Purpose::Pass("conditional request");
     }
     let directives = RequestDirectives::parse(headers);
@@ -50,8 +48,9 @@ pub(crate) fn purpose(request: &request::Parts) -> Purpose {
 }
 
 /// Whether others may wait for the answer to this request, and it for the answer to others.
-pub(crate) fn may_share(directives: &RequestDirectives) -> bool {
-    !directives.no_cache
+pub(crate) fn may_share(directives: &RequestDirectives, headers: &HeaderMap) -> bool {
+    !selection::is_selective(headers)
+        && !directives.no_cache
         && !directives.only_if_cached
         && directives.max_age.is_none()
         && directives.min_fresh.is_none()

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::Rules;
 use super::directives::{RequestDirectives, ResponseDirectives};
@@ -26,6 +26,8 @@ pub(crate) enum Reuse {
     Shared,
     /// It is stale, and the request takes it all the same.
     Stale,
+    /// It is stale, and answers the request if it is validated behind (RFC 5861 §3).
+    StaleWhileRevalidate,
     /// It has to be validated first, for this reason.
     Validate(&'static str),
     /// It answers another request.
@@ -33,10 +35,11 @@ pub(crate) enum Reuse {
 }
 
 impl Stored {
-    pub(crate) fn of(headers: &HeaderMap, rules: Rules) -> Self {
-        let directives = ResponseDirectives::parse(headers);
+    pub(crate) fn of(status: StatusCode, headers: &HeaderMap, rules: Rules) -> Self {
+        let mut directives = ResponseDirectives::parse(headers);
+        directives.immutable &= !rules.kubectl;
         Self {
-            freshness: Freshness::of(headers, &directives, rules.lenient_dates),
+            freshness: Freshness::of(status, headers, &directives, rules),
             variant: Vary::of(headers).recorded(headers),
             directives,
         }
@@ -61,11 +64,13 @@ impl Stored {
             return Reuse::Validate("request no-cache");
         }
         let age = self.freshness.age(now);
-        // Equal is too old here, so that max-age=0 always asks the server.
-        if asked.max_age.is_some_and(|max_age| age >= max_age) {
+        let lifetime = self.freshness.lifetime();
+        // Equal is too old here, so that max-age=0 always asks the server; but not for what is said
+        // never to change while it is fresh (RFC 8246 §2).
+        let settled = self.directives.immutable && lifetime > age;
+        if asked.max_age.is_some_and(|max_age| age >= max_age) && !settled {
             return Reuse::Validate("request max-age");
         }
-        let lifetime = self.freshness.lifetime();
         let left = lifetime.saturating_sub(age);
         if asked.min_fresh.is_some_and(|min_fresh| left < min_fresh) {
             return Reuse::Validate("request min-fresh");
@@ -77,10 +82,27 @@ impl Stored {
             return Reuse::Shared;
         }
         let staleness = age.saturating_sub(lifetime);
-        if !self.directives.must_revalidate && asked.max_stale.is_some_and(|max| staleness <= max) {
-            return Reuse::Stale;
+        let allows = |limit: Option<Duration>| limit.is_some_and(|limit| staleness <= limit);
+        if !self.directives.must_revalidate {
+            if allows(asked.max_stale) {
+                return Reuse::Stale;
+            }
+            if allows(self.directives.stale_while_revalidate) {
+                return Reuse::StaleWhileRevalidate;
+            }
         }
         Reuse::Validate("stale")
+    }
+
+    /// The key of the entry for another variant of this response: the one that `request` is for.
+    /// `None` if there is room for one variant only.
+    pub(crate) fn other_variant(&self, key: &str, request: &HeaderMap) -> Option<String> {
+        self.variant.key(key, request)
+    }
+
+    /// The name under which other variants of this response are kept.
+    pub(crate) fn family(&self) -> Option<&HeaderValue> {
+        self.variant.family()
     }
 
     /// Whether those who waited for this response can use it.
@@ -94,10 +116,15 @@ impl Stored {
         status: Option<StatusCode>,
         asked: &RequestDirectives,
         now: SystemTime,
+        rules: Rules,
     ) -> bool {
         let is_error = status.is_none_or(|status| matches!(status.as_u16(), 500 | 502..=504));
         if !is_error || self.directives.must_revalidate || self.directives.no_cache {
             return false;
+        }
+        // RFC 9111 §4.2.4: a disconnected cache may, unless it is told not to.
+        if status.is_none() && rules.stale_if_disconnected {
+            return true;
         }
         let age = self.freshness.age(now);
         let staleness = age.saturating_sub(self.freshness.lifetime());
@@ -107,6 +134,8 @@ impl Stored {
 
     /// Whether the time at which it was got matters for its reuse.
     pub(crate) fn depends_on_time(&self) -> bool {
-        !self.freshness.lifetime().is_zero() || self.directives.stale_if_error.is_some()
+        !self.freshness.lifetime().is_zero()
+            || self.directives.stale_if_error.is_some()
+            || self.directives.stale_while_revalidate.is_some()
     }
 }

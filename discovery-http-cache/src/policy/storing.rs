@@ -1,14 +1,14 @@
 //! Whether a response may be kept, and which of its headers (RFC 9111 §3).
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use discovery_core::dump::Reason;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header, response};
 
 use super::directives::ResponseDirectives;
 use super::freshness::{self, Freshness};
 use super::vary::{self, Vary};
-use super::{Rules, date};
+use super::{Rules, date, invalidation, status};
 
 /// What kubectl marks its hits with, and stores with a response that it has revalidated.
 pub(crate) const FROM_CACHE: HeaderName = HeaderName::from_static("x-from-cache");
@@ -23,22 +23,22 @@ pub(crate) type Refusal = &'static str;
 pub(crate) fn may_store(
     status: StatusCode,
     headers: &HeaderMap,
+    received: SystemTime,
     rules: Rules,
 ) -> Result<(), Refusal> {
-    if status != StatusCode::OK {
+    if !status::is_whole(status) || (rules.kubectl && status != StatusCode::OK) {
         return Err("status");
     }
     let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
     if headers.iter().map(size).sum::<usize>() > MAX_HEADERS {
         return Err("too many headers");
     }
-    if headers.contains_key(header::CONTENT_RANGE) {
-        return Err("a part only");
-    }
     let directives = ResponseDirectives::parse(headers);
     // A cache that knows the status ignores no-store next to must-understand (§5.2.2.3).
-    if directives.no_store && !directives.must_understand {
-        return Err("no-store");
+    match (directives.must_understand, directives.no_store) {
+        (true, _) if !status::is_understood(status) => return Err("must-understand"),
+        (false, true) => return Err("no-store"),
+        _ => {}
     }
     let vary = Vary::of(headers);
     if vary.is_any() {
@@ -47,19 +47,53 @@ pub(crate) fn may_store(
     if vary.lists_credentials() {
         return Err("varies by credentials");
     }
-    if rules.store_everything {
+    if rules.kubectl {
         return Ok(());
     }
-    // Any 200 may be kept; one that can neither be reused nor validated is not worth it.
-    let dated = with_date(headers.clone(), SystemTime::UNIX_EPOCH);
-    let freshness = Freshness::of(&dated, &directives, rules.lenient_dates);
-    let validators =
-        headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED);
+    // What can neither be reused nor validated is not worth keeping. Only what a condition can be
+    // about has something to validate (RFC 9110 §13.2.1).
+    let dated = with_date(headers.clone(), received, rules);
+    let freshness = Freshness::of(status, &dated, &directives, rules);
+    let validators = status == StatusCode::OK
+        && (headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED));
     if validators || !freshness.lifetime().is_zero() {
         Ok(())
     } else {
         Err("neither freshness nor validator")
     }
+}
+
+/// Whether the answer to a POST to `target` may be kept as that to a GET (RFC 9110 §9.3.3).
+pub(crate) fn may_store_for_get(
+    target: &Uri,
+    parts: &response::Parts,
+    received: SystemTime,
+    rules: Rules,
+) -> Result<(), Refusal> {
+    if parts.status != StatusCode::OK {
+        return Err("status");
+    }
+    let location = parts.headers.get(header::CONTENT_LOCATION);
+    let location = location.and_then(|location| location.to_str().ok());
+    if location.and_then(|location| invalidation::resolve(target, location)) != Some(target.clone())
+    {
+        return Err("another Content-Location");
+    }
+    let directives = ResponseDirectives::parse(&parts.headers);
+    if directives.no_store || parts.headers.contains_key(header::VARY) {
+        return Err("no-store or Vary");
+    }
+    let headers = with_date(parts.headers.clone(), received, rules);
+    // No heuristics here.
+    let rules = Rules {
+        heuristic: Duration::ZERO,
+        ..rules
+    };
+    let freshness = Freshness::of(parts.status, &headers, &directives, rules);
+    if freshness.lifetime().is_zero() {
+        return Err("no explicit freshness");
+    }
+    may_store(parts.status, &parts.headers, received, rules)
 }
 
 /// The head to keep of a response that was asked for with `request`.
@@ -70,8 +104,8 @@ pub(crate) fn to_store(
     answered: SystemTime,
     rules: Rules,
 ) -> response::Parts {
-    let mut headers = with_date(parts.headers.clone(), answered);
-    if rules.ages {
+    let mut headers = with_date(parts.headers.clone(), answered, rules);
+    if !rules.kubectl {
         match freshness::excess(&headers, asked, answered, rules.lenient_dates) {
             Some(excess) => drop(headers.insert(header::AGE, excess.into())),
             None => drop(headers.remove(header::AGE)),
@@ -99,11 +133,13 @@ pub(crate) fn to_serve(headers: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// A response without `Date` gets the time it was received (RFC 9110 §6.6.1).
-fn with_date(mut headers: HeaderMap, received: SystemTime) -> HeaderMap {
-    if !headers.contains_key(header::DATE)
-        && let Some(date) = date::format(received)
-    {
+/// A response without `Date`, or with one that is none, gets the time it was received
+/// (RFC 9110 §6.6.1). kubectl stores what it got.
+fn with_date(mut headers: HeaderMap, received: SystemTime, rules: Rules) -> HeaderMap {
+    let is_date = headers
+        .get(header::DATE)
+        .is_some_and(|value| rules.kubectl || date::parse(value, rules.lenient_dates).is_some());
+    if !is_date && let Some(date) = date::format(received) {
         headers.insert(header::DATE, date);
     }
     headers

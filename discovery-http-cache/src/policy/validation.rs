@@ -15,36 +15,57 @@ const PASSING: [HeaderName; 3] = [
 ///
 /// Conditions that the request already has are replaced, as kubectl does.
 pub(crate) fn make_conditional(request: &mut HeaderMap, stored: &HeaderMap) -> bool {
-    let mut conditional = false;
+    let has = |name: HeaderName| stored.get(name).is_some_and(|value| !value.is_empty());
+    if !has(header::ETAG) && !has(header::LAST_MODIFIED) {
+        return false;
+    }
+    // A 304 to the client's own condition would say nothing about what is stored.
+    request.remove(header::IF_NONE_MATCH);
+    request.remove(header::IF_MODIFIED_SINCE);
     for (validator, condition) in [
         (header::ETAG, header::IF_NONE_MATCH),
         (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE),
     ] {
         if let Some(value) = stored.get(validator).filter(|value| !value.is_empty()) {
             request.insert(condition, value.clone());
-            conditional = true;
         }
     }
-    conditional
+    true
 }
 
 /// Whether a 304 with these headers can be about the stored response (RFC 9111 §4.3.4): it
-/// names no other entity tag.
+/// names no other entity tag, and a strong one only if the stored one is strong too.
 pub(crate) fn is_about(update: &HeaderMap, stored: &HeaderMap) -> bool {
     match (update.get(header::ETAG), stored.get(header::ETAG)) {
+        (Some(new), Some(old)) if is_strong(new) => new == old,
         (Some(new), Some(old)) => opaque_tag(new) == opaque_tag(old),
         _ => true,
     }
 }
 
+/// Whether the answer to a HEAD says that the stored answer to a GET, of `size` bytes, is still
+/// what the server would send (RFC 9111 §4.3.5).
+pub(crate) fn is_confirmed_by_head(head: &HeaderMap, stored: &HeaderMap, size: u64) -> bool {
+    let agrees = |name| {
+        head.get(&name)
+            .is_none_or(|value| stored.get(&name) == Some(value))
+    };
+    let length = head.get(header::CONTENT_LENGTH);
+    agrees(header::ETAG)
+        && agrees(header::LAST_MODIFIED)
+        && length.is_none_or(|length| length.as_bytes() == size.to_string().as_bytes())
+}
+
 /// The stored headers after a 304 (RFC 9111 §3.2): each of its headers replaces the stored one,
-/// but for those about one connection and those about a body that it does not have.
+/// but for those about one connection and those about a body that it does not have: what is
+/// stored would no longer be in this coding, of this length, have this sum.
 pub(crate) fn merge(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
     let mut update = update.clone();
     remove_hop_by_hop(&mut update);
     for name in [
         header::CONTENT_ENCODING,
         header::CONTENT_LENGTH,
+        HeaderName::from_static("content-md5"),
         header::CONTENT_RANGE,
     ] {
         update.remove(name);
@@ -69,7 +90,13 @@ pub(crate) fn is_unchanged(a: &HeaderMap, b: &HeaderMap) -> bool {
     within(a, b) && within(b, a)
 }
 
-fn opaque_tag(value: &HeaderValue) -> &[u8] {
+/// Whether an entity tag is one that tells bytes apart (RFC 9110 §8.8.1).
+pub(crate) fn is_strong(tag: &HeaderValue) -> bool {
+    tag.as_bytes().starts_with(b"\"")
+}
+
+/// An entity tag without the mark that makes it weak.
+pub(crate) fn opaque_tag(value: &HeaderValue) -> &[u8] {
     let tag = value.as_bytes();
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }

@@ -2,12 +2,20 @@
 //!
 //! kubectl stores the request's value of each header that `Vary` lists as `X-Varied-<Name>`,
 //! unless it is empty, and so does this.
+//!
+//! kubectl has room for one variant. Other variants are kept under keys of their own, made of the
+//! key, the request's values, and the *family*, which the first variant's entry records: a name that
+//! is given once, so that with the first entry all others are out of reach.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 const PREFIX: &str = "x-varied-";
+
+/// No header has this name, because a `Vary` with it matches nothing.
+const FAMILY: HeaderName = HeaderName::from_static("x-varied-*");
 
 /// What `Vary` lists, over all its lines.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +87,7 @@ impl Vary {
         Variant {
             values: self.names.iter().map(value).collect(),
             any: self.any,
+            family: stored.get(FAMILY).cloned(),
         }
     }
 }
@@ -88,16 +97,39 @@ impl Vary {
 pub(crate) struct Variant {
     values: Vec<(HeaderName, Option<HeaderValue>)>,
     any: bool,
+    family: Option<HeaderValue>,
 }
 
 impl Variant {
     pub(crate) fn matches(&self, request: &HeaderMap) -> bool {
         let same = |(name, value): &(HeaderName, Option<HeaderValue>)| {
             let recorded = value.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
-            recorded == &*combined(request, name)
+            let asked = combined(request, name);
+            recorded == &*asked || normalized(name, recorded) == normalized(name, &asked)
         };
         !self.any && self.values.iter().all(same)
     }
+
+    pub(crate) fn family(&self) -> Option<&HeaderValue> {
+        self.family.as_ref()
+    }
+
+    /// The key of the variant for `request`, in the family of the entry under `key`.
+    pub(crate) fn key(&self, key: &str, request: &HeaderMap) -> Option<String> {
+        let family = self.family.as_ref()?.to_str().ok()?;
+        let mut text = format!("{key}\n{family}");
+        for (name, _) in &self.values {
+            let value = normalized(name, &combined(request, name));
+            // Escaped, so that what is not UTF-8 stays distinct.
+            write!(text, "\n{name}: {}", value.escape_ascii()).ok()?;
+        }
+        Some(text)
+    }
+}
+
+/// Gives the other variants of an entry a name.
+pub(crate) fn set_family(stored: &mut HeaderMap, family: HeaderValue) {
+    stored.insert(FAMILY, family);
 }
 
 /// Takes out what [`Vary::record`] wrote, or what a server sent under such a name.
@@ -126,6 +158,49 @@ fn combined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, [u8]> {
     }
 }
 
+/// What a value means (RFC 9111 §4.1): a list without the blanks around its commas; of those fields
+/// whose members are in any case and any order, in lower case and sorted.
+fn normalized(name: &HeaderName, value: &[u8]) -> Vec<u8> {
+    // RFC 9110 §8.3.2, §8.4.1, §8.5.1; weights, not the order, tell what is preferred (§12.5.4).
+    const SETS: [HeaderName; 3] = [
+        header::ACCEPT_CHARSET,
+        header::ACCEPT_ENCODING,
+        header::ACCEPT_LANGUAGE,
+    ];
+    let list = without_blanks(value);
+    if !SETS.contains(name) {
+        return list;
+    }
+    let list = list.to_ascii_lowercase();
+    let mut members: Vec<&[u8]> = list
+        .split(|b| *b == b',')
+        .filter(|member| !member.is_empty())
+        .collect();
+    members.sort_unstable();
+    members.join(&b',')
+}
+
+/// A list without the blanks around its commas, but for those in quoted strings.
+fn without_blanks(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len());
+    let (mut quoted, mut escaped) = (false, false);
+    for b in value {
+        match b {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b' ' | b'\t' if !quoted && matches!(out.last(), None | Some(b',')) => continue,
+            b',' if !quoted => {
+                let end = out.trim_ascii_end().len();
+                out.truncate(end);
+            }
+            _ => {}
+        }
+        out.push(*b);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +224,9 @@ mod tests {
                 true,
                 vec![("accept", "a"), ("accept", "b"), ("other", "x")],
             ),
-            (vec!["Accept"], false, vec![("accept", "a,b")]),
+            (vec!["Accept"], true, vec![("accept", "a,b")]),
+            (vec!["Accept"], true, vec![("accept", " a ,  b")]),
+            (vec!["Accept"], false, vec![("accept", "a b")]),
             (vec!["Accept"], false, vec![("accept", "a")]),
             (vec!["Accept"], false, vec![]),
             (
@@ -178,6 +255,52 @@ mod tests {
                 "{vary:?} {second:?}"
             );
         }
+    }
+
+    /// RFC 9111 §4.1.
+    #[test]
+    fn normalization() {
+        for (value, expected) in [
+            ("", ""),
+            ("a", "a"),
+            ("a , b,\tc", "a,b,c"),
+            ("a b, c", "a b,c"),
+            ("\"a , b\" , c", "\"a , b\",c"),
+            ("\"a\\\" , b\" , c", "\"a\\\" , b\",c"),
+            (",, a", ",,a"),
+        ] {
+            let name = HeaderName::from_static("x");
+            assert_eq!(
+                normalized(&name, value.as_bytes()),
+                expected.as_bytes(),
+                "{value}"
+            );
+        }
+        let languages = normalized(&header::ACCEPT_LANGUAGE, b"eN , ,de;q=0.5, de-AT");
+        assert_eq!(languages, b"de-at,de;q=0.5,en");
+    }
+
+    #[test]
+    fn families() {
+        let mut stored = headers(&[("vary", "accept, x")]);
+        let vary = Vary::of(&stored);
+        vary.record(&headers(&[("accept", "a")]), &mut stored);
+        assert_eq!(vary.recorded(&stored).key("k", &HeaderMap::new()), None);
+        set_family(&mut stored, HeaderValue::from_static("f"));
+        let variant = vary.recorded(&stored);
+        let key = |pairs| variant.key("k", &headers(pairs)).unwrap();
+        assert_eq!(key(&[("accept", "b, c")]), "k\nf\naccept: b,c\nx: ");
+        assert_eq!(
+            key(&[("accept", "b,c"), ("y", "1")]),
+            key(&[("accept", "b, c")])
+        );
+        // A value can't look like two.
+        assert_ne!(
+            key(&[("accept", "b"), ("x", "1")]),
+            key(&[("accept", "b\tx: 1")])
+        );
+        remove_records(&mut stored);
+        assert_eq!(stored.len(), 1);
     }
 
     #[test]

@@ -172,6 +172,11 @@ impl Server {
         self.state.lock().unwrap().answers.push_back(error);
     }
 
+    /// The last request that it got.
+    pub fn last(&self) -> request::Parts {
+        self.state.lock().unwrap().requests.last().unwrap().clone()
+    }
+
     pub fn requests(&self) -> usize {
         self.state.lock().unwrap().requests.len()
     }

@@ -1,0 +1,98 @@
+//! Requests that the cache leaves alone, and what their answers mean for it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use discovery_core::dump::{self, Framing};
+use http::{HeaderMap, Method, Request, Response, Uri};
+use tracing::debug;
+
+use crate::body::Body;
+use crate::cache::Cache;
+use crate::drain::Settle;
+use crate::policy::{invalidation, storing};
+use crate::sink::Sink;
+use crate::steps::Next;
+use crate::tee::Tee;
+
+/// A request that the cache leaves alone.
+pub(crate) struct Pass<S, B> {
+    pub(crate) inner: S,
+    pub(crate) request: Request<B>,
+    pub(crate) target: Option<Box<Target>>,
+}
+
+/// What an unsafe request is about.
+pub(crate) struct Target {
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    /// When it was sent, if its answer may be stored for GET.
+    pub(crate) stores: Option<SystemTime>,
+}
+
+/// What is left to do after a request that is none of the cache's business.
+pub(crate) fn passed<S, B, ResB, F, E>(
+    cache: &Arc<Cache>,
+    target: Option<Box<Target>>,
+    result: Result<Response<ResB>, E>,
+) -> Next<S, B, ResB, F, E>
+where
+    ResB: http_body::Body<Data = Bytes>,
+{
+    let (Some(target), Ok(response)) = (target, &result) else {
+        return Next::Answer(result.map(|response| response.map(Body::passed)));
+    };
+    let uris = invalidation::targets(&target.uri, response.status(), response.headers());
+    let ops: Vec<_> = uris
+        .iter()
+        .flat_map(|uri| cache.invalidate(uri, &target.headers))
+        .collect();
+    let result = result.map(|response| tee(cache, &target, response));
+    if ops.is_empty() {
+        return Next::Answer(result);
+    }
+    Next::State(crate::future::State::Settling {
+        settle: Some(Settle {
+            key: target.uri.to_string(),
+            ops,
+            lead: None,
+            lands: false,
+            result,
+        }),
+    })
+}
+
+/// Stores the answer to a POST while it is read, if it is what a GET would get
+/// (RFC 9110 §9.3.3).
+fn tee<B>(cache: &Arc<Cache>, target: &Target, response: Response<B>) -> Response<Body<B>>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    let (now, rules) = (cache.now(), cache.config.rules);
+    let (parts, body) = response.into_parts();
+    let sink = target.stores.and_then(|asked| {
+        storing::may_store_for_get(&target.uri, &parts, now, rules).ok()?;
+        let key = cache
+            .config
+            .key
+            .key(&Method::GET, &target.uri, &target.headers)?;
+        let exact = body.size_hint().exact();
+        let announced = dump::content_length(&parts.headers).ok()?;
+        let expected = announced.or(exact);
+        if expected.is_some_and(|size| size > cache.config.max_entry_size) {
+            return None;
+        }
+        debug!(key, decision = "to be stored", reason = "POST");
+        let kept = storing::to_store(&parts, &target.headers, asked, now, rules);
+        let framing = Framing::of(&Method::GET, &parts, exact);
+        let cache = Arc::clone(cache);
+        let sink = Sink::new(cache, key, Method::GET, kept, framing, expected);
+        Some((sink, expected))
+    });
+    let body = match sink {
+        Some((sink, expected)) => Body::teed(Tee::new(body, expected, Box::new(sink))),
+        None => Body::passed(body),
+    };
+    Response::from_parts(parts, body)
+}

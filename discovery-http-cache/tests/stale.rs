@@ -1,0 +1,194 @@
+//! Stale responses: while they are validated behind, and when the server is out of reach.
+
+mod common;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use common::{Broken, Server, World, get};
+use discovery_http_cache::{HttpCache, HttpCacheLayer, RefreshOn};
+use http_body_util::BodyExt;
+use tower::{Layer, ServiceExt};
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Keeps what it is to run until it is told to.
+#[derive(Clone, Default)]
+struct Later(Arc<Mutex<Vec<Task>>>);
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Later {
+    fn execute(&self, future: F) {
+        self.0.lock().unwrap().push(Box::pin(future));
+    }
+}
+
+impl Later {
+    fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    async fn run(&self) {
+        let tasks = std::mem::take(&mut *self.0.lock().unwrap());
+        for task in tasks {
+            task.await;
+        }
+    }
+}
+
+struct Behind {
+    world: World,
+    later: Later,
+    service: HttpCache<Server, RefreshOn<Later>>,
+}
+
+impl Behind {
+    async fn new(cc: &str) -> Self {
+        let world = World::strict();
+        let later = Later::default();
+        let layer: HttpCacheLayer<_, _> = world.layer.clone().executor(later.clone());
+        let service = layer.layer(world.server.clone());
+        world
+            .server
+            .ok(&[("cache-control", cc), ("etag", "\"1\"")], "one");
+        world.get(&[]).await;
+        Self {
+            world,
+            later,
+            service,
+        }
+    }
+
+    async fn get(&self, headers: &[(&str, &str)]) -> String {
+        let response = self.service.clone().oneshot(get(headers)).await.unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+}
+
+const SWR: &str = "max-age=10, stale-while-revalidate=30";
+
+/// RFC 5861 §3.
+#[tokio::test]
+async fn answers_at_once_and_validates_behind() {
+    let behind = Behind::new(SWR).await;
+    behind.world.pass(20);
+    for _ in 0..3 {
+        assert_eq!(behind.get(&[("range", "bytes=0-1")]).await, "on");
+    }
+    assert_eq!(behind.later.len(), 1, "one refresh for each key");
+    behind.world.server.ok(&[("cache-control", SWR)], "two");
+    behind.later.run().await;
+    assert_eq!(behind.get(&[]).await, "two");
+    assert_eq!(behind.later.len(), 0);
+
+    // A failure leaves the next caller to it.
+    behind.world.pass(20);
+    assert_eq!(behind.get(&[]).await, "two");
+    behind.world.server.fail();
+    behind.later.run().await;
+    behind.world.server.ok(&[], "three");
+    assert_eq!(behind.get(&[]).await, "three");
+}
+
+#[tokio::test]
+async fn the_callers_request_is_the_refresh() {
+    let behind = Behind::new(SWR).await;
+    behind.world.pass(20);
+    behind
+        .get(&[("x-trace", "7"), ("if-none-match", "\"0\"")])
+        .await;
+    behind
+        .world
+        .server
+        .answer(304, &[("cache-control", SWR)], "");
+    behind.later.run().await;
+    let asked = behind.world.server.last().headers;
+    assert_eq!(
+        (&asked["x-trace"], &asked["if-none-match"]),
+        (&"7".parse().unwrap(), &"\"1\"".parse().unwrap())
+    );
+    // Fresh again.
+    assert_eq!(behind.get(&[]).await, "one");
+    assert_eq!(behind.world.server.requests(), 2);
+}
+
+#[tokio::test]
+async fn when_it_validates_before() {
+    for (cc, elapsed, request) in [
+        (SWR, 41, ""),
+        (SWR, 20, "no-cache"),
+        (SWR, 20, "max-age=15"),
+        (SWR, 20, "min-fresh=1"),
+        (
+            "max-age=10, stale-while-revalidate=30, must-revalidate",
+            20,
+            "",
+        ),
+        ("max-age=10, stale-while-revalidate=30, no-cache", 20, ""),
+        ("max-age=10, stale-while-revalidate", 20, ""),
+        ("max-age=10, stale-while-revalidate=x", 20, ""),
+    ] {
+        let behind = Behind::new(cc).await;
+        behind.world.pass(elapsed);
+        behind.world.server.ok(&[], "two");
+        let cc = [("cache-control", request)];
+        let headers = if request.is_empty() { &[][..] } else { &cc[..] };
+        assert_eq!(
+            behind.get(headers).await,
+            "two",
+            "{cc:?} {elapsed} {request}"
+        );
+        assert_eq!(behind.later.len(), 0);
+    }
+    // And without an executor.
+    let behind = Behind::new(SWR).await;
+    behind.world.pass(20);
+    behind.world.server.ok(&[], "two");
+    assert_eq!(behind.world.get(&[]).await.body, "two");
+}
+
+#[tokio::test]
+async fn a_refresh_that_never_runs_blocks_nobody() {
+    let behind = Behind::new(SWR).await;
+    behind.world.pass(20);
+    behind.get(&[]).await;
+    behind.later.0.lock().unwrap().clear();
+    behind.get(&[]).await;
+    assert_eq!(behind.later.len(), 1);
+}
+
+/// RFC 9111 §4.2.4, §5.2.2.2, §5.2.2.4.
+#[tokio::test]
+async fn disconnected() {
+    let table = [
+        // (option, response, error status or failure, whether it is served stale)
+        (true, "max-age=10", None, true),
+        (true, "max-age=10, must-revalidate", None, false),
+        (true, "max-age=10, no-cache", None, false),
+        (true, "max-age=10", Some(503), false),
+        (false, "max-age=10", None, false),
+    ];
+    for (option, cc, status, stale) in table {
+        let world = World::new(|layer| layer.stale_if_disconnected(option));
+        world
+            .server
+            .ok(&[("cache-control", cc), ("etag", "\"1\"")], "one");
+        world.get(&[]).await;
+        world.pass(1000);
+        match status {
+            Some(status) => world.server.answer(status, &[], "error"),
+            None => world.server.fail(),
+        }
+        match world.send(get(&[])).await {
+            Ok(got) if stale => {
+                assert_eq!(
+                    (&got.body[..], got.header("age")),
+                    (&b"one"[..], Some("1000"))
+                );
+            }
+            Ok(got) => assert_eq!(Some(got.status.as_u16()), status),
+            Err(error) => assert_eq!((error, stale), (Broken("refused"), false), "{cc}"),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Several variants of a resource under `Vary` (RFC 9111 §4.1).
+
+mod common;
+
+use common::{URI, World, get, request};
+use discovery_core::store::Store;
+use http::Method;
+
+const FRESH: (&str, &str) = ("cache-control", "max-age=60");
+const VARY: (&str, &str) = ("vary", "accept");
+
+async fn fill(world: &World) {
+    for (accept, body) in [("a", "one"), ("b", "two"), ("c", "three")] {
+        world.server.ok(&[FRESH, VARY, ("etag", "\"1\"")], body);
+        let got = world.get(&[("accept", accept)]).await;
+        assert_eq!(
+            got.asked("if-none-match"),
+            None,
+            "another variant's ETag says nothing"
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_variant_has_an_entry() {
+    let world = World::strict();
+    fill(&world).await;
+    assert_eq!(world.store.len(), 3);
+    for (accept, body) in [("a", "one"), ("b", "two"), ("c", "three"), (" c ", "three")] {
+        let got = world.get(&[("accept", accept)]).await;
+        assert_eq!(
+            (got.asked.is_none(), &got.body[..]),
+            (true, body.as_bytes())
+        );
+        assert!(
+            got.headers
+                .keys()
+                .all(|name| !name.as_str().starts_with("x-varied"))
+        );
+        let head = world
+            .send(request(Method::HEAD, &[("accept", accept)]))
+            .await
+            .unwrap();
+        assert!(head.asked.is_none());
+    }
+    // The first is where one without variants would be.
+    assert!(world.stored(URI).await.unwrap().ends_with("one"));
+
+    // kubectl has room for one.
+    let world = World::kubectl();
+    fill(&world).await;
+    assert_eq!(world.store.keys(), [URI]);
+    assert!(!world.stored(URI).await.unwrap().contains('*'));
+}
+
+#[tokio::test]
+async fn each_is_validated_for_itself() {
+    let world = World::strict();
+    fill(&world).await;
+    world.pass(60);
+    for (accept, body) in [("a", "one"), ("b", "two")] {
+        world.server.answer(304, &[FRESH], "");
+        let got = world.get(&[("accept", accept)]).await;
+        assert_eq!(
+            (got.asked("if-none-match"), &got.body[..]),
+            (Some("\"1\""), body.as_bytes())
+        );
+        assert!(world.get(&[("accept", accept)]).await.asked.is_none());
+    }
+    // An error removes the one that it is about.
+    world.server.answer(500, &[], "");
+    world.get(&[("accept", "c")]).await;
+    assert_eq!(world.store.len(), 2);
+    assert!(world.get(&[("accept", "b")]).await.asked.is_none());
+}
+
+#[tokio::test]
+async fn without_the_first_the_others_are_out_of_reach() {
+    let world = World::strict();
+    fill(&world).await;
+    world.server.answer(204, &[], "");
+    world.send(request(Method::PUT, &[])).await.unwrap();
+    for (accept, body) in [("a", "new a"), ("b", "new b")] {
+        world.server.ok(&[FRESH, VARY], body);
+        let got = world.get(&[("accept", accept)]).await;
+        assert!(got.asked.is_some());
+        assert_eq!(got.body, body);
+    }
+    assert_eq!(world.get(&[("accept", "b")]).await.body, "new b");
+
+    world.store.remove(URI).await.unwrap();
+    world.server.ok(&[FRESH], "one for all");
+    assert_eq!(world.get(&[("accept", "b")]).await.body, "one for all");
+    assert_eq!(world.get(&[("accept", "c")]).await.body, "one for all");
+}
+
+#[tokio::test]
+async fn what_varies_no_longer_takes_the_place_of_all() {
+    let world = World::strict();
+    fill(&world).await;
+    world.server.ok(&[FRESH], "one for all");
+    world.get(&[("accept", "d")]).await;
+    for accept in ["a", "b", "d"] {
+        let got = world.get(&[("accept", accept)]).await;
+        assert_eq!(
+            (got.asked.is_none(), &got.body[..]),
+            (true, &b"one for all"[..]),
+            "{accept}"
+        );
+    }
+}
+
+/// Another `Vary` on one of the variants never makes it answer what it should not.
+#[tokio::test]
+async fn variants_that_vary_by_something_else() {
+    let world = World::strict();
+    fill(&world).await;
+    let both = |accept, language| [("accept", accept), ("accept-language", language)];
+    world
+        .server
+        .ok(&[FRESH, ("vary", "accept, accept-language")], "de");
+    world.get(&both("d", "de")).await;
+    assert!(world.get(&both("d", "de")).await.asked.is_none());
+    world
+        .server
+        .ok(&[FRESH, ("vary", "accept, accept-language")], "en");
+    assert_eq!(world.send(get(&both("d", "en"))).await.unwrap().body, "en");
+    assert_eq!(world.get(&both("a", "en")).await.body, "one");
+}
