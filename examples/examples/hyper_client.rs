@@ -27,7 +27,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     for _ in 0..2 {
         let request = Request::get(format!("{}/openapi/v2", server.url()));
-        let request = request.header("accept", "application/json").body(Full::<Bytes>::default())?;
+        let request = request
+            .header("accept", "application/json")
+            .body(Full::<Bytes>::default())?;
         let response = client.ready().await?.call(request).await?;
         let body = response.into_body().collect().await?.to_bytes();
         println!("{} bytes, cache {:?}", body.len(), cache.handle().stats());

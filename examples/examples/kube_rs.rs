@@ -17,23 +17,38 @@ use kube::{Config, Discovery};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     // In a real program: `Config::infer()`, and `~/.kube/cache` for the cache.
-    let cluster = EmbeddedServer::builder().crds(25).tls(true).token("secret").start().await?;
+    let cluster = EmbeddedServer::builder()
+        .crds(25)
+        .tls(true)
+        .token("secret")
+        .start()
+        .await?;
     let cache = tempfile::tempdir()?;
     let kubeconfig = Kubeconfig::from_yaml(&cluster.kubeconfig())?;
 
     for run in ["first", "second"] {
         let config =
-            Config::from_custom_kubeconfig(kubeconfig.clone(), &KubeConfigOptions::default()).await?;
+            Config::from_custom_kubeconfig(kubeconfig.clone(), &KubeConfigOptions::default())
+                .await?;
         let server = config.cluster_url.to_string();
-        let files = cache.path().join("discovery").join(server_directory(&server)?);
+        let files = cache
+            .path()
+            .join("discovery")
+            .join(server_directory(&server)?);
         let client = ClientBuilder::try_from(config)?
             .with_layer(&tower::buffer::BufferLayer::new(64))
             .with_layer(&DiskDiscoveryLayer::new(files))
             .build();
 
         let discovery = Discovery::new(client).run_aggregated().await?;
-        let kinds: usize = discovery.groups().map(|group| group.recommended_resources().len()).sum();
-        println!("{run} run: {kinds} kinds, {} requests until now", cluster.counters().total);
+        let kinds: usize = discovery
+            .groups()
+            .map(|group| group.recommended_resources().len())
+            .sum();
+        println!(
+            "{run} run: {kinds} kinds, {} requests until now",
+            cluster.counters().total
+        );
     }
     Ok(())
 }

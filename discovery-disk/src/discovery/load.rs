@@ -1,6 +1,6 @@
 //! Reading the files of a server.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::SystemTime;
@@ -14,6 +14,9 @@ use crate::store::fs::Stamp;
 
 /// How many threads read files at the same time at most.
 const MAX_THREADS: usize = 4;
+
+/// How many files a thread takes at a time.
+const BATCH: usize = 16;
 
 /// The resources of a group version.
 type List = (GroupVersion, Arc<Document<ApiResourceList>>);
@@ -52,31 +55,36 @@ impl Shared {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lists from their files. Many of them are read and parsed by several threads, because a
-    /// program that waits for all of them has nothing else to do.
+    /// Lists from their files, in no order. Many of them are read and parsed by several threads,
+    /// because a program that waits for all of them has nothing else to do.
     pub(super) fn load_lists(&self, group_versions: &[GroupVersion], now: SystemTime) -> Vec<List> {
+        if group_versions.len() < MANY {
+            return self.load_some(group_versions, now);
+        }
+        let batches: Vec<_> = group_versions.chunks(BATCH).collect();
+        let next = AtomicUsize::new(0);
+        // Lists differ in size, and threads in when they start: each takes the next batch.
+        let work = || {
+            let mut lists = Vec::new();
+            while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+                lists.extend(self.load_some(batch, now));
+            }
+            lists
+        };
         let threads = thread::available_parallelism()
             .map_or(1, usize::from)
             .min(MAX_THREADS);
-        if group_versions.len() < MANY || threads < 2 {
-            return self.load_some(group_versions, now);
-        }
-        let share = group_versions.len().div_ceil(threads);
-        let (own, others) = group_versions.split_at(share);
         thread::scope(|scope| {
-            let spawn = |share| {
+            let spawn = |_| {
                 let builder = thread::Builder::new().name("discovery files".into());
-                builder
-                    .spawn_scoped(scope, move || self.load_some(share, now))
-                    .map_err(|_| share)
+                // Without another thread, this one does it all.
+                builder.spawn_scoped(scope, work).ok()
             };
-            let others: Vec<_> = others.chunks(share).map(spawn).collect();
-            let mut lists = self.load_some(own, now);
+            let others: Vec<_> = (1..threads).filter_map(spawn).collect();
+            let mut lists = work();
             for other in others {
-                match other {
-                    Ok(thread) => lists.extend(thread.join().unwrap_or_default()),
-                    Err(share) => lists.extend(self.load_some(share, now)),
-                }
+                // What a thread that panicked has read is not known.
+                lists.extend(other.join().unwrap_or_default());
             }
             lists
         })

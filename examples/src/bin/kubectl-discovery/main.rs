@@ -96,7 +96,10 @@ fn trace(verbosity: u8) {
         // The crates are all named `discovery_…`.
         .with_target("discovery", own)
         // That the cache directory can't be written is told once, by the discovery files.
-        .with_target("discovery_http_cache", if verbosity == 0 { others } else { own })
+        .with_target(
+            "discovery_http_cache",
+            if verbosity == 0 { others } else { own },
+        )
         .with_target("kubectl_discovery", own);
     let events = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)

@@ -64,6 +64,12 @@ fn document(version: &VersionInfo) -> Node<'_> {
         ("platform", &version.platform),
     ];
     let optional = |name: &str| name.starts_with("emulation") || name.starts_with("minCompat");
-    let fields = fields.into_iter().filter(|(name, value)| !(optional(name) && value.is_empty()));
-    Node::Map(fields.map(|(name, value)| (name, Node::Text(value))).collect())
+    let fields = fields
+        .into_iter()
+        .filter(|(name, value)| !(optional(name) && value.is_empty()));
+    Node::Map(
+        fields
+            .map(|(name, value)| (name, Node::Text(value)))
+            .collect(),
+    )
 }
