@@ -47,7 +47,9 @@ pub(crate) struct State {
     families: AtomicU64,
     /// How many flights have landed: whoever saw this change while looking has to look again.
     landings: AtomicU64,
+    /// Whether there has been a warning of requests without an origin, and of the store.
     warned: AtomicBool,
+    warned_of_store: AtomicBool,
 }
 
 pub(crate) struct Cache {
@@ -282,7 +284,11 @@ impl Cache {
 
     pub(crate) fn store_failed(&self, key: &str, what: &str, error: &io::Error) {
         self.state.counters.errors.add();
-        warn!(key, %error, "the cache's store failed to {what}");
+        if self.state.warned_of_store.swap(true, Ordering::Relaxed) {
+            debug!(key, %error, "the cache's store failed to {what}");
+        } else {
+            warn!(key, %error, "the cache's store failed to {what}; more of this is not told");
+        }
     }
 }
 

@@ -114,6 +114,9 @@ impl Shared {
     /// What could not be written and is later than any file.
     fn kept(&self, name: &Name, now: SystemTime) -> Option<Part> {
         let mut state = self.state();
+        if state.kept.is_empty() {
+            return None;
+        }
         let (since, part) = state.kept.get(name)?;
         if since.checked_add(self.ttl).is_none_or(|end| now > end) {
             state.kept.remove(name);
@@ -124,7 +127,10 @@ impl Shared {
 
     /// Opens a file that counts: not expired, and not older than an invalidation.
     fn open(&self, name: &Name, now: SystemTime) -> Option<Opened> {
-        let is_ours = self.state().ours.contains(name);
+        let is_ours = {
+            let state = self.state();
+            !state.ours.is_empty() && state.ours.contains(name)
+        };
         if !is_ours && self.invalidated.load(Ordering::Acquire) {
             return None;
         }

@@ -18,6 +18,9 @@ const PUBLISH: Publish = Publish {
 /// resources in one group, has a few MB.
 const MAX_FILE: u64 = 64 << 20;
 
+/// What most names have at most, with the directories above them.
+const MAX_NAME: usize = 96;
+
 /// One of the files.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Name {
@@ -58,12 +61,16 @@ impl Tree {
     /// directory.
     fn path(&self, name: &Name) -> Option<PathBuf> {
         let dir = self.dir.as_deref()?;
-        Some(match name {
-            Name::Groups => dir.join("servergroups.json"),
-            Name::Resources(group_version) => dir
-                .join(group_version.as_str())
-                .join("serverresources.json"),
-        })
+        let mut path = PathBuf::with_capacity(dir.as_os_str().len() + MAX_NAME);
+        path.push(dir);
+        match name {
+            Name::Groups => path.push("servergroups.json"),
+            Name::Resources(group_version) => {
+                path.push(group_version.as_str());
+                path.push("serverresources.json");
+            }
+        }
+        Some(path)
     }
 
     /// Opens a file that was modified at most `ttl` before `now`.
