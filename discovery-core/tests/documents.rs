@@ -1,5 +1,4 @@
 //! The documents: kubectl's bytes, absent and odd fields, and the way between the forms.
-#![allow(missing_docs)]
 
 use discovery_core::document::{
     Aggregated, ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, ApiVersions, Kind,

@@ -1,5 +1,4 @@
 //! What a request path asks for.
-#![allow(missing_docs)]
 
 use discovery_core::Endpoint;
 

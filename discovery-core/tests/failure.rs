@@ -1,5 +1,4 @@
 //! Failures, and the texts that kubectl 1.37.1 prints for the same answers.
-#![allow(missing_docs)]
 
 use std::error::Error;
 

@@ -1,5 +1,4 @@
 //! JSON with the bytes that Go writes. What is expected was written by kubectl 1.37.1.
-#![allow(missing_docs)]
 
 use discovery_core::document::{ApiResourceList, DecodeError, Document, decode, go_json};
 use std::error::Error;

@@ -1,5 +1,4 @@
 //! Names of groups and versions: what is taken, what is refused, and how they compare.
-#![allow(missing_docs)]
 
 use std::collections::{BTreeMap, HashMap, hash_map::RandomState};
 use std::hash::BuildHasher;

@@ -1,5 +1,4 @@
 //! What a request accepts and what a response is, checked against what a kube-apiserver 1.36 did.
-#![allow(missing_docs)]
 
 use discovery_core::{Accept, Form};
 use http::HeaderMap;

@@ -1,5 +1,4 @@
 //! The discovery cache around an HTTP service: what it answers, what it asks, what it leaves alone.
-#![allow(missing_docs)]
 
 mod answers;
 mod errors;

@@ -1,5 +1,4 @@
 //! The walk over a server's documents: what is asked, and what the answers mean.
-#![allow(missing_docs)]
 
 mod groups;
 mod lists;

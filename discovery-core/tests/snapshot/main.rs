@@ -1,5 +1,4 @@
 //! What a snapshot answers, from what it knows, to whom.
-#![allow(missing_docs)]
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! The discovery files: what is written, what is read, and what becomes of bad ones.
-#![allow(missing_docs)]
 
 mod bad;
 mod concurrent;
