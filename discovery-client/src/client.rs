@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use discovery_core::document::{ApiGroupList, ApiResourceList, Document};
-use discovery_core::engine::{Known, Refresh, Typed, ask, drive};
+use discovery_core::engine::{GroupsOnly, Known, Refresh, Typed, ask, drive};
 use discovery_core::plan::parse_list;
 use discovery_core::{
     Accept, BoxError, Discovered, Endpoint, Failure, GroupVersion, Plan, Snapshot,
@@ -112,7 +112,12 @@ where
     /// When `/api` or `/apis` gives no answer that can be used. Not found on `/api` means that there
     /// is no core group.
     pub async fn groups(&self) -> Result<Arc<Document<ApiGroupList>>, Failure> {
-        let discovered = self.carry_out(Plan::groups(), |_| ()).await?;
+        let dress = |request: Request<()>| {
+            let mut request = self.dress(request);
+            request.extensions_mut().insert(GroupsOnly);
+            request
+        };
+        let discovered = self.carry_out(Plan::groups(), dress, |_| ()).await?;
         Ok(discovered
             .snapshot
             .groups()
@@ -163,7 +168,8 @@ where
         mut progress: impl FnMut(Progress),
     ) -> Result<Discovered, Failure> {
         let mut done = 0;
-        self.carry_out(Plan::everything(), |plan| {
+        let dress = |request| self.dress(request);
+        self.carry_out(Plan::everything(), dress, |plan| {
             done += 1;
             progress(Progress {
                 done,
@@ -179,7 +185,8 @@ where
     ///
     /// As [`discover`](Self::discover).
     pub async fn complete(&self, known: &Snapshot) -> Result<Discovered, Failure> {
-        self.carry_out(Plan::everything().known(known), |_| ())
+        let plan = Plan::everything().known(known);
+        self.carry_out(plan, |request| self.dress(request), |_| ())
             .await
     }
 
@@ -218,9 +225,9 @@ where
     async fn carry_out(
         &self,
         mut plan: Plan,
+        dress: impl FnMut(Request<()>) -> Request<B>,
         progress: impl FnMut(&Plan),
     ) -> Result<Discovered, Failure> {
-        let dress = |request: Request<()>| self.dress(request);
         drive(&mut plan, &self.service, dress, self.limit, progress).await;
         plan.finish()
     }

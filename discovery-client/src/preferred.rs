@@ -1,3 +1,4 @@
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Deref;
@@ -57,64 +58,41 @@ impl Preferred {
 }
 
 /// The preferred resources of what is known: a resource comes from its group's preferred version,
-/// or from the first version that has it. Subresources are left out. As client-go's
-/// `ServerPreferredResources`.
+/// or from the first version that has it. Subresources are left out. Of a group or a resource that
+/// is listed twice, the later one counts. As client-go's `ServerPreferredResources`.
 ///
 /// The example is at [`Resource`].
 #[must_use]
 pub fn preferred(snapshot: &Snapshot) -> Vec<Resource> {
-    let groups = snapshot
-        .groups()
-        .into_iter()
-        .flat_map(|groups| &groups.groups);
-    groups
-        .flat_map(|group| {
-            let preferred = group.preferred_version.group_version.as_str();
-            let versions: Vec<_> = group
-                .versions()
-                .iter()
-                .filter_map(|version| snapshot.list(&version.group_version))
-                .collect();
-            let chosen = chosen_versions(&versions, preferred);
-            let mut resources = Vec::new();
-            for (at, &(group_version, list)) in versions.iter().enumerate() {
-                for (index, resource) in list.resources.iter().enumerate() {
-                    if chosen.get(resource.name.as_str()) == Some(&at) {
-                        resources.push(Resource {
-                            group_version: group_version.clone(),
-                            list: Arc::clone(list),
-                            index,
-                        });
-                    }
+    let most = snapshot.lists().map(|(_, list)| list.resources.len()).sum();
+    let mut found = Vec::new();
+    let mut places = HashMap::with_capacity(most);
+    let groups = snapshot.groups().map_or(&[][..], |groups| &groups.groups);
+    for group in groups {
+        for version in group.versions() {
+            let is_preferred = version.version == group.preferred_version.version;
+            let Some((group_version, list)) = snapshot.list(&version.group_version) else {
+                continue;
+            };
+            for (index, resource) in list.resources.iter().enumerate() {
+                if resource.is_subresource() {
+                    continue;
                 }
-            }
-            resources
-        })
-        .collect()
-}
-
-/// For each resource name the index of the version that it is to come from.
-fn chosen_versions<'a>(
-    versions: &[(&GroupVersion, &'a Arc<Document<ApiResourceList>>)],
-    preferred: &str,
-) -> HashMap<&'a str, usize> {
-    let len = versions.iter().map(|(_, list)| list.resources.len()).sum();
-    let mut chosen = HashMap::with_capacity(len);
-    for (at, &(group_version, list)) in versions.iter().enumerate() {
-        for resource in list
-            .resources
-            .iter()
-            .filter(|resource| !resource.is_subresource())
-        {
-            let name = resource.name.as_str();
-            if group_version.as_str() == preferred {
-                chosen.insert(name, at);
-            } else {
-                chosen.entry(name).or_insert(at);
+                let next = found.len();
+                match places.entry((group.name.as_str(), resource.name.as_str())) {
+                    Entry::Occupied(_) if !is_preferred => continue,
+                    Entry::Occupied(mut place) => found[place.insert(next)] = None,
+                    Entry::Vacant(place) => _ = place.insert(next),
+                }
+                found.push(Some(Resource {
+                    group_version: group_version.clone(),
+                    list: Arc::clone(list),
+                    index,
+                }));
             }
         }
     }
-    chosen
+    found.into_iter().flatten().collect()
 }
 
 impl Resource {

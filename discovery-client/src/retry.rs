@@ -8,8 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use discovery_core::engine::DeadlineExceeded;
 use http::header::RETRY_AFTER;
 use http::{Method, Request, Response, StatusCode};
+use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -20,6 +22,10 @@ type Sleep = Arc<dyn Fn(Duration) -> BoxFuture<()> + Send + Sync>;
 /// 429 or 5xx with a `Retry-After` in whole seconds, up to ten times each.
 ///
 /// Other answers, and errors of the inner service, come out unchanged.
+///
+/// With a [deadline](Self::deadline), a request is not repeated if the server wants it later than
+/// that: the last answer comes out, at once, with a [`DeadlineExceeded`] extension, of which
+/// [`DiscoveryClient`](crate::DiscoveryClient) makes a failure.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -44,6 +50,7 @@ type Sleep = Arc<dyn Fn(Duration) -> BoxFuture<()> + Send + Sync>;
 #[derive(Clone)]
 pub struct RetryAfterLayer {
     max: u32,
+    deadline: Option<Duration>,
     sleep: Sleep,
 }
 
@@ -55,11 +62,12 @@ pub struct RetryAfter<S> {
 }
 
 impl RetryAfterLayer {
-    /// Up to ten times, with Tokio's timer.
+    /// Up to ten times, without a deadline, with Tokio's timer.
     #[must_use]
     pub fn new() -> Self {
         Self {
             max: 10,
+            deadline: None,
             sleep: Arc::new(|duration| Box::pin(tokio::time::sleep(duration))),
         }
     }
@@ -68,6 +76,24 @@ impl RetryAfterLayer {
     #[must_use]
     pub fn max(mut self, max: u32) -> Self {
         self.max = max;
+        self
+    }
+
+    /// How long a request may take with all its repeats and the waits between: without end unless
+    /// set. In client-go the timeout of a request counts for all of it, so that a server can't make a
+    /// client wait for ever.
+    ///
+    /// An attempt that is under way is not broken off; that is for the transport to do.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// As [`deadline`](Self::deadline), where none was set.
+    #[must_use]
+    pub(crate) fn or_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = self.deadline.or(Some(deadline));
         self
     }
 
@@ -88,14 +114,15 @@ fn retry_after<RB>(response: &Response<RB>) -> Option<Duration> {
     if status != StatusCode::TOO_MANY_REQUESTS && !status.is_server_error() {
         return None;
     }
-    let seconds = response
+    // As in Go, what does not fit into 64 bits with a sign is no number.
+    let seconds: i64 = response
         .headers()
         .get(RETRY_AFTER)?
         .to_str()
         .ok()?
         .parse()
         .ok()?;
-    Some(Duration::from_secs(seconds))
+    Some(Duration::from_secs(seconds.try_into().ok()?))
 }
 
 impl<S, B, RB> Service<Request<B>> for RetryAfter<S>
@@ -120,20 +147,34 @@ where
         if request.method() != Method::GET {
             return Box::pin(ready.call(request));
         }
-        let RetryAfterLayer { max, sleep } = self.layer.clone();
+        let RetryAfterLayer {
+            max,
+            deadline,
+            sleep,
+        } = self.layer.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             let answer = ready.call(Request::from_parts(parts.clone(), body));
             drop(ready);
+            let mut begin = Instant::now();
             let mut response = answer.await?;
+            let mut spent = Duration::ZERO;
             for attempt in 1..=max {
                 let Some(wait) = retry_after(&response) else {
                     break;
                 };
+                // Waits count as they were asked for, whatever it is that waits.
+                spent = spent.saturating_add(begin.elapsed()).saturating_add(wait);
+                if deadline.is_some_and(|deadline| spent > deadline) {
+                    tracing::debug!(status = %response.status(), ?wait, "asked to retry too late");
+                    response.extensions_mut().insert(DeadlineExceeded);
+                    break;
+                }
                 tracing::debug!(status = %response.status(), ?wait, attempt, "asked to retry");
                 // The connection is wanted for the next try.
                 drop(response);
                 sleep(wait).await;
+                begin = Instant::now();
                 let mut service = spare.clone();
                 poll_fn(|cx| service.poll_ready(cx)).await?;
                 let answer = service.call(Request::from_parts(parts.clone(), Bytes::new().into()));
@@ -166,6 +207,7 @@ impl fmt::Debug for RetryAfterLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryAfterLayer")
             .field("max", &self.max)
+            .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
 }

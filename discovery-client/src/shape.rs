@@ -11,6 +11,9 @@ use http::{HeaderValue, Request, Uri};
 use tower_layer::Layer;
 use tower_service::Service;
 
+/// The timeout that client-go's discovery client has unless it is told another.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(32);
+
 /// Completes requests the way client-go's discovery client forms them.
 ///
 /// - A relative URI gets the server's scheme, authority and base path. An absolute one stays.
@@ -60,7 +63,7 @@ impl ShapeLayer {
     pub fn new(server: &Uri) -> Self {
         let origin = key::Origin::of(server);
         let base = server.path().trim_end_matches('/').to_owned();
-        let timeout = go_duration(Duration::from_secs(32));
+        let timeout = parameter(TIMEOUT);
         Self {
             shape: Arc::new(ShapeOf {
                 origin,
@@ -77,7 +80,7 @@ impl ShapeLayer {
         shape.timeout = if timeout.is_zero() {
             String::new()
         } else {
-            go_duration(timeout)
+            parameter(timeout)
         };
         self
     }
@@ -118,6 +121,11 @@ impl ShapeOf {
             Err(error) => tracing::debug!(%error, "a URI that can't be completed"),
         }
     }
+}
+
+/// A duration as Go writes it into a query: of what [`go_duration`] prints, `µ` has to be encoded.
+fn parameter(timeout: Duration) -> String {
+    go_duration(timeout).replace('µ', "%C2%B5")
 }
 
 /// A duration as Go prints it: `32s`, `1m0s`, `1h0m0s`, `1.5s`, `250ms`.

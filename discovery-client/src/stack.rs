@@ -13,7 +13,7 @@ use http::{Uri, request};
 use tower_layer::{Identity, Layer};
 
 use crate::retry::{RetryAfter, RetryAfterLayer};
-use crate::shape::{Shape, ShapeLayer};
+use crate::shape::{Shape, ShapeLayer, TIMEOUT};
 
 /// The HTTP cache of a stack, over a transport.
 pub type HttpService<T> = <HttpCacheLayer<Arc<dyn Store>> as Layer<T>>::Service;
@@ -79,7 +79,7 @@ pub struct Handles {
     pub files: DiskDiscoveryLayer,
 }
 
-/// A server address that is none.
+/// A server address that is none. What may be a password in it is left out of the text.
 ///
 /// ```
 /// let error = discovery_client::Stack::new("https://[", "cache").unwrap_err();
@@ -104,7 +104,7 @@ impl Stack {
     /// in kubectl.
     pub fn new(server: &str, root: impl AsRef<Path>) -> Result<Self, StackError> {
         let error = |source| StackError {
-            server: server.to_owned(),
+            server: key::without_user_info(server).into_owned(),
             source,
         };
         let text = if server.contains("://") {
@@ -149,7 +149,9 @@ impl Stack {
         self
     }
 
-    /// The timeout that the server is told: 32 s unless set. See [`ShapeLayer::timeout`].
+    /// The timeout that the server is told, and in which a request has to be done with all its
+    /// repeats: 32 s unless set. Zero tells none, and means none. See [`ShapeLayer::timeout`] and
+    /// [`RetryAfterLayer::deadline`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -163,7 +165,8 @@ impl Stack {
         self
     }
 
-    /// What is repeated when the server asks for it: as kubectl does unless set.
+    /// What is repeated when the server asks for it: as kubectl does unless set. Without a deadline
+    /// of its own, the [timeout](Self::timeout) is its deadline.
     pub fn retry(mut self, retry: RetryAfterLayer) -> Self {
         self.retry = retry;
         self
@@ -195,7 +198,7 @@ impl Stack {
         let layers = self.layers();
         let inner = layers
             .shape
-            .layer(self.retry.layer(auth.layer(layers.http.layer(transport))));
+            .layer(layers.retry.layer(auth.layer(layers.http.layer(transport))));
         let service = layers.handles.files.layer(layers.memory.layer(inner));
         (service, layers.handles)
     }
@@ -206,7 +209,7 @@ impl Stack {
         let layers = self.layers();
         let inner = layers
             .shape
-            .layer(self.retry.layer(layers.http.layer(transport)));
+            .layer(layers.retry.layer(layers.http.layer(transport)));
         let service = layers.memory.layer(layers.handles.files.layer(inner));
         (service, layers.handles)
     }
@@ -219,7 +222,8 @@ impl Stack {
         if let Some(ttl) = self.ttl {
             files = files.ttl(ttl);
         }
-        let mut memory = MemoryDiscoveryLayer::new();
+        files = files.server(&self.server);
+        let mut memory = MemoryDiscoveryLayer::new().server(&self.server);
         if let Some(bytes) = self.max_answer {
             files = files.max_answer(bytes);
             memory = memory.max_answer(bytes);
@@ -227,6 +231,11 @@ impl Stack {
         let mut shape = ShapeLayer::new(&self.server);
         if let Some(timeout) = self.timeout {
             shape = shape.timeout(timeout);
+        }
+        let mut retry = self.retry.clone();
+        let timeout = self.timeout.unwrap_or(TIMEOUT);
+        if !timeout.is_zero() {
+            retry = retry.or_deadline(timeout);
         }
         let enabled = self.http_store.is_some();
         let store = self.http_store.clone().unwrap_or_else(|| Arc::new(NoStore));
@@ -246,6 +255,7 @@ impl Stack {
         Layers {
             memory,
             shape,
+            retry,
             http,
             handles,
         }
@@ -255,6 +265,7 @@ impl Stack {
 struct Layers {
     memory: MemoryDiscoveryLayer,
     shape: ShapeLayer,
+    retry: RetryAfterLayer,
     http: HttpCacheLayer<Arc<dyn Store>>,
     handles: Handles,
 }

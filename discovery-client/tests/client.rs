@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use discovery_client::{DiscoveryClient, Progress};
-use discovery_core::engine::{Refresh, Typed};
+use discovery_core::engine::{GroupsOnly, Refresh, Typed};
 use discovery_core::{Accept, Failure};
 use http::header::ACCEPT;
 use http::{Request, Response, StatusCode};
@@ -69,7 +69,10 @@ async fn groups_ask_for_no_lists() {
     assert_eq!(paths(&asked), ["/api", "/apis"]);
     let asked = asked.lock().unwrap();
     assert_eq!(asked[0].headers()[ACCEPT], Accept::KUBECTL);
-    assert!(asked[0].extensions().get::<Typed>().is_some());
+    for request in asked.iter() {
+        assert!(request.extensions().get::<Typed>().is_some());
+        assert!(request.extensions().get::<GroupsOnly>().is_some());
+    }
 }
 
 #[tokio::test]
@@ -96,7 +99,7 @@ async fn preferred_and_namespaced() {
 async fn what_failed_comes_with_what_was_found() {
     let groups = r#"{"kind":"APIGroupList","groups":[{"name":"g","versions":[
         {"groupVersion":"g/v1","version":"v1"}]}]}"#;
-    let (client, _) = server(&[
+    let (client, asked) = server(&[
         CORE,
         ("/apis", 200, groups),
         V1,
@@ -108,6 +111,9 @@ async fn what_failed_comes_with_what_was_found() {
         .await
         .unwrap();
     assert!(discovered.snapshot.resources("v1").is_some());
+    for request in asked.lock().unwrap().iter() {
+        assert!(request.extensions().get::<GroupsOnly>().is_none());
+    }
     let failed: Vec<_> = discovered
         .failed
         .iter()

@@ -75,3 +75,34 @@ fn a_list_that_is_not_known_gives_way_to_others() {
     snapshot.insert(&v2, ApiResourceList::new(&v2, known));
     assert_eq!(chosen(&snapshot), ["v2/a"]);
 }
+
+/// As kubectl, which prints each resource of a group once.
+#[test]
+fn of_what_is_listed_twice_the_later_counts() {
+    let named = |name: &str, kind: &str| ApiResource {
+        name: name.into(),
+        kind: kind.into(),
+        ..ApiResource::default()
+    };
+    let v1 = GroupVersion::new("g", "v1").unwrap();
+    let v2 = GroupVersion::new("g", "v2").unwrap();
+    let group = |versions: &[&GroupVersion]| ApiGroup {
+        name: "g".into(),
+        versions: Some(versions.iter().map(|version| (*version).into()).collect()),
+        preferred_version: (&v1).into(),
+        ..ApiGroup::default()
+    };
+    let mut snapshot = Snapshot::default();
+    snapshot.set_groups(ApiGroupList::new(vec![group(&[&v1, &v2]), group(&[&v1])]));
+    let twice = vec![named("a", "First"), named("b", "B"), named("a", "Second")];
+    snapshot.insert(&v1, ApiResourceList::new(&v1, twice));
+    let not_preferred = vec![named("c", "First"), named("c", "Second")];
+    snapshot.insert(&v2, ApiResourceList::new(&v2, not_preferred));
+
+    let found = preferred(&snapshot);
+    let found: Vec<_> = found
+        .iter()
+        .map(|one| (one.name.as_str(), one.kind.as_str()))
+        .collect();
+    assert_eq!(found, [("c", "First"), ("b", "B"), ("a", "Second")]);
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use discovery_client::retry::RetryAfterLayer;
+use discovery_core::engine::DeadlineExceeded;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use tower::limit::ConcurrencyLimitLayer;
@@ -52,14 +53,26 @@ fn request(method: Method) -> Request<Body> {
 
 /// The status that comes out, and the waits, for these answers in turn.
 async fn outcome(method: Method, answers: Vec<Response<()>>) -> (u16, Vec<Duration>) {
-    let (layer, waits) = noting();
+    outcome_with(None, method, answers).await
+}
+
+async fn outcome_with(
+    deadline: Option<Duration>,
+    method: Method,
+    answers: Vec<Response<()>>,
+) -> (u16, Vec<Duration>) {
+    let (mut layer, waits) = noting();
+    let has_deadline = deadline.is_some();
+    if let Some(deadline) = deadline {
+        layer = layer.deadline(deadline);
+    }
     let (inner, mut handle) = mock::pair();
     // One at a time: a retry that held a readiness while it waited for another would hang.
     let mut service = ServiceBuilder::new()
         .layer(layer)
         .layer(ConcurrencyLimitLayer::new(1))
         .service(inner);
-    let call = async {
+    let call = async move {
         service
             .ready()
             .await
@@ -70,6 +83,8 @@ async fn outcome(method: Method, answers: Vec<Response<()>>) -> (u16, Vec<Durati
     };
     let (response, ()) = tokio::join!(call, serve(&mut handle, answers));
     let waits = waits.lock().unwrap().clone();
+    let too_late = response.extensions().get::<DeadlineExceeded>().is_some();
+    assert_eq!(too_late, has_deadline);
     (response.status().as_u16(), waits)
 }
 
@@ -96,6 +111,7 @@ async fn leaves_the_rest_alone() {
         (Method::GET, 429, None),
         (Method::GET, 503, Some("Wed, 21 Oct 2026 07:28:00 GMT")),
         (Method::GET, 503, Some("-1")),
+        (Method::GET, 503, Some("18446744073709551615")),
         (Method::GET, 404, Some("1")),
         (Method::GET, 200, Some("1")),
         (Method::POST, 429, Some("1")),
@@ -103,6 +119,47 @@ async fn leaves_the_rest_alone() {
         let outcome = outcome(method, vec![busy(status, retry_after)]).await;
         assert_eq!(outcome, (status, Vec::new()), "{status} {retry_after:?}");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_repeated_after_the_deadline() {
+    let seconds = Duration::from_secs;
+    for (limit, asked, waits) in [
+        (3, vec!["8"], vec![]),
+        (10, vec!["4", "4", "4"], vec![4, 4]),
+        (9, vec!["8", "0", "1"], vec![8, 0]),
+        (
+            u64::MAX,
+            vec![
+                "9223372036854775807",
+                "9223372036854775807",
+                "9223372036854775807",
+            ],
+            vec![i64::MAX as u64; 2],
+        ),
+    ] {
+        let answers = asked.iter().map(|wait| busy(429, Some(wait))).collect();
+        let outcome = outcome_with(Some(seconds(limit)), Method::GET, answers).await;
+        let waits = waits.into_iter().map(seconds).collect();
+        assert_eq!(outcome, (429, waits), "{limit}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_take_their_part_of_the_time() {
+    let (layer, waits) = noting();
+    let slow = tower::service_fn(|_: Request<Body>| async {
+        tokio::time::advance(Duration::from_secs(2)).await;
+        Ok::<_, io::Error>(busy(503, Some("1")))
+    });
+    let service = ServiceBuilder::new()
+        .layer(layer.deadline(Duration::from_secs(6)))
+        .service(slow);
+    let response = service.oneshot(request(Method::GET)).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), waits.lock().unwrap().len()),
+        (503, 2)
+    );
 }
 
 #[tokio::test]

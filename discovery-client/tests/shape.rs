@@ -80,6 +80,10 @@ async fn timeout() {
     let layer = |timeout| ShapeLayer::new(&"http://h".parse().unwrap()).timeout(timeout);
     let minute = shaped(layer(Duration::from_secs(60)), get("/api")).await.0;
     assert_eq!(minute, "http://h/api?timeout=1m0s");
+    let short = shaped(layer(Duration::from_nanos(1_500)), get("/api"))
+        .await
+        .0;
+    assert_eq!(short, "http://h/api?timeout=1.5%C2%B5s");
     assert_eq!(
         shaped(layer(Duration::ZERO), get("/api")).await.0,
         "http://h/api"

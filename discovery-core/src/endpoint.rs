@@ -71,14 +71,8 @@ impl Endpoint {
             ("openapi", Some("v3")) => Some(Self::OpenApiV3),
             ("openapi", Some(rest)) => {
                 let document = rest.strip_prefix("v3/")?;
-                // A cache that goes by the path must not be led elsewhere by it.
-                if document
-                    .split('/')
-                    .any(|part| matches!(part, "" | "." | ".."))
-                {
-                    return None;
-                }
-                Some(Self::OpenApiV3Document(document.into()))
+                let fit = document.split('/').all(is_plain);
+                fit.then(|| Self::OpenApiV3Document(document.into()))
             }
             _ => None,
         }
@@ -114,6 +108,14 @@ impl Endpoint {
             Self::Api | Self::Apis | Self::Group(_) | Self::Resources(_)
         )
     }
+}
+
+/// Whether it stands for itself in a path. A cache that goes by the path must not be led elsewhere by
+/// it: by `..`, nor by the same in an encoding that the server undoes. Names that begin with a dot
+/// are plain, because servers have `.well-known`.
+fn is_plain(part: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    part.bytes().all(plain) && part.bytes().any(|byte| byte != b'.')
 }
 
 /// Puts an endpoint's path in the place of the path of `uri`; scheme, authority and query stay.

@@ -39,13 +39,13 @@ const MAX_COMPONENT: usize = 255;
 /// assert_eq!(key::of(&Method::GET, &uri, Some(&origin)).unwrap(), "https://h:6443/api");
 /// assert_eq!(key::of(&Method::GET, &uri, None), None);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Origin {
     scheme: Scheme,
     authority: Authority,
 }
 
-/// Why a server's address gives no directory name.
+/// Why a server's address gives no directory name. The address in it has no user-info.
 #[derive(Debug)]
 pub struct NameError {
     server: String,
@@ -63,6 +63,34 @@ impl Origin {
     #[must_use]
     pub fn of(uri: &Uri) -> Option<Self> {
         Some(Self::new(uri.scheme()?.clone(), uri.authority()?.clone()))
+    }
+
+    /// Whether `uri` names it: the scheme, the host in any case, and the port, which need not be
+    /// written where it is the scheme's own (RFC 9110 §4.2.3). User-info does not count.
+    ///
+    /// ```
+    /// use discovery_core::key::Origin;
+    /// use http::Uri;
+    ///
+    /// let origin = Origin::of(&Uri::from_static("https://Host/k8s")).unwrap();
+    /// assert!(origin.is_of(&Uri::from_static("https://host:443/apis")));
+    /// assert!(!origin.is_of(&Uri::from_static("http://host:443/apis")));
+    /// assert!(!origin.is_of(&Uri::from_static("/apis")));
+    /// ```
+    #[must_use]
+    pub fn is_of(&self, uri: &Uri) -> bool {
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+            return false;
+        };
+        let own_port = |scheme: &Scheme| match scheme.as_str() {
+            "https" => Some(443),
+            "http" => Some(80),
+            _ => None,
+        };
+        let port = |authority: &Authority| authority.port_u16().or_else(|| own_port(scheme));
+        *scheme == self.scheme
+            && authority.host().eq_ignore_ascii_case(self.authority.host())
+            && port(authority) == port(&self.authority)
     }
 
     /// The scheme.
@@ -140,8 +168,8 @@ pub fn file_name(key: &str) -> String {
 /// path with `/` between its components.
 ///
 /// The rule is kubectl's: where the URL has a path, query and fragment go first, and the scheme
-/// becomes lower-case; then the first `https://` and the first `http://` go; what is neither a letter, a digit, nor one of `_/.()` becomes an underscore; the
-/// rest is cleaned as a path.
+/// becomes lower-case; then the first `https://` and the first `http://` go; what is neither a
+/// letter, a digit, nor one of `_/.()` becomes an underscore; the rest is cleaned as a path.
 ///
 /// ```
 /// use discovery_core::key::server_directory;
@@ -158,7 +186,7 @@ pub fn file_name(key: &str) -> String {
 pub fn server_directory(server: &str) -> Result<String, NameError> {
     let refuse = |why| {
         Err(NameError {
-            server: server.to_owned(),
+            server: without_user_info(server).into_owned(),
             why,
         })
     };
@@ -194,6 +222,36 @@ pub fn server_directory(server: &str) -> Result<String, NameError> {
         return refuse("it has no host");
     }
     Ok(directory)
+}
+
+/// An address without what may be a password in it: without all that is before its last `@`, but for
+/// the scheme. For messages; it need not be a proper address.
+///
+/// ```
+/// use discovery_core::key::without_user_info;
+///
+/// assert_eq!(without_user_info("https://me:secret@host:6443/x"), "https://host:6443/x");
+/// assert_eq!(without_user_info("me:sec/ret@host"), "host");
+/// ```
+#[must_use]
+pub fn without_user_info(server: &str) -> Cow<'_, str> {
+    let Some((before, rest)) = server.rsplit_once('@') else {
+        return server.into();
+    };
+    match before.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://{rest}").into(),
+        None => rest.into(),
+    }
+}
+
+impl fmt::Debug for Origin {
+    /// Without user-info.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin")
+            .field("scheme", &self.scheme)
+            .field("authority", &without_user_info(self.authority.as_str()))
+            .finish()
+    }
 }
 
 impl fmt::Display for NameError {

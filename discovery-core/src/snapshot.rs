@@ -12,6 +12,9 @@ use crate::document::{
 };
 use crate::{Accept, Endpoint, Form, GroupVersion};
 
+/// How many refusals are remembered.
+const MAX_REFUSALS: usize = 256;
+
 /// What is known of a server's groups, versions and resources: everything, or a part of it.
 ///
 /// It holds documents in their legacy forms, shared, and renders any other form when it is asked
@@ -87,6 +90,11 @@ pub struct Refusal {
     pub body: Bytes,
 }
 
+impl Refusal {
+    /// The largest body, in bytes, that is worth its memory.
+    pub(crate) const MAX_BODY: usize = 64 << 10;
+}
+
 impl Snapshot {
     /// The form in which the server answered, where that is known.
     #[must_use]
@@ -105,7 +113,7 @@ impl Snapshot {
         self.groups.as_ref()
     }
 
-    /// Replaces the groups.
+    /// Replaces the groups. Refusals from before count no more: what was not there may have come.
     pub fn set_groups(&mut self, groups: impl Into<Document<ApiGroupList>>) {
         self.set_groups_shared(Arc::new(groups.into()));
     }
@@ -114,6 +122,7 @@ impl Snapshot {
     pub fn set_groups_shared(&mut self, groups: Arc<Document<ApiGroupList>>) {
         self.listed = groups.group_versions().collect();
         self.groups = Some(groups);
+        self.refused.clear();
         self.forget_rendered();
     }
 
@@ -172,8 +181,21 @@ impl Snapshot {
 
     /// Remembers that the server refuses to tell the resources of a group version. A list that is
     /// known nevertheless, or comes later, is what counts.
+    ///
+    /// Anybody can ask for a name that does not exist. So the memory has bounds: 256 refusals of up
+    /// to 64 KiB, and where the groups are known, only of what they list or of what is stale.
     pub fn refuse(&mut self, group_version: &GroupVersion, refusal: Refusal) {
-        self.refused.insert(group_version.clone(), refusal);
+        let is_expected = self.groups.is_none() || self.is_served(group_version);
+        let has_room =
+            self.refused.len() < MAX_REFUSALS || self.refused.contains_key(group_version);
+        if is_expected && has_room && refusal.body.len() <= Refusal::MAX_BODY {
+            self.refused.insert(group_version.clone(), refusal);
+        }
+    }
+
+    /// Whether the server has it, as far as the groups tell.
+    fn is_served(&self, group_version: &GroupVersion) -> bool {
+        self.listed.contains(group_version) || self.stale.contains(group_version)
     }
 
     /// Takes over what `other` knows.
@@ -183,6 +205,7 @@ impl Snapshot {
             self.groups = Some(Arc::clone(groups));
             self.listed = Arc::clone(&other.listed);
             self.stale.clone_from(&other.stale);
+            self.refused.clear();
         }
         for (group_version, list) in &other.lists {
             self.insert_shared(group_version, Arc::clone(list));
@@ -278,7 +301,7 @@ impl Snapshot {
             return Some(Answer::Refused(refusal.clone()));
         }
         self.groups.as_ref()?;
-        (!self.listed.contains(group_version)).then_some(Answer::NotFound)
+        (!self.is_served(group_version)).then_some(Answer::NotFound)
     }
 
     fn aggregate(&self, form: Form, core: bool) -> Bytes {
@@ -326,6 +349,22 @@ fn group_document(group: &ApiGroup) -> Bytes {
         ..group.clone()
     };
     go_json::to_string(&document).into()
+}
+
+/// Keeps lists, as [`insert_shared`](Snapshot::insert_shared).
+impl Extend<(GroupVersion, Arc<Document<ApiResourceList>>)> for Snapshot {
+    fn extend<I>(&mut self, lists: I)
+    where
+        I: IntoIterator<Item = (GroupVersion, Arc<Document<ApiResourceList>>)>,
+    {
+        let lists = lists.into_iter();
+        self.lists.reserve(lists.size_hint().0);
+        for (group_version, list) in lists {
+            self.refused.remove(&group_version);
+            self.lists.insert(group_version, list);
+        }
+        self.forget_rendered();
+    }
 }
 
 impl fmt::Debug for Snapshot {

@@ -1,8 +1,8 @@
 //! The documents: kubectl's bytes, absent and odd fields, and the way between the forms.
 
 use discovery_core::document::{
-    Aggregated, ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, ApiVersions, Kind,
-    aggregate, decode, go_json,
+    Aggregated, ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResource, ApiResourceList,
+    ApiVersions, Kind, aggregate, decode, go_json,
 };
 
 /// What a kube-apiserver 1.36 answered, as far as it concerns three groups, and the files that
@@ -313,4 +313,31 @@ fn a_subresource_before_its_parent() {
     assert_eq!(names(list), ["xs", "xs/status", "ys/status"]);
     assert_eq!(list.resources[0].singular_name, "x");
     assert!(list.resources[0].namespaced && list.resources[1].namespaced);
+}
+
+/// A server lists resources in any order.
+#[test]
+fn the_scope_is_the_resources_own() {
+    let resource = |name: &str, namespaced| ApiResource {
+        name: name.into(),
+        kind: "X".into(),
+        namespaced,
+        ..ApiResource::default()
+    };
+    let of = "a/v1".parse().unwrap();
+    for namespaced in [true, false] {
+        let resources = vec![
+            resource("xs/status", !namespaced),
+            resource("xs", namespaced),
+        ];
+        let list = ApiResourceList::new(&of, resources);
+        let group: ApiGroup = decode(
+            br#"{"kind":"APIGroup","name":"a","versions":[{"groupVersion":"a/v1","version":"v1"}]}"#,
+        )
+        .unwrap();
+        let groups = ApiGroupList::new(vec![group]);
+        let made = aggregate("apidiscovery.k8s.io/v2", &groups, false, |_| Some(&list));
+        let scope = &made.items[0].versions[0].resources[0].scope;
+        assert_eq!(*scope == "Namespaced", namespaced);
+    }
 }

@@ -60,6 +60,14 @@ fn paths() {
         ("/openapi/v3/api/../v1", None),
         ("/openapi/v3//api", None),
         ("/openapi/v3/./api", None),
+        ("/openapi/v3/.../api", None),
+        (
+            "/openapi/v3/%2e%2e/%2e%2e/api/v1/namespaces/x/secrets/y",
+            None,
+        ),
+        ("/openapi/v3/..%2f..%2fapi", None),
+        ("/openapi/v3/api;x/v1", None),
+        ("/openapi/v3/api\\..\\v1", None),
         // Case counts, and so does the beginning.
         ("/API", None),
         ("/Apis", None),

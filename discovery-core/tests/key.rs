@@ -180,3 +180,26 @@ fn server_directories_stay_inside() {
         assert!(error.starts_with("the server address"), "{error}");
     }
 }
+
+#[test]
+fn secrets_in_an_address_are_not_told() {
+    let error = server_directory("https://me:pass/word@h/../x").unwrap_err();
+    let origin = key::Origin::of(&Uri::from_static("https://me:password@h:1/")).unwrap();
+    for text in [
+        error.to_string(),
+        format!("{error:?}"),
+        format!("{origin:?}"),
+    ] {
+        assert!(!text.contains("word") && text.contains('h'), "{text}");
+    }
+    for (text, bare) in [
+        ("https://h", "https://h"),
+        ("https://u@h", "https://h"),
+        ("https://u:p@h:1/a@b", "https://b"),
+        ("u:p@h", "h"),
+        ("@", ""),
+        ("", ""),
+    ] {
+        assert_eq!(key::without_user_info(text), bare);
+    }
+}

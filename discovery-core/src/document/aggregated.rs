@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -103,7 +105,7 @@ pub struct ApiResourceDiscovery {
     pub singular_resource: SmolStr,
     /// What can be done. `None` is Go's nil slice, which is written `null`.
     #[serde(default)]
-    pub verbs: Option<Vec<SmolStr>>,
+    pub verbs: Option<Arc<[SmolStr]>>,
     /// Abbreviations.
     #[serde(
         default,
@@ -139,7 +141,7 @@ pub struct ApiSubresourceDiscovery {
     pub response_kind: Option<ResponseKind>,
     /// What can be done. `None` is Go's nil slice, which is written `null`.
     #[serde(default)]
-    pub verbs: Option<Vec<SmolStr>>,
+    pub verbs: Option<Arc<[SmolStr]>>,
 }
 
 /// A kind with its group and version, which are empty where they are those of the document.

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use smol_str::{SmolStr, format_smolstr};
 
@@ -217,14 +218,9 @@ fn aggregated_resources(resources: &[ApiResource]) -> Vec<ApiResourceDiscovery> 
         let at = *parents.entry(parent).or_insert_with(|| {
             all.push(ApiResourceDiscovery {
                 resource: parent.into(),
-                scope: if resource.namespaced {
-                    "Namespaced"
-                } else {
-                    "Cluster"
-                }
-                .into(),
+                scope: scope(resource),
                 singular_resource: resource.singular_name.clone(),
-                verbs: Some(Vec::new()),
+                verbs: Some(Arc::default()),
                 ..ApiResourceDiscovery::default()
             });
             all.len() - 1
@@ -239,16 +235,26 @@ fn aggregated_resources(resources: &[ApiResource]) -> Vec<ApiResourceDiscovery> 
             Some(sub) => entry.subresources.push(ApiSubresourceDiscovery {
                 subresource: sub.into(),
                 response_kind,
-                verbs: Some(resource.verbs().to_vec()),
+                verbs: Some(resource.verbs.clone().unwrap_or_default()),
             }),
             None => {
                 entry.response_kind = response_kind;
+                // What a subresource before it said does not count.
+                entry.scope = scope(resource);
                 entry.singular_resource = resource.singular_name.clone();
-                entry.verbs = Some(resource.verbs().to_vec());
+                entry.verbs = Some(resource.verbs.clone().unwrap_or_default());
                 entry.short_names.clone_from(&resource.short_names);
                 entry.categories.clone_from(&resource.categories);
             }
         }
     }
     all
+}
+
+fn scope(resource: &ApiResource) -> SmolStr {
+    if resource.namespaced {
+        SmolStr::new_static("Namespaced")
+    } else {
+        SmolStr::new_static("Cluster")
+    }
 }

@@ -1,7 +1,9 @@
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Kind, nullable};
+use super::{Kind, canonical, nullable};
 use crate::{GroupVersion, InvalidName};
 
 /// `GET /api`: the versions of the core group.
@@ -197,9 +199,10 @@ pub struct ApiResource {
     /// For example `Pod`.
     #[serde(default, deserialize_with = "nullable")]
     pub kind: SmolStr,
-    /// What can be done. `None` is Go's nil slice, which is written `null`.
+    /// What can be done. `None` is Go's nil slice, which is written `null`. Shared, for a server has
+    /// a handful of such lists for thousands of resources.
     #[serde(default)]
-    pub verbs: Option<Vec<SmolStr>>,
+    pub verbs: Option<Arc<[SmolStr]>>,
     /// For example `po`.
     #[serde(
         default,
@@ -328,7 +331,7 @@ impl ApiResource {
     /// Whether it is a part of another resource, for example `pods/status`.
     #[must_use]
     pub fn is_subresource(&self) -> bool {
-        self.name.contains('/')
+        self.name.as_bytes().contains(&b'/')
     }
 }
 
@@ -357,6 +360,10 @@ impl Kind for ApiGroupList {
     fn kind(&self) -> &str {
         &self.kind
     }
+
+    fn read_canonical(text: &str) -> Option<Self> {
+        canonical::group_list(text)
+    }
 }
 
 impl Kind for ApiGroup {
@@ -372,5 +379,9 @@ impl Kind for ApiResourceList {
 
     fn kind(&self) -> &str {
         &self.kind
+    }
+
+    fn read_canonical(text: &str) -> Option<Self> {
+        canonical::resource_list(text)
     }
 }

@@ -1,3 +1,5 @@
+use std::error::Error;
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 
@@ -22,6 +24,33 @@ pub enum Collected<B: HttpBody> {
     /// It broke off: what was read, and the error.
     Broken(Bytes, B::Error),
 }
+
+/// A response extension, and the source of a [`Failure`]: the server put the request off for longer
+/// than the caller has time. The response is the last that came.
+///
+/// A layer below, which repeats requests, puts it there; a layer can't make an error of its inner
+/// service's type.
+///
+/// ```
+/// use discovery_core::engine::{DeadlineExceeded, ask};
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// # tokio_test::block_on(async {
+///
+/// let service = tower::service_fn(|_: Request<()>| async {
+///     let busy = Response::builder().status(429).extension(DeadlineExceeded);
+///     Ok::<_, std::io::Error>(busy.body(Full::<bytes::Bytes>::default()).unwrap())
+/// });
+/// let failure = ask(service, Request::get("http://h/api").body(()).unwrap(), 100).await.unwrap_err();
+/// assert!(failure.is_transport());
+/// // As Go says it.
+/// let source = std::error::Error::source(&failure).unwrap();
+/// assert_eq!(source.to_string(), "context deadline exceeded");
+/// assert!(source.is::<DeadlineExceeded>());
+/// # });
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadlineExceeded;
 
 /// Reads a body of up to `limit` bytes. Trailers are dropped.
 ///
@@ -146,7 +175,8 @@ pub async fn drive<S, B, RB>(
 ///
 /// # Errors
 ///
-/// When there is no answer, or one that is too large or breaks off.
+/// When there is no answer, or one that is too large or breaks off; and for an answer that carries
+/// [`DeadlineExceeded`].
 pub async fn ask<S, B, RB>(
     service: S,
     request: Request<B>,
@@ -161,6 +191,9 @@ where
     let url = url_text(request.uri());
     match exchange(service, false, request, limit).await {
         Err(error) => Err(Failure::transport(url, error)),
+        Ok((parts, _)) if parts.extensions.get::<DeadlineExceeded>().is_some() => {
+            Err(Failure::transport(url, DeadlineExceeded))
+        }
         Ok((_, Collected::TooLarge(..))) => Err(Failure::too_large(url, limit)),
         Ok((_, Collected::Broken(_, error))) => Err(Failure::cut_short(url, error)),
         Ok((mut parts, Collected::Whole(body))) => {
@@ -190,3 +223,11 @@ where
     let (parts, body) = answer.await?.into_parts();
     Ok((parts, collect(body, limit).await))
 }
+
+impl fmt::Display for DeadlineExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("context deadline exceeded")
+    }
+}
+
+impl Error for DeadlineExceeded {}

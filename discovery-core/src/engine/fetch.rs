@@ -7,22 +7,24 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::header::ACCEPT_ENCODING;
-use http::{HeaderMap, Request, Response, StatusCode, request, response};
+use http::{HeaderMap, Request, Response, StatusCode, request};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
+use super::ask::{Ask, Goal};
 use super::exchange::exchange;
 use super::handle::Counters;
-use super::lookup::{Ask, Goal, Shared, status};
-use super::{Body, Cache, Collected, Known, Refresh};
+use super::lookup::{Shared, status};
+use super::outcome::{Outcome, refusal};
+use super::{Body, Cache, Collected, Known};
 use crate::endpoint::with_path;
-use crate::failure::{is_transient, url_text};
+use crate::failure::url_text;
 use crate::flight::{Joined, Lead, Turn};
-use crate::plan::{Ticket, take_list};
+use crate::plan::take_list;
 use crate::store::Op;
-use crate::{Accept, Endpoint, Failure, Form, GroupVersion, Plan, Refusal, Snapshot};
+use crate::{Accept, Endpoint, Form, GroupVersion, Plan, Snapshot};
 
-type Answer<RB, E> = Result<Response<Body<RB>>, E>;
+pub(super) type Answer<RB, E> = Result<Response<Body<RB>>, E>;
 
 /// A request that the cache may have to send on.
 pub(super) struct Miss<S, B, C> {
@@ -32,11 +34,10 @@ pub(super) struct Miss<S, B, C> {
     /// The service that was waited for, and one that was not.
     pub(super) ready: S,
     pub(super) spare: S,
-}
-
-/// The answer to a request of the cache's: as it came, for the caller, and as the plan reads it.
-struct Outcome<RB: HttpBody, E> {
-    raw: Result<(response::Parts, Collected<RB>), E>,
+    /// What the cache knew, where that was no answer.
+    pub(super) known: Option<Arc<Snapshot>>,
+    /// What [`Shared::saves`] was before the cache was asked.
+    pub(super) saves: u64,
 }
 
 impl<S, B, C, RB> Miss<S, B, C>
@@ -47,13 +48,14 @@ where
     RB: HttpBody<Data = Bytes>,
 {
     /// Answers once the cache has told what it knows.
-    pub(super) async fn after(self, load: Option<Op<Arc<Snapshot>>>) -> Answer<RB, S::Error> {
+    pub(super) async fn after(mut self, load: Option<Op<Arc<Snapshot>>>) -> Answer<RB, S::Error> {
         if let Some(load) = load {
             let snapshot = load.await;
             if let Some(answer) = self.shared.answer(&self.ask, &snapshot, true) {
                 Counters::count(&self.shared.counters.hits);
                 return Ok(answer);
             }
+            self.known = Some(snapshot);
         }
         self.run().await
     }
@@ -64,38 +66,82 @@ where
         Counters::count(&shared.counters.misses);
         let mut is_ready = true;
         let goal = self.ask.goal();
-        let lead = match shared.flights.join(goal.clone()) {
-            Joined::Lead(lead) => Some(lead),
-            Joined::Follow(follow) => {
-                // Whoever waits for another caller must not keep a readiness from it.
-                self.ready = self.spare.clone();
-                is_ready = false;
-                match follow.await {
-                    Turn::Lead(lead) => Some(lead),
-                    Turn::Released => {
-                        if let Some(answer) = shared.recent.error(&goal, &self.ask.endpoint) {
-                            return Ok(answer);
-                        }
-                        return send(&shared, self.ready, is_ready, self.request).await;
+        let mut lead = None;
+        // Whom the result of another's fetch does not help joins once more: of several such callers
+        // one asks for all.
+        for _ in 0..2 {
+            match shared.flights.join(goal.clone()) {
+                Joined::Lead(new) => lead = Some(new),
+                Joined::Follow(follow) => {
+                    // Whoever waits for another caller must not keep a readiness from it.
+                    if std::mem::take(&mut is_ready) {
+                        self.ready = self.spare.clone();
                     }
-                    Turn::Landed => {
-                        let found = match shared.recent.found(&goal) {
-                            Some(found) => found,
-                            None => shared.cache.load(&self.ask.need()).await,
-                        };
-                        if let Some(answer) = shared.answer(&self.ask, &found, false) {
-                            Counters::count(&shared.counters.coalesced);
-                            return Ok(answer);
+                    match follow.await {
+                        Turn::Lead(new) => lead = Some(new),
+                        Turn::Released => return self.alone(is_ready).await,
+                        Turn::Landed => {
+                            let found = match shared.recent.found(&goal) {
+                                Some(found) => found,
+                                None => shared.cache.load(&self.ask.need()).await,
+                            };
+                            if let Some(answer) = shared.answer(&self.ask, &found, false) {
+                                Counters::count(&shared.counters.coalesced);
+                                return Ok(answer);
+                            }
                         }
-                        None
                     }
                 }
             }
-        };
+            if lead.is_some() {
+                break;
+            }
+        }
+        if let Some(took) = lead.take() {
+            if let Some(answer) = self.look_again().await {
+                Counters::count(&shared.counters.coalesced);
+                took.land();
+                return Ok(answer);
+            }
+            lead = Some(took);
+        }
         match self.ask.list().cloned() {
             Some(group_version) => self.list(group_version, is_ready, lead).await,
             None => self.groups(is_ready, lead).await,
         }
+    }
+
+    /// What another caller has fetched between this one's look at the cache and its taking the lead.
+    async fn look_again(&mut self) -> Option<Response<Body<RB>>> {
+        let shared = &self.shared;
+        if shared.saves() == self.saves {
+            return None;
+        }
+        let snapshot = shared.load(&self.ask)?.await;
+        let answer = shared.answer(&self.ask, &snapshot, true);
+        if answer.is_none() {
+            self.known = Some(snapshot);
+        }
+        answer
+    }
+
+    /// After another caller's fetch has failed.
+    async fn alone(self, is_ready: bool) -> Answer<RB, S::Error> {
+        let Self {
+            shared,
+            ask,
+            request,
+            ready,
+            known,
+            ..
+        } = self;
+        if let Some(answer) = shared.last_resort(&ask, known.as_ref()) {
+            return Ok(answer);
+        }
+        if let Some(answer) = shared.recent.error(&ask.goal(), &ask.endpoint) {
+            return Ok(answer);
+        }
+        send(&shared, ready, is_ready, request).await
     }
 
     /// Asks for one list.
@@ -111,6 +157,7 @@ where
             mut request,
             ready,
             spare,
+            ..
         } = self;
         drop(spare);
         readable(request.headers_mut());
@@ -169,8 +216,14 @@ where
             request,
             ready,
             spare,
+            known,
+            ..
         } = self;
+        if lead.is_some() {
+            shared.recent.begin(&ask.goal());
+        }
         let (template, body) = request.into_parts();
+        let base = shared.base_of(&template.uri).unwrap_or_default().to_owned();
         let own = if ask.endpoint == Endpoint::Api {
             Endpoint::Api
         } else {
@@ -191,7 +244,7 @@ where
             let body = body
                 .take_if(|_| is_own)
                 .unwrap_or_else(|| Bytes::new().into());
-            let request = dress(&request, &template, &shared.base, &ask, body);
+            let request = dress(&request, &template, &base, body);
             let url = url_text(request.uri());
             let (service, is_ready) = ready
                 .take()
@@ -206,7 +259,7 @@ where
         while let Some((ticket, url, outcome)) = under_way.next().await {
             let is_own = *ticket.endpoint() == own;
             let answer = outcome.to_answer(url, shared.limit);
-            if let Ok((parts, body)) = &outcome.raw {
+            if let (Some(_), Ok((parts, body))) = (&lead, &outcome.raw) {
                 shared
                     .recent
                     .add_error(&ask.goal(), ticket.endpoint(), parts, body);
@@ -218,7 +271,7 @@ where
             }
             plan.feed(ticket, answer);
             // After an error, what is still under way is of no use to anybody.
-            if mine.is_some() && plan.is_done() {
+            if mine.is_some() && (plan.is_done() || plan.has_failed()) {
                 break;
             }
         }
@@ -238,8 +291,10 @@ where
                 if let Some(outcome) = mine.filter(|mine| ask.endpoint == own && mine.is_error()) {
                     return outcome.into_answer();
                 }
+                // A cache below may have told the groups alone, as its last resort.
                 Ok(shared
                     .answer(&ask, &found, false)
+                    .or_else(|| shared.last_resort(&ask, Some(&found)))
                     .unwrap_or_else(not_acceptable))
             }
             Err(failure) => {
@@ -247,6 +302,9 @@ where
                     lead.release();
                 }
                 tracing::debug!(%failure, "the groups could not be had");
+                if let Some(answer) = shared.last_resort(&ask, known.as_ref()) {
+                    return Ok(answer);
+                }
                 let answer = mine.and_then(|mine| shared.alone(&ask, &own, mine));
                 if let Some(answer) = answer {
                     return answer;
@@ -276,126 +334,14 @@ where
     Ok(service.call(request).await?.map(Body::inner))
 }
 
-impl<C: Cache> Shared<C> {
-    /// What the caller gets when only the half that it asked for is there, or not even that. `None`
-    /// if what came is no answer to the caller's request, which was for something else or in
-    /// another form.
-    fn alone<RB, E>(
-        &self,
-        ask: &Ask,
-        own: &Endpoint,
-        outcome: Outcome<RB, E>,
-    ) -> Option<Answer<RB, E>>
-    where
-        RB: HttpBody<Data = Bytes>,
-    {
-        let half = outcome
-            .to_answer(own.path().into(), self.limit)
-            .ok()
-            .filter(|answer| answer.status().is_success() && !ask.typed)
-            .and_then(|answer| half_snapshot(own, answer));
-        if let Some(answer) = half.and_then(|half| self.answer(ask, &half, false)) {
-            return Some(Ok(answer));
-        }
-        let fits = match &outcome.raw {
-            Ok((parts, Collected::Whole(_) | Collected::TooLarge(..))) => {
-                let form = Form::of(&parts.headers);
-                ask.endpoint == *own && ask.accept.allows(form) || outcome.is_error()
-            }
-            Ok((_, Collected::Broken(..))) | Err(_) => true,
-        };
-        fits.then(|| outcome.into_answer())
-    }
-}
-
-impl<RB: HttpBody<Data = Bytes>, E> Outcome<RB, E> {
-    /// Whether it is an answer, and one that says that something went wrong.
-    fn is_error(&self) -> bool {
-        matches!(&self.raw, Ok((parts, _)) if !parts.status.is_success())
-    }
-
-    fn to_answer(&self, url: smol_str::SmolStr, limit: usize) -> Result<Response<Bytes>, Failure> {
-        match &self.raw {
-            Ok((parts, Collected::Whole(body))) => {
-                let mut answer = Response::from_parts(parts.clone(), body.clone());
-                answer.extensions_mut().insert(crate::plan::AskedUrl(url));
-                Ok(answer)
-            }
-            Ok((_, Collected::TooLarge(..))) => Err(Failure::too_large(url, limit)),
-            Ok((_, Collected::Broken(..))) => Err(Failure::cut_short(url, "the body broke off")),
-            Err(_) => Err(Failure::transport(url, "the service failed")),
-        }
-    }
-
-    /// What came, as it came.
-    fn into_answer(self) -> Answer<RB, E> {
-        let (parts, collected) = self.raw?;
-        Ok(Response::from_parts(parts, Body::collected(collected)))
-    }
-}
-
-/// What one half of the groups tells by itself, read as if the other half were empty.
-fn half_snapshot(endpoint: &Endpoint, answer: Response<Bytes>) -> Option<Arc<Snapshot>> {
-    let mut plan = Plan::groups();
-    let mut answer = Some(answer);
-    while let Some((ticket, _)) = plan.next() {
-        let answer = if ticket.endpoint() == endpoint {
-            answer.take()
-        } else {
-            empty_half(&ticket)
-        };
-        plan.feed(ticket, Ok(answer?));
-    }
-    Some(plan.finish().ok()?.snapshot)
-}
-
-fn empty_half(ticket: &Ticket) -> Option<Response<Bytes>> {
-    if *ticket.endpoint() == Endpoint::Api {
-        return Response::builder()
-            .status(StatusCode::NOT_FOUND)
-            .body(Bytes::new())
-            .ok();
-    }
-    let empty = Bytes::from_static(br#"{"kind":"APIGroupDiscoveryList","items":[]}"#);
-    let content_type = Form::V2.content_type();
-    Response::builder()
-        .header(http::header::CONTENT_TYPE, content_type)
-        .body(empty)
-        .ok()
-}
-
-/// An error that the next try would meet again. What a credential can change (401) is none.
-fn refusal(answer: &Response<Bytes>) -> Option<Refusal> {
-    let status = answer.status();
-    let lasting = status.is_client_error()
-        && status != StatusCode::UNAUTHORIZED
-        && status != StatusCode::REQUEST_TIMEOUT
-        && !is_transient(status);
-    lasting.then(|| Refusal {
-        status,
-        content_type: answer.headers().get(http::header::CONTENT_TYPE).cloned(),
-        body: answer.body().clone(),
-    })
-}
-
 /// The caller's request, for another path and with another `Accept`.
-fn dress<B>(
-    request: &Request<()>,
-    template: &request::Parts,
-    base: &str,
-    ask: &Ask,
-    body: B,
-) -> Request<B> {
+fn dress<B>(request: &Request<()>, template: &request::Parts, base: &str, body: B) -> Request<B> {
     let path = format!("{base}{}", request.uri().path());
     let mut parts = template.clone();
     parts.uri = with_path(&template.uri, &path);
     readable(&mut parts.headers);
     for (name, value) in request.headers() {
         parts.headers.insert(name, value.clone());
-    }
-    // Two requests, but one refresh for the caches below.
-    if ask.no_cache {
-        parts.extensions.insert(Refresh::of(ask.generation));
     }
     Request::from_parts(parts, body)
 }

@@ -3,20 +3,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_UNMODIFIED_SINCE, RANGE,
-};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode, Uri};
 use http_body::Body as HttpBody;
 
+use super::ask::{Ask, Goal};
 use super::handle::{Control, Counters};
 use super::recent::Recent;
 use super::service::DiscoveryService;
-use super::{Body, Cache, Handle, Known, Need, Refresh, Statistics, Typed};
+use super::{Body, Cache, Handle, Known, Refresh, Statistics};
 use crate::flight::Flights;
+use crate::key::Origin;
 use crate::store::Op;
-use crate::{Accept, Answer, Endpoint, Form, GroupVersion, Snapshot};
+use crate::{Answer, Endpoint, Form, Snapshot};
 
 /// How many lists a caller that takes parsed documents is left to ask for itself. Up to here that
 /// is no more than the two requests that would bring everything from an aggregated server.
@@ -65,6 +64,8 @@ pub struct Engine<C> {
 pub(super) struct Shared<C> {
     pub(super) cache: C,
     pub(super) base: String,
+    /// The server that absolute URIs have to name, and the path that it is mounted at.
+    pub(super) server: Option<(Origin, String)>,
     pub(super) limit: usize,
     pub(super) flights: Flights<Goal>,
     /// The latest [`Refresh`] that was obeyed.
@@ -72,24 +73,10 @@ pub(super) struct Shared<C> {
     /// Held while the cache starts to forget or to save, so that nothing is saved that a refresh
     /// has made old.
     changing: Mutex<()>,
+    saves: AtomicU64,
     /// What was fetched last, for callers that waited for it.
     pub(super) recent: Recent,
     pub(super) counters: Counters,
-}
-
-/// What is fetched on a miss, after which refresh. Callers with the same goal share it.
-pub(super) type Goal = (u64, Need);
-
-/// A request that the cache can answer.
-#[derive(Clone, Debug)]
-pub(super) struct Ask {
-    pub(super) endpoint: Endpoint,
-    pub(super) accept: Accept,
-    pub(super) typed: bool,
-    /// The refresh that counts for it: what is fetched for it must not serve a later one.
-    pub(super) generation: u64,
-    /// Whether what is asked for is to be fetched anew.
-    pub(super) no_cache: bool,
 }
 
 impl<C: Cache> Engine<C> {
@@ -99,10 +86,12 @@ impl<C: Cache> Engine<C> {
         let shared = Shared {
             cache,
             base: String::new(),
+            server: None,
             limit: MAX_ANSWER,
             flights: Flights::new(),
             refreshed: AtomicU64::new(0),
             changing: Mutex::default(),
+            saves: AtomicU64::new(0),
             recent: Recent::default(),
             counters: Counters::default(),
         };
@@ -118,6 +107,17 @@ impl<C: Cache> Engine<C> {
     #[must_use]
     pub fn base_path(self, base: &str) -> Self {
         self.set(|shared| shared.base = base.trim_end_matches('/').to_owned())
+    }
+
+    /// The address of the server that the services reach: a request whose URI names another one
+    /// passes, so that it is not answered with this server's groups. One that names this server is
+    /// for what is below the path of the address. A relative URI is always this server's, and
+    /// [`base_path`](Self::base_path) counts for it.
+    #[must_use]
+    pub fn server(self, address: &Uri) -> Self {
+        let base = address.path().trim_end_matches('/').to_owned();
+        let server = Origin::of(address).map(|origin| (origin, base));
+        self.set(|shared| shared.server = server)
     }
 
     /// The largest answer that is kept, in bytes; larger ones pass through. 64 MiB unless set.
@@ -159,55 +159,11 @@ impl<C: Cache> Engine<C> {
 }
 
 impl<C: Cache> Shared<C> {
-    /// What the request asks of the cache, if it is the cache's business.
-    pub(super) fn classify<B>(&self, request: &Request<B>) -> Option<Ask> {
-        if request.method() != Method::GET {
-            return None;
-        }
-        let endpoint = Endpoint::parse(request.uri().path(), &self.base)?;
-        let headers = request.headers();
-        let accept = Accept::of(headers);
-        let acceptable = match endpoint {
-            Endpoint::Api | Endpoint::Apis => {
-                accept.allows(Form::Legacy) || accept.allows_aggregated()
-            }
-            _ => endpoint.is_discovery() && accept.allows(Form::Legacy),
-        };
-        let conditional = [
-            IF_NONE_MATCH,
-            IF_MODIFIED_SINCE,
-            IF_MATCH,
-            IF_UNMODIFIED_SINCE,
-            RANGE,
-        ];
-        if !acceptable || conditional.iter().any(|name| headers.contains_key(name)) {
-            return None;
-        }
-        let no_cache = has_no_cache(headers);
-        let refresh = match request.extensions().get::<Refresh>() {
-            Some(refresh) => Some(*refresh),
-            None if no_cache && !matches!(endpoint, Endpoint::Resources(_)) => {
-                Some(Refresh::next())
-            }
-            None => None,
-        };
-        if let Some(refresh) = refresh {
-            self.refresh(refresh);
-        }
-        Some(Ask {
-            endpoint,
-            accept,
-            typed: request.extensions().get::<Typed>().is_some(),
-            generation: self.generation(),
-            no_cache,
-        })
-    }
-
     pub(super) fn generation(&self) -> u64 {
         self.refreshed.load(Ordering::Acquire)
     }
 
-    fn refresh(&self, refresh: Refresh) {
+    pub(super) fn refresh(&self, refresh: Refresh) {
         if self.generation() >= refresh.0 {
             return;
         }
@@ -218,6 +174,12 @@ impl<C: Cache> Shared<C> {
             // Not before it is done: whoever sees this joins what comes after.
             self.refreshed.store(refresh.0, Ordering::Release);
         }
+    }
+
+    /// How often something was kept. Whoever sees the same number before it looked at the cache and
+    /// later need not look again.
+    pub(super) fn saves(&self) -> u64 {
+        self.saves.load(Ordering::Acquire)
     }
 
     /// What the cache knows of it; `None` if that does not count.
@@ -236,10 +198,11 @@ impl<C: Cache> Shared<C> {
     where
         B: HttpBody<Data = Bytes>,
     {
-        let mut response = if ask.typed && ask.endpoint_is_groups() {
+        let response = if ask.takes_groups() {
             snapshot.groups()?;
+            let wants_lists = ask.endpoint == Endpoint::Apis && !ask.groups_only;
             let legacy = snapshot.form() == Some(Form::Legacy);
-            if ask.endpoint == Endpoint::Apis && !legacy && snapshot.missing().nth(FEW).is_some() {
+            if wants_lists && !legacy && snapshot.missing().nth(FEW).is_some() {
                 return None;
             }
             Response::new(Body::full(Bytes::new()))
@@ -262,13 +225,36 @@ impl<C: Cache> Shared<C> {
                 ),
             }
         };
-        let known = Known {
+        Some(self.with_known(response, snapshot, hit))
+    }
+
+    /// The groups, however many of their lists are missing, for a caller that takes what is known:
+    /// if the server can't be asked, they are better than nothing.
+    pub(super) fn last_resort<B>(
+        &self,
+        ask: &Ask,
+        known: Option<&Arc<Snapshot>>,
+    ) -> Option<Response<Body<B>>>
+    where
+        B: HttpBody<Data = Bytes>,
+    {
+        let known = known.filter(|known| ask.takes_groups() && known.groups().is_some())?;
+        let response = Response::new(Body::full(Bytes::new()));
+        Some(self.with_known(response, known, true))
+    }
+
+    fn with_known<B>(
+        &self,
+        mut response: Response<B>,
+        snapshot: &Arc<Snapshot>,
+        hit: bool,
+    ) -> Response<B> {
+        response.extensions_mut().insert(Known {
             snapshot: Arc::clone(snapshot),
             cache: self.cache.name(),
             hit,
-        };
-        response.extensions_mut().insert(known);
-        Some(response)
+        });
+        response
     }
 
     /// Keeps what was fetched, unless a refresh has made it old meanwhile.
@@ -278,49 +264,12 @@ impl<C: Cache> Shared<C> {
             let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
             (self.generation() == ask.generation).then(|| self.cache.save(found))
         };
+        // The work of it comes after the lock.
         if let Some(saving) = saving {
             saving.await;
+            self.saves.fetch_add(1, Ordering::Release);
         }
     }
-}
-
-impl Ask {
-    pub(super) fn need(&self) -> Need {
-        match &self.endpoint {
-            Endpoint::Resources(group_version) => Need::Resources(group_version.clone()),
-            Endpoint::Apis if self.typed => Need::Everything,
-            _ if self.accept.allows_aggregated() && !self.typed => Need::Everything,
-            _ => Need::Groups,
-        }
-    }
-
-    pub(super) fn goal(&self) -> Goal {
-        let need = match self.list() {
-            Some(group_version) => Need::Resources(group_version.clone()),
-            None => Need::Groups,
-        };
-        (self.generation, need)
-    }
-
-    pub(super) const fn list(&self) -> Option<&GroupVersion> {
-        match &self.endpoint {
-            Endpoint::Resources(group_version) => Some(group_version),
-            _ => None,
-        }
-    }
-
-    const fn endpoint_is_groups(&self) -> bool {
-        matches!(self.endpoint, Endpoint::Api | Endpoint::Apis)
-    }
-}
-
-fn has_no_cache(headers: &HeaderMap) -> bool {
-    headers.get_all(CACHE_CONTROL).iter().any(|value| {
-        let directives = value.to_str().unwrap_or_default().split(',');
-        directives
-            .into_iter()
-            .any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
-    })
 }
 
 fn document<B: HttpBody<Data = Bytes>>(form: Form, json: Bytes, typed: bool) -> Response<Body<B>> {

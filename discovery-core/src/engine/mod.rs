@@ -17,16 +17,21 @@
 //! - Answers that are errors, broken, too large or not what was asked for reach the caller as the
 //!   inner service gave them, and are not kept. The inner service's errors come out unchanged.
 //!
-//! A request can carry [`Refresh`], which makes every cache on its way forget what it knew before,
-//! and [`Typed`], which says that the caller takes the parsed documents from the response's
-//! [`Known`] and needs no body. `Cache-Control: no-cache` in a request for groups is a refresh as
-//! well; in one for a single list it fetches that list anew.
+//! A request can carry [`Refresh`], which makes every cache on its way forget what it knew before; a
+//! cache that was invalidated through its [`Handle`] puts one into what it sends on, so that the
+//! caches below do not answer it with what it forgot. A request can also carry [`Typed`], which says
+//! that the caller takes the parsed documents from the response's [`Known`] and needs no body; if the
+//! server can't be asked, that caller gets the groups that are known, however few of their lists are.
+//! `Cache-Control: no-cache` in a request for groups is a refresh as well; in one for a single list
+//! it fetches that list anew.
 
+mod ask;
 mod body;
 mod exchange;
 mod fetch;
 mod handle;
 mod lookup;
+mod outcome;
 mod recent;
 mod service;
 
@@ -37,7 +42,7 @@ use crate::store::Op;
 use crate::{GroupVersion, Snapshot};
 
 pub use self::body::Body;
-pub use self::exchange::{Collected, ask, collect, drive};
+pub use self::exchange::{Collected, DeadlineExceeded, ask, collect, drive};
 pub use self::handle::{Handle, Statistics};
 pub use self::lookup::Engine;
 pub use self::service::{DiscoveryService, ResponseFuture};
@@ -53,10 +58,19 @@ pub trait Cache: Send + Sync + 'static {
     /// What is known and has not expired; at least of what is needed, as far as it is known.
     fn load(&self, need: &Need) -> Op<Arc<Snapshot>>;
 
-    /// Keeps what a fetch has found.
+    /// Keeps what a fetch has found, unless an invalidation comes between.
+    ///
+    /// The call itself must be short, because it is made with the engine locked: what takes longer,
+    /// such as writing files, is for the operation that it returns, which the engine awaits without
+    /// the lock and before any caller is answered. That work belongs to the time of the call. As
+    /// soon as there was an [`invalidate`](Self::invalidate) since then, which may come while the
+    /// work is under way, it must change nothing any more: the cache counts its invalidations and
+    /// compares. Several such works may be under way at the same time; where two write the same
+    /// thing, the later call's should last. An operation may be dropped before its end, and what it
+    /// has not done by then may stay undone.
     fn save(&self, found: &Arc<Snapshot>) -> Op<()>;
 
-    /// Forgets everything, or stops using what it knew until now.
+    /// Forgets everything, or stops using what it knew until now. Short too: the engine is locked.
     fn invalidate(&self);
 
     /// Whether everything that it answered with was fetched by this process, as far as it knows.
@@ -132,6 +146,20 @@ impl Refresh {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Typed;
+
+/// A request extension beside [`Typed`]: of the lists, the caller takes none.
+///
+/// Without it, a cache that knows the groups and not their lists asks the server for everything.
+///
+/// ```
+/// use discovery_core::engine::{GroupsOnly, Typed};
+///
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(Typed);
+/// request.extensions_mut().insert(GroupsOnly);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupsOnly;
 
 /// A response extension: the parsed documents behind an answer, so that nobody parses them again.
 ///

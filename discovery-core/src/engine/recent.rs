@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Response, response};
 use http_body::Body as HttpBody;
 
-use super::lookup::Goal;
+use super::ask::Goal;
 use super::{Body, Collected};
 use crate::failure::is_transient;
 use crate::{Endpoint, Snapshot};
@@ -27,8 +27,13 @@ type ErrorAt = (Endpoint, response::Parts, Bytes);
 impl Recent {
     pub(super) fn set_found(&self, goal: Goal, found: &Arc<Snapshot>) {
         let mut state = self.lock();
+        state.errors.take_if(|(of, _)| *of == goal);
         state.found = Some((goal, Arc::downgrade(found)));
-        state.errors = None;
+    }
+
+    /// A fetch begins: what the one before it met is no news for those who wait for this one.
+    pub(super) fn begin(&self, goal: &Goal) {
+        self.lock().errors.take_if(|(of, _)| of == goal);
     }
 
     /// What was found, if it is still in use somewhere, and nobody has fetched anything else since.

@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use super::fetch::Miss;
 use super::handle::Counters;
-use super::{Body, Cache, Engine};
+use super::{Body, Cache, Engine, Refresh};
 use crate::store::Op;
 
 /// An HTTP service behind a discovery cache. The [module documentation](super) tells what it does.
@@ -48,7 +48,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         // The service that was waited for must be the one that is called; if it isn't called, the
         // readiness goes with it.
         let spare = self.inner.clone();
@@ -62,7 +62,8 @@ where
                 },
             };
         };
-        let load = match shared.load(&ask) {
+        let saves = shared.saves();
+        let (load, known) = match shared.load(&ask) {
             Some(Op::Ready(snapshot)) => match shared.answer(&ask, &snapshot, true) {
                 Some(response) => {
                     Counters::count(&shared.counters.hits);
@@ -72,16 +73,23 @@ where
                         },
                     };
                 }
-                None => None,
+                None => (None, Some(snapshot)),
             },
-            load => load,
+            load => (load, None),
         };
+        // What the caches below knew before the last refresh must not come back as new, and what is
+        // sent for one caller is one refresh, however many requests it is.
+        if ask.generation > 0 {
+            request.extensions_mut().insert(Refresh::of(ask.generation));
+        }
         let miss = Miss {
             shared: Arc::clone(shared),
             ask,
             request,
             ready,
             spare,
+            known,
+            saves,
         };
         ResponseFuture {
             kind: Kind::Miss {

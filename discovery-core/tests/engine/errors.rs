@@ -294,3 +294,49 @@ fn refusals_that_last_are_remembered_and_others_are_not() {
         }
     }
 }
+
+#[test]
+fn a_refusal_of_many_words_is_not_remembered() {
+    let (engine, service, mut server) = world(Keep::default());
+    for _ in 0..2 {
+        let mut call = call(&service, get("/apis/a/v1"));
+        let response = Response::builder()
+            .status(404)
+            .body(full(vec![b'x'; 70_000]));
+        server.expect("/apis/a/v1").send_response(response.unwrap());
+        let response = done(&mut call);
+        assert_eq!(
+            (response.status().as_u16(), text(response).len()),
+            (404, 70_000)
+        );
+    }
+    assert_eq!(engine.handle().statistics().sent, 2);
+}
+
+/// A group version that was not there may come; the groups tell.
+#[test]
+fn newer_groups_end_a_refusal() {
+    let (_, service, mut server) = world(Keep::default());
+    let mut early = call(&service, get("/apis/a/v1"));
+    server.expect("/apis/a/v1").send_response(status(404));
+    assert_eq!(done(&mut early).status(), 404);
+    let mut groups = call(&service, get("/apis"));
+    server.groups(json(Form::Legacy, V1), json(Form::Legacy, A));
+    done(&mut groups);
+    let mut later = call(&service, get("/apis/a/v1"));
+    server.expect("/apis/a/v1").send_response(list("a/v1"));
+    assert_eq!(done(&mut later).status(), 200);
+}
+
+/// The server lists it and could not reach it: it may answer now.
+#[test]
+fn a_stale_group_version_is_asked_for() {
+    let (_, service, mut server) = world(Keep {
+        answers_unknown: true,
+        ..Keep::default()
+    });
+    warm(&service, &mut server);
+    let mut single = call(&service, get("/apis/s/v1"));
+    server.expect("/apis/s/v1").send_response(list("s/v1"));
+    assert_eq!(done(&mut single).status(), 200);
+}

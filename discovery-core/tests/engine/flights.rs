@@ -1,9 +1,13 @@
 //! Callers that want the same thing at the same time.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 
 use discovery_core::{Accept, Form};
+use tokio_test::task;
+use tower_service::Service;
 
 use crate::tools::*;
 
@@ -142,6 +146,60 @@ fn a_server_in_trouble_is_asked_once() {
     assert_eq!(done(&mut later).status(), 200);
 }
 
+/// What one flight met is no answer for those who wait for the next.
+#[test]
+fn an_old_error_is_not_told_again() {
+    let (_, service, mut server) = world(Keep::default());
+    let mut first = call(&service, get("/apis"));
+    server.groups(status(503), status(503));
+    assert_eq!(done(&mut first).status(), 503);
+    let mut calls = callers(&service, "/apis", 2);
+    let (api, apis) = (server.expect("/api"), server.expect("/apis"));
+    api.send_error(io::Error::other("reset"));
+    apis.send_error(io::Error::other("reset"));
+    assert!(result(&mut calls[0]).is_err());
+    pending(&mut calls[1]);
+    server.expect("/apis").send_response(json(Form::Legacy, A));
+    assert_eq!(done(&mut calls[1]).status(), 200);
+}
+
+/// Both looked into the empty cache before either fetched.
+#[test]
+fn one_that_is_slow_to_start_finds_what_came_meanwhile() {
+    for (path, requests) in [("/apis", 2), ("/apis/a/v1", 1)] {
+        let (engine, mut service, mut server) = world(Keep::default());
+        let ready = |service: &mut TestService| {
+            assert!(
+                task::spawn(poll_fn(|cx| service.poll_ready(cx)))
+                    .poll()
+                    .is_ready()
+            );
+        };
+        ready(&mut service);
+        let mut first = task::spawn(service.call(get(path)));
+        ready(&mut service);
+        let mut second = task::spawn(service.call(get(path)));
+        assert!(first.poll().is_pending());
+        if requests == 2 {
+            server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+        } else {
+            server.expect(path).send_response(list("a/v1"));
+        }
+        for call in [&mut first, &mut second] {
+            let Poll::Ready(answer) = call.poll() else {
+                panic!("there is nothing to wait for");
+            };
+            assert_eq!(answer.unwrap().status(), 200);
+        }
+        let statistics = engine.handle().statistics();
+        assert_eq!((statistics.sent, statistics.coalesced), (requests, 1));
+        // Nobody is left leading.
+        engine.handle().invalidate();
+        let _next = call(&service, get(path));
+        server.next();
+    }
+}
+
 #[test]
 fn another_key_is_not_delayed() {
     let (_, service, mut server) = world(Keep::default());
@@ -197,10 +255,15 @@ fn followers_that_look_late() {
 fn a_follower_that_the_result_does_not_help_asks_itself() {
     let (_, service, mut server) = world(Keep::default());
     let mut plain = call(&service, get("/apis"));
-    let mut aggregated = call(&service, accepting("/apis", Form::V2.content_type()));
+    let aggregated = || call(&service, accepting("/apis", Form::V2.content_type()));
+    let mut aggregated = [aggregated(), aggregated(), aggregated()];
     server.groups(json(Form::Legacy, V1), json(Form::Legacy, A));
     assert_eq!(done(&mut plain).status(), 200);
-    pending(&mut aggregated);
+    aggregated.iter_mut().for_each(pending);
+    // One for all of them.
     server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
-    assert_eq!(done(&mut aggregated).status(), 200);
+    server.idle();
+    for call in &mut aggregated {
+        assert_eq!(done(call).status(), 200);
+    }
 }

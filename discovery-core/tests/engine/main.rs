@@ -3,8 +3,10 @@
 mod answers;
 mod errors;
 mod flights;
+mod layers;
 mod passing;
 mod readiness;
 mod refresh;
+mod saving;
 mod tools;
 mod typed;

@@ -204,3 +204,44 @@ fn errors_of_the_service_come_out_as_they_are() {
     server.next().1.send_error(std::fmt::Error);
     assert!(result(&mut call).unwrap_err().is::<std::fmt::Error>());
 }
+
+#[test]
+fn another_servers_address() {
+    let (inner, mut server) = Server::new();
+    let address = "https://u:p@A:6443/k8s/c-1/".parse().unwrap();
+    let engine = discovery_core::engine::Engine::new(Keep::default()).server(&address);
+    let service = engine.service(inner);
+    warm(&service, &mut server);
+    for uri in [
+        "https://b:6443/apis",
+        "https://b:6443/k8s/c-1/apis",
+        "http://a:6443/k8s/c-1/apis",
+        "https://a/k8s/c-1/apis",
+        // This server's, but not below the path.
+        "https://a:6443/apis",
+        // Without an authority, the path is what comes after the address.
+        "/k8s/c-1/apis",
+    ] {
+        passes(&service, &mut server, request(Method::GET, uri));
+    }
+    for uri in [
+        "/apis",
+        "https://a:6443/k8s/c-1/apis",
+        "https://a:6443/k8s/c-1/apis/a/v1",
+    ] {
+        let mut hit = call(&service, request(Method::GET, uri));
+        assert!(known(&done(&mut hit)).hit, "{uri}");
+    }
+    engine.handle().invalidate();
+    let _miss = call(
+        &service,
+        request(Method::GET, "https://a:6443/k8s/c-1/apis"),
+    );
+    for path in ["api", "apis"] {
+        let (request, _answer) = server.next();
+        assert_eq!(
+            request.uri().to_string(),
+            format!("https://a:6443/k8s/c-1/{path}")
+        );
+    }
+}

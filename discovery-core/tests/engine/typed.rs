@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use discovery_core::document::{ApiGroupList, ApiResource, ApiResourceList, decode};
-use discovery_core::engine::{Known, Typed, drive};
+use discovery_core::engine::{GroupsOnly, Known, Typed, drive};
 use discovery_core::{Accept, Form, GroupVersion, Plan, Snapshot};
 use http_body::Body as _;
 use http_body_util::Full;
@@ -98,6 +98,67 @@ fn a_few_missing_lists_are_left_to_the_caller() {
         let mut aggregated = call(&service, accepting("/apis", Accept::KUBECTL));
         assert_eq!(aggregated.poll().is_ready(), missing == 0);
     }
+}
+
+#[test]
+fn who_wants_no_lists_is_not_told_to_wait_for_them() {
+    let (_, service, mut server) = world(partial(9, 0));
+    for path in ["/api", "/apis"] {
+        let mut request = typed(path);
+        request.extensions_mut().insert(GroupsOnly);
+        let response = done(&mut call(&service, request));
+        assert!(known(&response).hit, "{path}");
+    }
+    server.idle();
+    // Those who want a body get the right one.
+    let mut request = accepting("/apis", Accept::KUBECTL);
+    request.extensions_mut().insert(GroupsOnly);
+    assert!(call(&service, request).poll().is_pending());
+}
+
+/// The groups are known and many lists are not, and the server is not there: what is known is better
+/// than nothing, for those who can make use of it.
+#[test]
+fn known_groups_are_the_last_resort() {
+    for answers in [true, false] {
+        let (_, service, mut server) = world(partial(9, 3));
+        let mut calls = [
+            call(&service, typed("/apis")),
+            call(&service, typed("/apis")),
+            call(&service, accepting("/apis", Accept::KUBECTL)),
+        ];
+        let (api, apis) = (server.expect("/api"), server.expect("/apis"));
+        calls.iter_mut().for_each(pending);
+        if answers {
+            api.send_response(status(503));
+            apis.send_response(status(503));
+        } else {
+            api.send_error(std::io::Error::other("refused"));
+            apis.send_error(std::io::Error::other("refused"));
+        }
+        for call in &mut calls[..2] {
+            let response = done(call);
+            assert_eq!(response.status(), 200);
+            let known = known(&response);
+            assert!(known.hit);
+            assert_eq!(
+                (
+                    known.snapshot.missing().count(),
+                    known.snapshot.lists().len()
+                ),
+                (6, 3)
+            );
+        }
+        if answers {
+            assert_eq!(done(&mut calls[2]).status(), 503, "no use to this one");
+        }
+    }
+    // After a refresh, nothing is known.
+    let (engine, service, mut server) = world(partial(9, 3));
+    engine.handle().invalidate();
+    let mut apis = call(&service, typed("/apis"));
+    server.groups(status(503), status(503));
+    assert_eq!(done(&mut apis).status(), 503);
 }
 
 #[test]

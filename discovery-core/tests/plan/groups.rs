@@ -230,8 +230,12 @@ fn all_other_errors_for_the_groups_are_the_end() {
     let mut plan = Plan::everything();
     let [(api, _), (apis, _)] = [plan.next().unwrap(), plan.next().unwrap()];
     plan.feed(apis, status(503));
-    assert!(plan.is_done());
+    assert!(
+        !plan.is_done() && plan.next().is_none(),
+        "waits for the first"
+    );
     plan.feed(api, status(403));
+    assert!(plan.is_done());
     assert_eq!(plan.finish().unwrap_err().code().unwrap(), 403);
 }
 
@@ -276,4 +280,45 @@ fn documents_that_are_malformed_name_their_url() {
         legacy(r#"{"kind":"APIGroupDiscoveryList","items":[]}"#)
     });
     assert!(discovered.is_err());
+}
+
+/// Paths are made of them, by us and by kubectl from its files, each from other fields.
+#[test]
+fn names_that_do_not_fit_their_group_are_left_out() {
+    let json = r#"{"kind":"APIGroupList","groups":[{"name":"a","versions":[
+        {"groupVersion":"a/v1","version":"../../../../esc"},
+        {"groupVersion":"a/v2","version":"v3"},
+        {"groupVersion":"b/v1","version":"v1"},
+        {"groupVersion":"v1","version":"v1"},
+        {"groupVersion":"a/v5"},
+        {"groupVersion":"a/v4","version":"v4"}],
+        "preferredVersion":{"groupVersion":"a/v1","version":"../x"}},
+        {"name":"c","versions":[{"groupVersion":"c/v1","version":"v1"}],
+        "preferredVersion":{"groupVersion":"c/v1","version":"v1"}},
+        {"name":"../d","versions":[{"groupVersion":"d/v1","version":"v1"}]}]}"#;
+    let (_, discovered) = walk(Plan::groups(), |path| match path {
+        "/api" => versions(&["v1", "../v2"]),
+        _ => legacy(json),
+    });
+    let snapshot = discovered.unwrap().snapshot;
+    let groups = &snapshot.groups().unwrap().groups;
+    let texts: Vec<_> = groups
+        .iter()
+        .map(|group| {
+            let versions: Vec<_> = group
+                .versions()
+                .iter()
+                .map(|one| &*one.group_version)
+                .collect();
+            (&*group.name, versions, &*group.preferred_version.version)
+        })
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            ("", vec!["v1"], "v1"),
+            ("a", vec!["a/v4"], ""),
+            ("c", vec!["c/v1"], "v1")
+        ]
+    );
 }

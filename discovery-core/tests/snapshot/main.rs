@@ -32,7 +32,7 @@ fn list(group_version: &str, resource: &str) -> ApiResourceList {
     let resource = ApiResource {
         name: resource.into(),
         kind: "X".into(),
-        verbs: Some(vec!["get".into()]),
+        verbs: Some(["get".into()].into()),
         ..ApiResource::default()
     };
     ApiResourceList::new(&gv(group_version), vec![resource])
@@ -262,6 +262,77 @@ fn refusals() {
     assert_eq!(document(&snapshot, &endpoint, plain()).0, Form::Legacy);
     snapshot.merge(&refused);
     assert_eq!(document(&snapshot, &endpoint, plain()).0, Form::Legacy);
+}
+
+#[test]
+fn refusals_from_before_the_groups_count_no_more() {
+    let refusal = Refusal {
+        status: http::StatusCode::NOT_FOUND,
+        content_type: None,
+        body: Bytes::new(),
+    };
+    let endpoint = Endpoint::parse("/apis/a/v1", "").unwrap();
+    let mut refused = Snapshot::default();
+    refused.refuse(&gv("a/v1"), refusal.clone());
+    let mut merged = refused.clone();
+    merged.merge(&groups());
+    assert_eq!(merged.answer(&endpoint, plain()), None);
+    refused.set_groups(ApiGroupList::new(vec![group("a", &["v1"])]));
+    assert_eq!(refused.answer(&endpoint, plain()), None);
+    // Those that come with the groups are as new as these.
+    let mut both = groups();
+    both.refuse(&gv("a/v1"), refusal.clone());
+    merged.merge(&both);
+    assert_eq!(
+        merged.answer(&endpoint, plain()),
+        Some(Answer::Refused(refusal))
+    );
+}
+
+#[test]
+fn refusals_have_bounds() {
+    let refusal = |size: usize| Refusal {
+        status: http::StatusCode::NOT_FOUND,
+        content_type: None,
+        body: vec![b'x'; size].into(),
+    };
+    let refused = |snapshot: &Snapshot, name: &str| {
+        let answer = snapshot.answer(&Endpoint::Resources(gv(name)), plain());
+        matches!(answer, Some(Answer::Refused(_)))
+    };
+    let mut snapshot = Snapshot::default();
+    for n in 0..300 {
+        snapshot.refuse(&gv(&format!("a/v{n}")), refusal(0));
+    }
+    assert!(refused(&snapshot, "a/v255") && !refused(&snapshot, "a/v256"));
+    snapshot.refuse(&gv("a/v0"), refusal(1));
+    assert!(
+        refused(&snapshot, "a/v0"),
+        "no room for more, but for news of one that is there"
+    );
+
+    let mut snapshot = Snapshot::default();
+    snapshot.refuse(&gv("a/v1"), refusal((64 << 10) + 1));
+    assert!(!refused(&snapshot, "a/v1"));
+    snapshot.refuse(&gv("a/v1"), refusal(64 << 10));
+    assert!(refused(&snapshot, "a/v1"));
+
+    // Only of what is known to be there.
+    let mut snapshot = groups();
+    snapshot.set_stale(vec![gv("stale/v1")]);
+    for (name, remembered) in [("a/v1", true), ("stale/v1", true), ("b/v1", false)] {
+        snapshot.refuse(&gv(name), refusal(0));
+        assert_eq!(refused(&snapshot, name), remembered, "{name}");
+    }
+}
+
+#[test]
+fn what_is_stale_is_not_known_to_be_missing() {
+    let mut snapshot = groups();
+    let endpoint = Endpoint::Resources(gv("stale/v1"));
+    assert_eq!(snapshot.answer(&endpoint, plain()), Some(Answer::NotFound));
+    snapshot.set_stale(vec![gv("stale/v1")]);
+    assert_eq!(snapshot.answer(&endpoint, plain()), None);
 }
 
 #[test]

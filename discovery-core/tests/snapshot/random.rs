@@ -39,7 +39,7 @@ impl Random {
         let mut resource = ApiResource {
             name: format!("r{number}{}", self.text()).into(),
             kind: self.text().into(),
-            verbs: Some(self.texts()),
+            verbs: Some(self.texts().into()),
             ..ApiResource::default()
         };
         if self.below(2) == 0 {

@@ -1,13 +1,14 @@
 //! Single flight: who leads, who waits, and what happens when they go away.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread;
 
 use discovery_core::flight::{Flights, Follow, Joined, Lead, Turn};
 use tokio_test::{assert_pending, assert_ready, task};
+
+mod threads;
 
 type Key = &'static str;
 
@@ -340,82 +341,6 @@ fn a_thousand_followers() {
         }
         assert!(flights.is_empty());
     }
-}
-
-/// Each thread wants the thing; it must be got once, and by all.
-#[test]
-fn threads_get_a_thing_once() {
-    for _ in 0..200 {
-        let flights = Flights::new();
-        let (got, barrier) = (AtomicUsize::new(0), Barrier::new(4));
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    barrier.wait();
-                    match flights.join("key") {
-                        Joined::Lead(lead) => {
-                            // The next flight begins only when this one has landed.
-                            assert_eq!(got.fetch_add(1, Ordering::SeqCst), 0);
-                            got.fetch_sub(1, Ordering::SeqCst);
-                            lead.land();
-                        }
-                        Joined::Follow(follow) => {
-                            assert!(matches!(tokio_test::block_on(follow), Turn::Landed));
-                        }
-                    }
-                });
-            }
-        });
-        assert!(flights.is_empty());
-    }
-}
-
-/// Threads that lead, follow, give up before and after they looked: at no time two lead one key,
-/// and at the end nothing is left.
-#[test]
-fn threads_that_come_and_go() {
-    let flights = Flights::<usize>::new();
-    let leading: [AtomicUsize; 2] = Default::default();
-    let barrier = Barrier::new(4);
-    thread::scope(|scope| {
-        for thread in 0..4usize {
-            let (flights, leading, barrier) = (&flights, &leading, &barrier);
-            scope.spawn(move || {
-                barrier.wait();
-                let lead_on = |key: usize, lead: Lead<usize>, how: usize| {
-                    assert_eq!(leading[key].fetch_add(1, Ordering::SeqCst), 0, "two lead");
-                    thread::yield_now();
-                    leading[key].fetch_sub(1, Ordering::SeqCst);
-                    match how % 3 {
-                        0 => lead.land(),
-                        1 => lead.release(),
-                        _ => drop(lead),
-                    }
-                };
-                for round in 0..3_000usize {
-                    let mix = (round * 7 + thread * 13) ^ (round >> 3);
-                    let key = mix % 2;
-                    match flights.join(key) {
-                        Joined::Lead(lead) => lead_on(key, lead, mix),
-                        Joined::Follow(follow) if mix % 5 == 0 => drop(follow),
-                        Joined::Follow(follow) if mix % 5 == 1 => {
-                            let mut follow = task::spawn(follow);
-                            match follow.poll() {
-                                Poll::Ready(Turn::Lead(lead)) => lead_on(key, lead, mix),
-                                Poll::Ready(_) | Poll::Pending => drop(follow),
-                            }
-                        }
-                        Joined::Follow(follow) => {
-                            if let Turn::Lead(lead) = tokio_test::block_on(follow) {
-                                lead_on(key, lead, mix);
-                            }
-                        }
-                    }
-                }
-            });
-        }
-    });
-    assert!(flights.is_empty());
 }
 
 #[test]

@@ -1,20 +1,20 @@
 //! Discovery without I/O: which requests are still needed, and what their answers mean.
 
+mod read;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderValue, Request, Response};
-use smol_str::SmolStr;
 
-use crate::document::{
-    Aggregated, ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, ApiVersions,
-    Document, decode,
-};
-use crate::engine::Known;
-use crate::group_version::check_group;
+use self::read::{has_fit_names, read_groups};
+use crate::document::{Aggregated, ApiGroup, ApiGroupList};
 use crate::{Accept, Endpoint, Failure, Form, GroupVersion, Snapshot};
+
+pub use self::read::parse_list;
+pub(crate) use self::read::{AskedUrl, take_list, url};
 
 /// How many resource lists may be asked for at the same time.
 const MAX_IN_FLIGHT: usize = 64;
@@ -23,10 +23,11 @@ const MAX_IN_FLIGHT: usize = 64;
 ///
 /// It asks `/api` and `/apis` at the same time. Where both answer in aggregated form, nothing else
 /// is needed; otherwise it asks for each resource list that is not known yet, at most 64 at a time.
-/// Not found on `/api` means that there is no core group; any other error there ends the walk. The
-/// failure of a single list does not: it is reported with what was found.
+/// Not found on `/api` means that there is no core group; any other error there or on `/apis` ends
+/// the walk, and if both fail, the failure is that of `/api`. The failure of a single list does not
+/// end it: it is reported with what was found.
 ///
-/// An answer that carries a [`Known`] extension, from one of the caching layers, counts as
+/// An answer that carries a [`Known`](crate::engine::Known) extension, from one of the caching layers, counts as
 /// what the snapshot knows, and its body is not read.
 ///
 /// ```
@@ -57,6 +58,8 @@ pub struct Plan {
     in_flight: usize,
     api: Part,
     apis: Part,
+    /// Whether there was an answer to `/api`, if only an error.
+    api_answered: bool,
     snapshot: Arc<Snapshot>,
     /// The lists that could not be had.
     failed: BTreeMap<GroupVersion, Failure>,
@@ -103,6 +106,7 @@ impl Plan {
             in_flight: 0,
             api: Part::Open,
             apis: Part::Open,
+            api_answered: false,
             snapshot: Arc::default(),
             failed: BTreeMap::new(),
             fatal: None,
@@ -180,10 +184,10 @@ impl Plan {
             },
             endpoint => {
                 let core = endpoint == Endpoint::Api;
+                self.api_answered |= core;
                 match read_groups(&endpoint, answer) {
                     Ok(part) if core => self.api = part,
                     Ok(part) => self.apis = part,
-                    // Of two, that of `/api` is the one that kubectl, which asks it first, meets.
                     Err(failure) if core || self.fatal.is_none() => self.fatal = Some(failure),
                     Err(_) => {}
                 }
@@ -198,10 +202,19 @@ impl Plan {
     /// Whether all answers are there, or an error has ended the walk.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.fatal.is_some() || (self.queue.is_empty() && self.in_flight == 0)
+        // Of two errors, that of `/api` is the one that kubectl, which asks it first, meets: it is
+        // waited for.
+        let failed = self.fatal.is_some() && self.api_answered;
+        failed || (self.queue.is_empty() && self.in_flight == 0)
     }
 
-    /// How many resource lists are asked for or still to be.
+    /// Whether the walk has failed, although there may be a failure to come that counts more.
+    pub(crate) const fn has_failed(&self) -> bool {
+        self.fatal.is_some()
+    }
+
+    /// How many answers are still to come, as far as is known: those under way, and those to
+    /// requests that [`next`](Self::next) has not given yet.
     #[must_use]
     pub fn outstanding(&self) -> usize {
         self.queue.len() + self.in_flight
@@ -319,105 +332,3 @@ impl Part {
         matches!(self, Self::Absent | Self::Aggregated(..))
     }
 }
-
-/// Reads the answer to a request for the resources of `group_version`.
-///
-/// ```
-/// use discovery_core::plan::parse_list;
-/// use http::Response;
-///
-/// let answer = Response::new(r#"{"kind":"APIResourceList","resources":[]}"#.into());
-/// assert!(parse_list(&"apps/v1".parse()?, &answer)?.resources.is_empty());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-///
-/// When it is an error, or no such list.
-pub fn parse_list(
-    group_version: &GroupVersion,
-    answer: &Response<Bytes>,
-) -> Result<Document<ApiResourceList>, Failure> {
-    let url = url(answer, || group_version.path().into());
-    if !answer.status().is_success() {
-        return Err(Failure::status(url, answer));
-    }
-    let mut list: ApiResourceList =
-        decode(answer.body()).map_err(|error| Failure::malformed(url, error))?;
-    // What kubectl writes is its own idea of kind and version; the server's need not have one. Nor
-    // need it name the group version, which the path has told.
-    list.api_version = "v1".into();
-    list.group_version = group_version.as_str().into();
-    Ok(list.into())
-}
-
-/// The list in an answer, parsed by a cache below or here.
-pub(crate) fn take_list(
-    group_version: &GroupVersion,
-    answer: &Response<Bytes>,
-) -> Result<Arc<Document<ApiResourceList>>, Failure> {
-    let known = answer.extensions().get::<Known>();
-    match known.and_then(|known| known.snapshot.resources(group_version.as_str())) {
-        Some(list) => Ok(Arc::clone(list)),
-        None => Ok(Arc::new(parse_list(group_version, answer)?)),
-    }
-}
-
-fn read_groups(
-    endpoint: &Endpoint,
-    answer: Result<Response<Bytes>, Failure>,
-) -> Result<Part, Failure> {
-    let answer = answer?;
-    let url = url(&answer, || endpoint.path().into());
-    if !answer.status().is_success() {
-        let failure = Failure::groups_status(url, &answer);
-        let absent = *endpoint == Endpoint::Api && failure.is_not_found();
-        return if absent {
-            Ok(Part::Absent)
-        } else {
-            Err(failure)
-        };
-    }
-    let known = answer
-        .extensions()
-        .get::<Known>()
-        .map(|known| &known.snapshot);
-    if let Some(known) = known.filter(|known| known.groups().is_some()) {
-        return Ok(Part::Known(Arc::clone(known)));
-    }
-    let form = Form::of(answer.headers());
-    let body = answer.body();
-    let part = if form.is_aggregated() {
-        decode::<ApiGroupDiscoveryList>(body).map(|list| Part::Aggregated(form, list.into()))
-    } else if *endpoint == Endpoint::Api {
-        decode::<ApiVersions>(body).map(|versions| Part::Legacy(vec![versions.to_group()]))
-    } else {
-        decode::<ApiGroupList>(body).map(|list| Part::Legacy(list.groups))
-    };
-    part.map_err(|error| Failure::malformed(url, error))
-}
-
-/// Removes versions whose names are not fit for a path, and says whether the group's name is.
-/// Whoever reads what is kept makes paths of them.
-fn has_fit_names(group: &mut ApiGroup) -> bool {
-    if let Some(versions) = &mut group.versions {
-        versions.retain(|version| version.group_version().is_ok());
-    }
-    let fit = group.name.is_empty() || check_group(&group.name).is_ok();
-    if !fit {
-        tracing::warn!(name = ?group.name, "a group whose name is not fit for a path is left out");
-    }
-    fit
-}
-
-/// The URL that was asked, which whoever sent the request leaves with the answer.
-pub(crate) fn url(answer: &Response<Bytes>, fallback: impl FnOnce() -> SmolStr) -> SmolStr {
-    answer
-        .extensions()
-        .get::<AskedUrl>()
-        .map_or_else(fallback, |url| url.0.clone())
-}
-
-/// A response extension: the URL that was asked, for messages.
-#[derive(Clone, Debug)]
-pub(crate) struct AskedUrl(pub(crate) SmolStr);

@@ -1,0 +1,149 @@
+//! The stacks around a transport.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use discovery_client::{DiscoveryClient, KubectlService, LongLivedService, Stack};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceExt};
+
+type Body = Full<Bytes>;
+type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// A transport to servers that name themselves in what they answer.
+fn transport() -> (Transport, Asked) {
+    let asked = Asked::default();
+    let noted = Arc::clone(&asked);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let uri = request.uri().clone();
+        noted.lock().unwrap().push(uri.to_string());
+        let host = uri.host().unwrap();
+        let json = match uri.path().rsplit('/').next() {
+            Some("api") => r#"{"kind":"APIVersions","versions":["v1"]}"#.to_owned(),
+            _ => format!(
+                r#"{{"kind":"APIGroupList","groups":[{{"name":"{host}","versions":[{{"groupVersion":"{host}/v1","version":"v1"}}]}}]}}"#
+            ),
+        };
+        std::future::ready(Ok(Response::new(Body::from(json))))
+    });
+    (BoxCloneSyncService::new(service), asked)
+}
+
+fn services(
+    server: &str,
+    root: &std::path::Path,
+    transport: &Transport,
+) -> (KubectlService<Transport>, LongLivedService<Transport>) {
+    let stack = |name| Stack::new(server, root.join(name)).unwrap();
+    let (kubectl, _) = stack("kubectl").kubectl(transport.clone());
+    let (long_lived, _) = stack("long-lived").long_lived(transport.clone());
+    (kubectl, long_lived)
+}
+
+async fn groups<S, RB>(service: &S, uri: &str) -> String
+where
+    S: Service<Request<Body>, Response = Response<RB>, Error = Infallible> + Clone,
+    RB: http_body::Body<Data = Bytes, Error = Infallible>,
+{
+    let request = Request::get(uri).body(Body::default()).unwrap();
+    let response = service.clone().oneshot(request).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.into()).unwrap()
+}
+
+/// An absolute URI says which server it is for.
+#[tokio::test]
+async fn one_server_does_not_answer_for_another() {
+    let root = tempfile::tempdir().unwrap();
+    let (transport, asked) = transport();
+    let (kubectl, long_lived) = services("https://a.test/k8s/c-1", root.path(), &transport);
+    macro_rules! check {
+        ($service:expr) => {
+            assert!(groups($service, "/apis").await.contains("a.test"));
+            asked.lock().unwrap().clear();
+            assert!(
+                groups($service, "https://a.test:443/k8s/c-1/apis")
+                    .await
+                    .contains("a.test")
+            );
+            assert_eq!(asked.lock().unwrap().len(), 0, "known");
+            for uri in [
+                "https://b.test/apis",
+                "https://b.test/k8s/c-1/apis",
+                "http://a.test/k8s/c-1/apis",
+            ] {
+                let host = uri.split('/').nth(2).unwrap();
+                assert!(groups($service, uri).await.contains(host), "{uri}");
+                assert_eq!(
+                    asked.lock().unwrap().pop().unwrap().split('?').next(),
+                    Some(uri)
+                );
+            }
+            // And nothing of theirs is taken for this server's.
+            assert!(groups($service, "/apis").await.contains("a.test"));
+            assert_eq!(asked.lock().unwrap().len(), 0);
+        };
+    }
+    check!(&kubectl);
+    check!(&long_lived);
+}
+
+/// How often a server is asked that wants each request again after so many seconds.
+async fn attempts(stack: Stack, seconds: &'static str) -> usize {
+    let count = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&count);
+    let service = tower::service_fn(move |_: Request<Body>| {
+        *counted.lock().unwrap() += 1;
+        let busy = Response::builder()
+            .status(429)
+            .header("retry-after", seconds);
+        std::future::ready(Ok::<_, Infallible>(busy.body(Body::default()).unwrap()))
+    });
+    let (service, _) = stack.kubectl(service);
+    let client = DiscoveryClient::new(service);
+    let failure = client.server_version().await.unwrap_err();
+    let attempts = *count.lock().unwrap();
+    // Ten repeats are the end as well, and then the server's answer counts.
+    match failure.code() {
+        Some(code) => assert_eq!((code.as_u16(), attempts), (429, 11)),
+        None => assert_eq!(
+            failure.source().unwrap().to_string(),
+            "context deadline exceeded"
+        ),
+    }
+    // The same behind the discovery caches.
+    let failure = client.groups().await.unwrap_err();
+    assert_eq!(failure.is_transport(), attempts < 11);
+    attempts
+}
+
+/// As in kubectl, all repeats have to be done within the timeout. Time passes by itself here.
+#[tokio::test(start_paused = true)]
+async fn repeats_end_at_the_timeout() {
+    let root = tempfile::tempdir().unwrap();
+    let stack = || Stack::new("https://a.test", root.path()).unwrap();
+    assert_eq!(attempts(stack(), "33").await, 1);
+    assert_eq!(attempts(stack(), "10").await, 4);
+    let three = Duration::from_secs(3);
+    assert_eq!(attempts(stack().timeout(three), "8").await, 1);
+    assert_eq!(attempts(stack().timeout(three), "1").await, 4);
+    assert_eq!(attempts(stack().timeout(Duration::ZERO), "600").await, 11);
+    let patient = discovery_client::retry::RetryAfterLayer::new().deadline(Duration::from_secs(70));
+    assert_eq!(attempts(stack().retry(patient), "33").await, 3);
+}
+
+#[test]
+fn passwords_are_not_told() {
+    for server in ["ftp://me:secret@h", "https://me:secret@", "me:secret@"] {
+        let error = Stack::new(server, "cache").unwrap_err();
+        for text in [error.to_string(), format!("{error:?}")] {
+            assert!(!text.contains("ret@") && !text.contains("me:sec"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! A short way into documents that look exactly as Go writes them.
+//!
+//! Files of this kind are read by the hundred at the start of a program, and nearly all have been
+//! written by kubectl or by this crate: fields in Go's order, no white space, nothing unknown. They
+//! are compared with that text instead of being parsed. Whatever deviates, be it one escape in a
+//! string, gives `None` and is left to the general parser, which alone decides what is an error.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
+use super::legacy::{ApiGroup, ApiGroupList, ApiResource, ApiResourceList};
+use super::{GroupVersionForDiscovery, Kind};
+
+/// How many strings a list has at most, mostly.
+const STRINGS: usize = 8;
+
+/// How many lists of verbs a thread remembers, and how long their text may be.
+const LISTS: usize = 32;
+const LIST_TEXT: usize = 256;
+
+thread_local! {
+    /// Hundreds of files repeat the same few lists.
+    static LISTS_OF_VERBS: RefCell<Vec<Verbs>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A list of verbs and its text up to the `]`.
+type Verbs = (Box<str>, Arc<[SmolStr]>);
+
+/// `servergroups.json`.
+pub(super) fn group_list(text: &str) -> Option<ApiGroupList> {
+    let mut text = Text::plain(text)?;
+    text.literal(r#"{"kind":"APIGroupList","apiVersion":"v1","groups":["#)?;
+    let groups = text.items(64, |text| {
+        text.literal(r#"{"name":"#)?;
+        let name = text.string()?;
+        text.literal(r#","versions":["#)?;
+        let versions = Some(text.items(1, version)?);
+        text.literal(r#","preferredVersion":"#)?;
+        let preferred_version = version(text)?;
+        text.literal("}")?;
+        Some(ApiGroup {
+            name,
+            versions,
+            preferred_version,
+            ..ApiGroup::default()
+        })
+    })?;
+    text.end()?;
+    Some(ApiGroupList::new(groups))
+}
+
+/// `serverresources.json`.
+pub(super) fn resource_list(text: &str) -> Option<ApiResourceList> {
+    let mut text = Text::plain(text)?;
+    text.literal(r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"#)?;
+    let group_version = text.string()?;
+    text.literal(r#","resources":["#)?;
+    let resources = text.items(2, resource)?;
+    text.end()?;
+    Some(ApiResourceList {
+        kind: ApiResourceList::KIND.into(),
+        api_version: "v1".into(),
+        group_version,
+        resources,
+    })
+}
+
+fn version(text: &mut Text<'_>) -> Option<GroupVersionForDiscovery> {
+    text.literal(r#"{"groupVersion":"#)?;
+    let group_version = text.string()?;
+    text.literal(r#","version":"#)?;
+    let version = text.string()?;
+    text.literal("}")?;
+    Some(GroupVersionForDiscovery {
+        group_version,
+        version,
+    })
+}
+
+fn resource(text: &mut Text<'_>) -> Option<ApiResource> {
+    text.literal(r#"{"name":"#)?;
+    let name = text.string()?;
+    text.literal(r#","singularName":"#)?;
+    let singular_name = text.string()?;
+    text.literal(r#","namespaced":"#)?;
+    let namespaced = text.is_next("true");
+    if !namespaced {
+        text.literal("false")?;
+    }
+    let group = text.optional_string(r#","group":"#)?;
+    let version = text.optional_string(r#","version":"#)?;
+    text.literal(r#","kind":"#)?;
+    let kind = text.string()?;
+    text.literal(r#","verbs":["#)?;
+    let verbs = Some(verbs(text)?);
+    let short_names = text.optional_strings(r#","shortNames":["#)?;
+    let categories = text.optional_strings(r#","categories":["#)?;
+    let storage_version_hash = text.optional_string(r#","storageVersionHash":"#)?;
+    text.literal("}")?;
+    Some(ApiResource {
+        name,
+        singular_name,
+        namespaced,
+        group,
+        version,
+        kind,
+        verbs,
+        short_names,
+        categories,
+        storage_version_hash,
+    })
+}
+
+/// The rest of a list of verbs.
+fn verbs(text: &mut Text<'_>) -> Option<Arc<[SmolStr]>> {
+    LISTS_OF_VERBS.with_borrow_mut(|lists| {
+        for (known, list) in &*lists {
+            if text.is_next(known) {
+                return Some(Arc::clone(list));
+            }
+        }
+        let before = text.rest;
+        let list: Arc<[SmolStr]> = text.strings()?.into();
+        let len = before.len() - text.rest.len();
+        if lists.len() < LISTS && len <= LIST_TEXT {
+            lists.push((before[..len].into(), Arc::clone(&list)));
+        }
+        Some(list)
+    })
+}
+
+/// What is still to be read.
+struct Text<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Text<'a> {
+    /// Text without escapes, and without the control characters that JSON forbids in strings. Where
+    /// that is so, a string ends at the next quote. One look at everything is faster than one at
+    /// each string.
+    fn plain(text: &'a str) -> Option<Self> {
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let is_odd = |odd, byte: u8| odd | (byte < b' ') | (byte == b'\\');
+        let is_plain = !text.bytes().fold(false, is_odd);
+        is_plain.then_some(Self { rest: text })
+    }
+
+    fn is_next(&mut self, literal: &str) -> bool {
+        let rest = self.rest.strip_prefix(literal);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    fn literal(&mut self, literal: &str) -> Option<()> {
+        self.is_next(literal).then_some(())
+    }
+
+    /// A string with its quotes.
+    fn string(&mut self) -> Option<SmolStr> {
+        let inside = self.rest.strip_prefix('"')?;
+        let end = inside.bytes().position(|byte| byte == b'"')?;
+        self.rest = &inside[end + 1..];
+        Some(SmolStr::new(&inside[..end]))
+    }
+
+    fn strings(&mut self) -> Option<Vec<SmolStr>> {
+        self.items(STRINGS, Self::string)
+    }
+
+    /// The outer `None` is a failure; a field that is left out is empty.
+    fn optional_string(&mut self, field: &str) -> Option<SmolStr> {
+        if self.is_next(field) {
+            self.string()
+        } else {
+            Some(SmolStr::default())
+        }
+    }
+
+    fn optional_strings(&mut self, field: &str) -> Option<Vec<SmolStr>> {
+        if self.is_next(field) {
+            self.strings()
+        } else {
+            Some(Vec::new())
+        }
+    }
+
+    /// The rest of an array whose `[` has been read; `capacity` is what most have.
+    fn items<T>(
+        &mut self,
+        capacity: usize,
+        mut item: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        if self.is_next("]") {
+            return Some(Vec::new());
+        }
+        let mut items = Vec::with_capacity(capacity);
+        loop {
+            items.push(item(self)?);
+            if self.is_next("]") {
+                // Kept for long, and there are many.
+                items.shrink_to_fit();
+                return Some(items);
+            }
+            self.literal(",")?;
+        }
+    }
+
+    /// The end of the document.
+    fn end(&self) -> Option<()> {
+        (self.rest == "}").then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+    use crate::document::decode;
+
+    const GROUPS: &str = include_str!("../../tests/kubectl/servergroups.json");
+    const LISTS: [&str; 2] = [
+        include_str!("../../tests/kubectl/apps_v1.json"),
+        include_str!("../../tests/kubectl/g09.example.test_v1.json"),
+    ];
+
+    /// What the parser says, and `decode` should.
+    fn parsed<T: Kind + DeserializeOwned>(text: &str) -> Option<T> {
+        let document: T = serde_json::from_str(text).ok()?;
+        (document.kind() == T::KIND).then_some(document)
+    }
+
+    /// Every text that differs from this one in one place gives what the parser gives.
+    fn agrees<T: Kind + Debug + PartialEq>(text: &str) {
+        assert_eq!(decode(text.as_bytes()).ok(), parsed::<T>(text));
+        for at in (0..text.len()).filter(|&at| text.is_char_boundary(at)) {
+            let len = text[at..].chars().next().map_or(0, char::len_utf8);
+            let (before, after) = (&text[..at], &text[at + len..]);
+            for other in [
+                "", "\"", "\\", "\\n", "\n", "]", "}", ",", "x", "é", "null", " ",
+            ] {
+                let changed = format!("{before}{other}{after}");
+                let expected = parsed::<T>(&changed);
+                assert_eq!(decode(changed.as_bytes()).ok(), expected, "{changed}");
+            }
+        }
+        for cut in (0..text.len()).filter_map(|at| text.get(..at)) {
+            assert_eq!(decode::<T>(cut.as_bytes()).ok(), parsed(cut));
+        }
+    }
+
+    #[test]
+    fn kubectls_files_need_no_parser() {
+        assert_eq!(group_list(GROUPS), parsed(GROUPS));
+        assert!(group_list(GROUPS).is_some());
+        for file in LISTS {
+            assert_eq!(resource_list(file), parsed(file));
+            assert!(resource_list(file).is_some());
+        }
+    }
+
+    #[test]
+    fn the_parser_is_never_contradicted() {
+        agrees::<ApiGroupList>(concat!(
+            r#"{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"","#,
+            r#""versions":[{"groupVersion":"v1","version":"v1"}],"#,
+            r#""preferredVersion":{"groupVersion":"v1","version":"v1"}},{"name":"é","#,
+            r#""versions":[],"preferredVersion":{"groupVersion":"","version":""}}]}"#,
+            "\n"
+        ));
+        agrees::<ApiResourceList>(concat!(
+            r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"g/v1","resources":["#,
+            r#"{"name":"as","singularName":"a","namespaced":true,"group":"h","version":"v2","#,
+            r#""kind":"A","verbs":["get","a]"],"shortNames":["x"],"categories":["all","b"],"#,
+            r#""storageVersionHash":"abc="},"#,
+            r#"{"name":"bs","singularName":"","namespaced":false,"kind":"B","verbs":["get","a]"]},"#,
+            r#"{"name":"cs","singularName":"","namespaced":false,"kind":"","verbs":[]}]}"#,
+            "\n"
+        ));
+    }
+}

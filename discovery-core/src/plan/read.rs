@@ -1,0 +1,135 @@
+//! What the answers mean.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+use smol_str::SmolStr;
+
+use super::Part;
+use crate::document::{
+    ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, ApiVersions, Document,
+    GroupVersionForDiscovery, decode,
+};
+use crate::engine::Known;
+use crate::group_version::check_group;
+use crate::{Endpoint, Failure, Form, GroupVersion};
+
+/// Reads the answer to a request for the resources of `group_version`.
+///
+/// ```
+/// use discovery_core::plan::parse_list;
+/// use http::Response;
+///
+/// let answer = Response::new(r#"{"kind":"APIResourceList","resources":[]}"#.into());
+/// assert!(parse_list(&"apps/v1".parse()?, &answer)?.resources.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// When it is an error, or no such list.
+pub fn parse_list(
+    group_version: &GroupVersion,
+    answer: &Response<Bytes>,
+) -> Result<Document<ApiResourceList>, Failure> {
+    let url = url(answer, || group_version.path().into());
+    if !answer.status().is_success() {
+        return Err(Failure::status(url, answer));
+    }
+    let mut list: ApiResourceList =
+        decode(answer.body()).map_err(|error| Failure::malformed(url, error))?;
+    // What kubectl writes is its own idea of kind and version; the server's need not have one. Nor
+    // need it name the group version, which the path has told.
+    list.api_version = "v1".into();
+    list.group_version = group_version.as_str().into();
+    Ok(list.into())
+}
+
+/// The list in an answer, parsed by a cache below or here.
+pub(crate) fn take_list(
+    group_version: &GroupVersion,
+    answer: &Response<Bytes>,
+) -> Result<Arc<Document<ApiResourceList>>, Failure> {
+    let known = answer.extensions().get::<Known>();
+    match known.and_then(|known| known.snapshot.resources(group_version.as_str())) {
+        Some(list) => Ok(Arc::clone(list)),
+        None => Ok(Arc::new(parse_list(group_version, answer)?)),
+    }
+}
+
+pub(super) fn read_groups(
+    endpoint: &Endpoint,
+    answer: Result<Response<Bytes>, Failure>,
+) -> Result<Part, Failure> {
+    let answer = answer?;
+    let url = url(&answer, || endpoint.path().into());
+    if !answer.status().is_success() {
+        let failure = Failure::groups_status(url, &answer);
+        let absent = *endpoint == Endpoint::Api && failure.is_not_found();
+        return if absent {
+            Ok(Part::Absent)
+        } else {
+            Err(failure)
+        };
+    }
+    let known = answer
+        .extensions()
+        .get::<Known>()
+        .map(|known| &known.snapshot);
+    if let Some(known) = known.filter(|known| known.groups().is_some()) {
+        return Ok(Part::Known(Arc::clone(known)));
+    }
+    let form = Form::of(answer.headers());
+    let body = answer.body();
+    let part = if form.is_aggregated() {
+        decode::<ApiGroupDiscoveryList>(body).map(|list| Part::Aggregated(form, list.into()))
+    } else if *endpoint == Endpoint::Api {
+        decode::<ApiVersions>(body).map(|versions| Part::Legacy(vec![versions.to_group()]))
+    } else {
+        decode::<ApiGroupList>(body).map(|list| Part::Legacy(list.groups))
+    };
+    part.map_err(|error| Failure::malformed(url, error))
+}
+
+/// Removes versions whose names are not fit for a path, and says whether the group's name is.
+/// Whoever reads what is kept makes paths of them: we of a version's `groupVersion`, kubectl of the
+/// group's name and the version's. So the two have to be the same.
+pub(super) fn has_fit_names(group: &mut ApiGroup) -> bool {
+    let fit = group.name.is_empty() || check_group(&group.name).is_ok();
+    if !fit {
+        tracing::warn!(name = ?group.name, "a group whose name is not fit for a path is left out");
+        return false;
+    }
+    let name = &group.name;
+    let is_fit = |version: &GroupVersionForDiscovery| {
+        GroupVersion::new(name, &version.version)
+            .is_ok_and(|group_version| version.group_version == group_version.as_str())
+    };
+    if let Some(versions) = &mut group.versions {
+        versions.retain(|version| {
+            let fit = is_fit(version);
+            if !fit {
+                tracing::warn!(group = ?name, ?version, "a version is left out");
+            }
+            fit
+        });
+    }
+    let preferred = &mut group.preferred_version;
+    if *preferred != GroupVersionForDiscovery::default() && !is_fit(preferred) {
+        *preferred = GroupVersionForDiscovery::default();
+    }
+    true
+}
+
+/// The URL that was asked, which whoever sent the request leaves with the answer.
+pub(crate) fn url(answer: &Response<Bytes>, fallback: impl FnOnce() -> SmolStr) -> SmolStr {
+    answer
+        .extensions()
+        .get::<AskedUrl>()
+        .map_or_else(fallback, |url| url.0.clone())
+}
+
+/// A response extension: the URL that was asked, for messages.
+#[derive(Clone, Debug)]
+pub(crate) struct AskedUrl(pub(crate) SmolStr);

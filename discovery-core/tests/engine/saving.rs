@@ -1,0 +1,93 @@
+//! What a cache is asked for, and when it keeps what it is given.
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use discovery_core::engine::{Cache, Engine, Handle, Need};
+use discovery_core::store::Op;
+use discovery_core::{Accept, Form, Snapshot};
+
+use crate::tools::*;
+
+/// Notes what it is asked for, and invalidates itself while it saves.
+#[derive(Clone, Default)]
+struct Noting(Arc<Notes>);
+
+#[derive(Default)]
+struct Notes {
+    needs: Mutex<Vec<Need>>,
+    saved: Mutex<u32>,
+    handle: OnceLock<Handle>,
+}
+
+impl Cache for Noting {
+    fn name(&self) -> &'static str {
+        "noting"
+    }
+
+    fn load(&self, need: &Need) -> Op<Arc<Snapshot>> {
+        self.0.needs.lock().unwrap().push(need.clone());
+        Op::Ready(Arc::default())
+    }
+
+    fn save(&self, _: &Arc<Snapshot>) -> Op<()> {
+        let notes = Arc::clone(&self.0);
+        Op::wait(async move {
+            // The engine would wait for itself if it were locked now.
+            notes.handle.get().unwrap().invalidate();
+            *notes.saved.lock().unwrap() += 1;
+        })
+    }
+
+    fn invalidate(&self) {}
+
+    fn fresh(&self) -> bool {
+        true
+    }
+
+    fn answers_unknown(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn the_work_of_saving_is_done_after_the_lock_and_before_the_answer() {
+    let cache = Noting::default();
+    let (inner, mut server) = Server::new();
+    let engine = Engine::new(cache.clone());
+    cache.0.handle.set(engine.handle()).unwrap();
+    let service = engine.service(inner);
+    let mut groups = call(&service, get("/apis"));
+    server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+    assert_eq!(done(&mut groups).status(), 200);
+    assert_eq!(*cache.0.saved.lock().unwrap(), 1);
+    let mut single = call(&service, get("/apis/a/v1"));
+    server.expect("/apis/a/v1").send_response(list("a/v1"));
+    assert_eq!(done(&mut single).status(), 200);
+    assert_eq!(*cache.0.saved.lock().unwrap(), 2);
+}
+
+#[test]
+fn no_more_is_asked_for_than_the_answer_needs() {
+    let cache = Noting::default();
+    let (inner, _server) = Server::new();
+    let service = Engine::new(cache.clone()).service(inner);
+    for (path, accept, need) in [
+        ("/apis", "application/json", Need::Groups),
+        ("/api", Accept::KUBECTL, Need::Everything),
+        ("/apis", Accept::KUBECTL, Need::Everything),
+        ("/apis/a", Accept::KUBECTL, Need::Groups),
+        ("/apis/a", "application/json", Need::Groups),
+        (
+            "/apis/a/v1",
+            Accept::KUBECTL,
+            Need::Resources("a/v1".parse().unwrap()),
+        ),
+    ] {
+        let _call = call(&service, accepting(path, accept));
+        assert_eq!(
+            std::mem::take(&mut *cache.0.needs.lock().unwrap()),
+            [need],
+            "{path}"
+        );
+    }
+}
