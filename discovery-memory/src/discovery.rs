@@ -6,6 +6,7 @@ use discovery_core::Snapshot;
 use discovery_core::clock::{Clock, SystemClock};
 use discovery_core::engine::{Cache, DiscoveryService, Engine, Handle, Need};
 use discovery_core::store::Op;
+use http::Uri;
 use tower_layer::Layer;
 
 /// Keeps discovery answers in memory, as client-go's memory cache does.
@@ -81,7 +82,8 @@ impl MemoryDiscoveryLayer {
         }
     }
 
-    /// How long answers count: for ever unless set, as in client-go.
+    /// How long answers count: for ever unless set, as in client-go. Should the clock be set back by
+    /// more than that, they are asked for anew.
     ///
     /// As all setters, to be called before the layer is cloned or used.
     #[must_use]
@@ -109,6 +111,16 @@ impl MemoryDiscoveryLayer {
         }
     }
 
+    /// The address of the server that the services reach: a request whose URI names another server
+    /// passes, and one that names this one is for what is below the path of the address. Relative
+    /// URIs are always this server's, and [`base_path`](Self::base_path) counts for them.
+    #[must_use]
+    pub fn server(self, address: &Uri) -> Self {
+        Self {
+            engine: self.engine.server(address),
+        }
+    }
+
     /// The largest answer that is kept, in bytes; larger ones pass through. 64 MiB unless set.
     #[must_use]
     pub fn max_answer(self, bytes: usize) -> Self {
@@ -127,9 +139,16 @@ impl MemoryDiscoveryLayer {
 impl Memory {
     fn expired(&self, state: &State) -> bool {
         match (self.ttl, state.since) {
-            (Some(ttl), Some(since)) => since
-                .checked_add(ttl)
-                .is_none_or(|end| self.clock.now() > end),
+            (Some(ttl), Some(since)) => {
+                let now = self.clock.now();
+                // What may get older than time can tell never expires.
+                let later = |time: SystemTime, than: SystemTime| {
+                    than.checked_add(ttl).is_some_and(|end| time > end)
+                };
+                // From further ahead than it may last: a clock that was set back would keep it for
+                // as long as that.
+                later(now, since) || later(since, now)
+            }
             _ => false,
         }
     }

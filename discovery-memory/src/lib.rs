@@ -8,3 +8,7 @@ mod store;
 
 pub use self::discovery::{Memory, MemoryDiscovery, MemoryDiscoveryLayer};
 pub use self::store::MemoryStore;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

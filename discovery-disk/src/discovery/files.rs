@@ -1,11 +1,9 @@
-use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use discovery_core::clock::{Clock, SystemClock};
 use discovery_core::document::{ApiGroupList, ApiResourceList, Document};
@@ -14,16 +12,21 @@ use discovery_core::store::Op;
 use discovery_core::{Form, Snapshot};
 use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
 
+use super::state::State;
 use super::statistics::{Counters, DiskStatistics};
-use super::tree::{Name, Tree, Written};
-use crate::store::fs::{Fs, Stamp};
+use super::tree::Tree;
+use crate::store::fs::Stamp;
 
 /// The time to live of kubectl's files.
 const TTL: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// From how many files on they are read and written on a blocking thread, where there are several
-/// threads to gain from it. Handing over a single read costs ten times the read.
+/// From how many files on they are read on a blocking thread, where there are several threads to
+/// gain from it. Handing over a single read costs ten times the read.
 pub(super) const MANY: usize = 64;
+
+/// How many files are written in place. A write costs as much as ten reads, and on some disks as a
+/// thousand.
+const FEW: usize = 4;
 
 /// What a [`DiskDiscoveryLayer`](super::DiskDiscoveryLayer)'s services share: the files of one
 /// server.
@@ -39,24 +42,14 @@ pub(super) struct Shared {
     pub(super) invalidated: AtomicBool,
     pub(super) fresh: AtomicBool,
     pub(super) state: Mutex<State>,
-    /// Held while a file is written.
-    writing: Mutex<()>,
+    /// Told when a thread has written a file.
+    pub(super) given_back: Condvar,
     /// The form in which the server answered this process; the files don't tell.
     pub(super) form: RwLock<Option<Form>>,
     /// The groups that were read last, while somebody uses them.
     pub(super) groups: Mutex<Option<(Stamp, Weak<Snapshot>)>>,
-    warned: AtomicBool,
+    pub(super) warned: AtomicBool,
     pub(super) counters: Counters,
-}
-
-#[derive(Default)]
-pub(super) struct State {
-    /// The files that this process wrote since the last invalidation.
-    pub(super) ours: HashSet<Name>,
-    /// What could not be written, and when it came.
-    pub(super) kept: HashMap<Name, (SystemTime, Part)>,
-    /// The number of invalidations.
-    epoch: u64,
 }
 
 /// The content of a file.
@@ -68,22 +61,17 @@ pub(super) enum Part {
 
 impl Files {
     pub(super) fn new(dir: Option<PathBuf>) -> Self {
-        // Who chose to have no files knows.
-        let warned = AtomicBool::new(dir.is_none());
         let shared = Shared {
-            tree: Tree {
-                dir,
-                fs: Fs::default(),
-            },
+            tree: Tree::new(dir),
             ttl: TTL,
             clock: Box::new(SystemClock),
             invalidated: AtomicBool::new(false),
             fresh: AtomicBool::new(true),
             state: Mutex::default(),
-            writing: Mutex::default(),
+            given_back: Condvar::new(),
             form: RwLock::default(),
             groups: Mutex::default(),
-            warned,
+            warned: AtomicBool::new(false),
             counters: Counters::default(),
         };
         Self {
@@ -123,76 +111,10 @@ impl Shared {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn save(&self, found: &Snapshot, epoch: u64) {
-        if let Some(form) = found.form() {
-            *self.form.write().unwrap_or_else(PoisonError::into_inner) = Some(form);
-            *self.groups() = None;
-        }
-        for (group_version, list) in found.lists() {
-            if !list.resources.is_empty() {
-                let name = Name::Resources(group_version.clone());
-                self.write(name, Part::List(Arc::clone(list)), epoch);
-            }
-        }
-        // Last, so that whoever sees new groups finds their lists as well.
-        if let Some(groups) = found.groups().filter(|groups| !groups.groups.is_empty()) {
-            self.write(Name::Groups, Part::Groups(Arc::clone(groups)), epoch);
-        }
-    }
-
-    /// Writes a file, or keeps what can't be written. Does nothing if there was an invalidation
-    /// since: then another fetch writes, or has written.
-    fn write(&self, name: Name, part: Part, epoch: u64) {
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.state().epoch != epoch {
-            return;
-        }
-        let now = self.clock.now();
-        let written = self.tree.write(&name, part.json(), now);
-        self.count(&name, part.json(), &written);
-        let mut state = self.state();
-        if state.epoch != epoch {
-            return;
-        }
-        if written.is_ok() {
-            state.kept.remove(&name);
-            state.ours.insert(name);
-        } else {
-            state.kept.insert(name, (now, part));
-        }
-    }
-
-    fn count(&self, name: &Name, content: &[u8], written: &io::Result<Written>) {
-        let counters = &self.counters;
-        match written {
-            Ok(Written::Renewed) => {
-                counters.files_renewed.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(Written::Content) => {
-                counters.files_written.fetch_add(1, Ordering::Relaxed);
-                counters
-                    .bytes_written
-                    .fetch_add(content.len() as u64, Ordering::Relaxed);
-            }
-            Err(error) => {
-                counters.write_errors.fetch_add(1, Ordering::Relaxed);
-                if self.warned.swap(true, Ordering::Relaxed) {
-                    tracing::debug!(?name, %error, "a discovery file can't be written");
-                } else {
-                    let dir = &self.tree.dir;
-                    tracing::warn!(
-                        ?dir, %error,
-                        "discovery files can't be written; answers are kept in memory"
-                    );
-                }
-            }
-        }
-    }
 }
 
 impl Part {
-    fn json(&self) -> &[u8] {
+    pub(super) fn json(&self) -> &[u8] {
         match self {
             Self::Groups(groups) => groups.json(),
             Self::List(list) => list.json(),
@@ -210,9 +132,7 @@ impl Cache for Files {
         let now = shared.clock.now();
         if let Need::Resources(group_version) = need {
             let mut snapshot = Snapshot::default();
-            for (group_version, list) in shared.load_some(slice::from_ref(group_version), now) {
-                snapshot.insert_shared(&group_version, list);
-            }
+            snapshot.extend(shared.load_some(slice::from_ref(group_version), now));
             return Op::Ready(Arc::new(snapshot));
         }
         let mut snapshot = shared.load_groups(now);
@@ -220,32 +140,35 @@ impl Cache for Files {
             return Op::Ready(snapshot);
         }
         let missing: Vec<_> = snapshot.missing().cloned().collect();
-        let many = missing.len() >= MANY;
+        // A program with one thread has nothing else to do.
+        let many = missing.len() >= MANY && has_many_threads();
         let shared = Arc::clone(shared);
         offload_if(many, move || {
             let lists = shared.load_lists(&missing, now);
-            let with_lists = Arc::make_mut(&mut snapshot);
-            for (group_version, list) in lists {
-                with_lists.insert_shared(&group_version, list);
-            }
+            Arc::make_mut(&mut snapshot).extend(lists);
             snapshot
         })
     }
 
     fn save(&self, found: &Arc<Snapshot>) -> Op<()> {
-        let many = found.lists().len() >= MANY;
         let (shared, found) = (Arc::clone(&self.shared), Arc::clone(found));
-        let epoch = shared.state().epoch;
-        offload_if(many, move || shared.save(&found, epoch))
+        let turn = shared.state().turn();
+        if let Some(form) = found.form() {
+            *shared.form.write().unwrap_or_else(PoisonError::into_inner) = Some(form);
+            *shared.groups() = None;
+        }
+        // The engine does not wait for anything while it calls this, and what is written is
+        // written when it polls.
+        Op::wait(async move {
+            let files = found.lists().len() + usize::from(found.groups().is_some());
+            offload_if(files > FEW, move || shared.write_found(&found, turn)).await;
+        })
     }
 
     fn invalidate(&self) {
         let shared = &self.shared;
         let mut state = shared.state();
-        *state = State {
-            epoch: state.epoch + 1,
-            ..State::default()
-        };
+        state.invalidate();
         shared.invalidated.store(true, Ordering::Release);
         shared.fresh.store(true, Ordering::Release);
     }
@@ -265,13 +188,19 @@ impl Cache for Files {
     }
 }
 
-/// Runs `work` on a blocking thread if it is long and other threads drive futures meanwhile.
+fn has_many_threads() -> bool {
+    Runtime::try_current()
+        .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
+}
+
+/// Runs `work` on a blocking thread if it is long and there is a runtime, and here otherwise. On a
+/// blocking thread it goes on to its end, even if nobody waits for it any more.
 fn offload_if<T: Default + Send + 'static>(
     long: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Op<T> {
     match Runtime::try_current() {
-        Ok(runtime) if long && runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {
+        Ok(runtime) if long => {
             let task = runtime.spawn_blocking(work);
             Op::wait(async move {
                 task.await.unwrap_or_else(|error| {

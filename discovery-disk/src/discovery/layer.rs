@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use discovery_core::clock::Clock;
 use discovery_core::engine::{DiscoveryService, Engine, Handle};
+use http::Uri;
 use tower_layer::Layer;
 
 use super::{DiskStatistics, Files};
@@ -77,6 +78,7 @@ impl DiskDiscoveryLayer {
     }
 
     /// How long a file counts after its modification time: six hours unless set, as in kubectl.
+    /// [`Duration::MAX`] is for ever.
     ///
     /// As all setters, to be called before the layer is cloned or used.
     #[must_use]
@@ -95,6 +97,16 @@ impl DiskDiscoveryLayer {
     pub fn base_path(self, base: &str) -> Self {
         Self {
             engine: self.engine.base_path(base),
+        }
+    }
+
+    /// The address of the server that the services reach: a request whose URI names another server
+    /// passes, and one that names this one is for what is below the path of the address. Relative
+    /// URIs are always this server's, and [`base_path`](Self::base_path) counts for them.
+    #[must_use]
+    pub fn server(self, address: &Uri) -> Self {
+        Self {
+            engine: self.engine.server(address),
         }
     }
 

@@ -27,21 +27,24 @@ impl Shared {
     pub(super) fn load_groups(&self, now: SystemTime) -> Arc<Snapshot> {
         let mut snapshot = Snapshot::default();
         let mut stamp = None;
-        if let Some(Part::Groups(groups)) = self.kept(&Name::Groups, now) {
-            snapshot.set_groups_shared(groups);
-        } else if let Some(opened) = self.open(&Name::Groups, now) {
-            stamp = opened.stamp;
+        let kept = self.state().kept(&Name::Groups, now, self.ttl);
+        let since = kept.as_ref().map(|(since, _)| *since);
+        if let Some(opened) = self.open(&Name::Groups, now, since) {
             let latest = self
                 .groups()
                 .as_ref()
-                .filter(|latest| stamp == Some(latest.0))
+                .filter(|latest| opened.stamp == Some(latest.0))
                 .and_then(|(_, snapshot)| snapshot.upgrade());
             if let Some(latest) = latest {
                 return latest;
             }
-            if let Some(groups) = self.decode(&Name::Groups, &opened, &mut Vec::new(), true) {
+            if let Some(groups) = self.decode(&opened, &mut Vec::new(), true) {
                 snapshot.set_groups(groups);
+                stamp = opened.stamp;
             }
+        }
+        if let (None, Some((_, Part::Groups(groups)))) = (snapshot.groups(), kept) {
+            snapshot.set_groups_shared(groups);
         }
         if let Some(form) = *self.form.read().unwrap_or_else(PoisonError::into_inner) {
             snapshot.set_form(form);
@@ -96,41 +99,39 @@ impl Shared {
         let mut buffer = Vec::new();
         let load = |group_version: &GroupVersion| {
             let name = Name::Resources(group_version.clone());
-            if let Some(Part::List(list)) = self.kept(&name, now) {
-                return Some((group_version.clone(), list));
-            }
-            let opened = self.open(&name, now)?;
-            let list: Document<ApiResourceList> =
-                self.decode(&name, &opened, &mut buffer, keep_json)?;
-            if list.group_version != group_version.as_str() {
-                tracing::warn!(%group_version, found = %list.group_version, "the wrong file");
-                return None;
-            }
-            Some((group_version.clone(), Arc::new(list)))
+            let kept = self.state().kept(&name, now, self.ttl);
+            let since = kept.as_ref().map(|(since, _)| *since);
+            let list = self
+                .open(&name, now, since)
+                .and_then(|opened| self.read_list(group_version, &opened, &mut buffer, keep_json));
+            let list = match (list, kept) {
+                (None, Some((_, Part::List(list)))) => Some(list),
+                (list, _) => list,
+            };
+            Some((group_version.clone(), list?))
         };
         group_versions.iter().filter_map(load).collect()
     }
 
-    /// What could not be written and is later than any file.
-    fn kept(&self, name: &Name, now: SystemTime) -> Option<Part> {
-        let mut state = self.state();
-        if state.kept.is_empty() {
+    fn read_list(
+        &self,
+        group_version: &GroupVersion,
+        opened: &Opened,
+        buffer: &mut Vec<u8>,
+        keep_json: bool,
+    ) -> Option<Arc<Document<ApiResourceList>>> {
+        let list: Document<ApiResourceList> = self.decode(opened, buffer, keep_json)?;
+        if list.group_version != group_version.as_str() {
+            tracing::debug!(%group_version, found = %list.group_version, "the wrong file");
             return None;
         }
-        let (since, part) = state.kept.get(name)?;
-        if since.checked_add(self.ttl).is_none_or(|end| now > end) {
-            state.kept.remove(name);
-            return None;
-        }
-        Some(part.clone())
+        Some(Arc::new(list))
     }
 
-    /// Opens a file that counts: not expired, and not older than an invalidation.
-    fn open(&self, name: &Name, now: SystemTime) -> Option<Opened> {
-        let is_ours = {
-            let state = self.state();
-            !state.ours.is_empty() && state.ours.contains(name)
-        };
+    /// Opens a file that counts: not expired, not older than an invalidation, and newer than what
+    /// is kept because it could not be written.
+    fn open(&self, name: &Name, now: SystemTime, kept: Option<SystemTime>) -> Option<Opened> {
+        let is_ours = self.state().is_ours(name);
         if !is_ours && self.invalidated.load(Ordering::Acquire) {
             return None;
         }
@@ -138,6 +139,9 @@ impl Shared {
         let opened = opened
             .inspect_err(|error| tracing::debug!(?name, %error, "a discovery file can't be opened"))
             .ok()??;
+        if kept.is_some_and(|since| opened.modified <= since) {
+            return None;
+        }
         self.counters.files_read.fetch_add(1, Ordering::Relaxed);
         if !is_ours {
             self.fresh.store(false, Ordering::Release);
@@ -147,13 +151,13 @@ impl Shared {
 
     fn decode<T: Kind>(
         &self,
-        name: &Name,
         opened: &Opened,
         buffer: &mut Vec<u8>,
         keep_json: bool,
     ) -> Option<Document<T>> {
+        let path = opened.path.display();
         if let Err(error) = self.tree.read(opened, buffer) {
-            tracing::debug!(?name, %error, "a discovery file can't be read");
+            tracing::debug!(%path, %error, "a discovery file can't be read");
             return None;
         }
         let decoded: Result<Document<T>, DecodeError> = if keep_json {
@@ -162,7 +166,7 @@ impl Shared {
             decode(buffer).map(Document::new)
         };
         decoded
-            .inspect_err(|error| tracing::warn!(?name, %error, "a broken discovery file"))
+            .inspect_err(|error| tracing::debug!(%path, %error, "a broken discovery file"))
             .ok()
     }
 }

@@ -13,11 +13,18 @@
 //! - A file that is empty, cut off, of another kind or of another group version, too large or not a
 //!   regular file is no file, and is replaced. (kubectl takes an empty file for a valid answer.)
 //! - Where the directory can't be written, answers are kept in memory for the same time, and one
-//!   warning says so.
+//!   warning says so. A file that another process has published since counts more.
+//! - What belongs to a group or version whose name is that of a file, such as `servergroups.json`,
+//!   is kept in memory: a directory of that name would be in the way of the file, for ever and for
+//!   kubectl too.
+//! - A process that is killed leaves the temporary file that it wrote, `<name>.<digits>`. Those older
+//!   than a day are removed by the first process that publishes a file beside them.
 
 mod files;
 mod layer;
 mod load;
+mod save;
+mod state;
 mod statistics;
 mod tree;
 

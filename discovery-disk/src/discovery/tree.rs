@@ -1,12 +1,20 @@
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use discovery_core::GroupVersion;
 
+use super::state::has_expired;
 use crate::store::fs::{Fs, Stamp, has_mode};
+use crate::store::sweep::sweep_quietly;
 use crate::store::temp::{Publish, TempFile};
+
+const GROUPS: &str = "servergroups.json";
+
+const RESOURCES: &str = "serverresources.json";
 
 const PUBLISH: Publish = Publish {
     dir_mode: 0o750,
@@ -31,18 +39,20 @@ pub(super) enum Name {
 }
 
 /// The directory of one server.
-#[derive(Clone)]
 pub(super) struct Tree {
     /// `None` has no files, and can't get any.
     pub(super) dir: Option<PathBuf>,
     pub(super) fs: Fs,
+    /// The directories in which old temporary files have been looked for.
+    swept: Mutex<HashSet<PathBuf>>,
 }
 
 /// A file that counts.
 pub(super) struct Opened {
     file: File,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     len: usize,
+    pub(super) modified: SystemTime,
     /// Which file, in which state; `None` where the platform does not tell.
     pub(super) stamp: Option<Stamp>,
 }
@@ -54,20 +64,37 @@ pub(super) enum Written {
     Content,
     /// The file had this content already, and only looks new now.
     Renewed,
+    /// There can be no such file.
+    NoFile,
+    /// It was not wanted any more.
+    Unwanted,
 }
 
 impl Tree {
+    pub(super) fn new(dir: Option<PathBuf>) -> Self {
+        Self {
+            dir,
+            fs: Fs::default(),
+            swept: Mutex::default(),
+        }
+    }
+
     /// A group version's names are always fit for a path, so that none of this leaves the
-    /// directory.
+    /// directory. But they may be those of files.
     fn path(&self, name: &Name) -> Option<PathBuf> {
         let dir = self.dir.as_deref()?;
+        if let Name::Resources(group_version) = name
+            && is_in_the_way(group_version)
+        {
+            return None;
+        }
         let mut path = PathBuf::with_capacity(dir.as_os_str().len() + MAX_NAME);
         path.push(dir);
         match name {
-            Name::Groups => path.push("servergroups.json"),
+            Name::Groups => path.push(GROUPS),
             Name::Resources(group_version) => {
                 path.push(group_version.as_str());
-                path.push("serverresources.json");
+                path.push(RESOURCES);
             }
         }
         Some(path)
@@ -86,19 +113,20 @@ impl Tree {
         let Some((file, metadata)) = self.fs.open(&path)? else {
             return Ok(None);
         };
-        let end = metadata.modified()?.checked_add(ttl);
-        if end.is_none_or(|end| now > end) {
+        let modified = metadata.modified()?;
+        if has_expired(modified, ttl, now) {
             tracing::debug!(path = %path.display(), "expired");
             return Ok(None);
         }
         if metadata.len() > MAX_FILE {
-            tracing::warn!(path = %path.display(), len = metadata.len(), "a file that is too large");
+            tracing::debug!(path = %path.display(), len = metadata.len(), "a file that is too large");
             return Ok(None);
         }
         Ok(Some(Opened {
             file,
             path,
             len: usize::try_from(metadata.len()).unwrap_or_default(),
+            modified,
             stamp: Stamp::of(&metadata),
         }))
     }
@@ -109,16 +137,26 @@ impl Tree {
         self.fs.read_exact(&opened.file, &opened.path, content)
     }
 
-    /// Publishes a file, or renews one that has the same content.
+    /// Publishes a file, or renews one that has the same content; unless it turns out, in the last
+    /// moment, that this is not `wanted` any more.
     pub(super) fn write(
         &self,
         name: &Name,
         content: &[u8],
         now: SystemTime,
+        wanted: impl Fn() -> bool,
     ) -> io::Result<Written> {
-        let path = self.path(name).ok_or(io::ErrorKind::Unsupported)?;
-        if self.renew(&path, content, now).unwrap_or(false) {
-            return Ok(Written::Renewed);
+        let Some(path) = self.path(name) else {
+            return Ok(Written::NoFile);
+        };
+        if let Ok(Some(file)) = self.same(&path, content) {
+            if !wanted() {
+                return Ok(Written::Unwanted);
+            }
+            // Not allowed for another user's file: that is replaced.
+            if self.fs.touch(&file, &path, now).is_ok() {
+                return Ok(Written::Renewed);
+            }
         }
         let (dir, prefix) = match (
             path.parent(),
@@ -127,28 +165,47 @@ impl Tree {
             (Some(dir), Some(name)) => (dir, format!("{name}.")),
             _ => return Err(io::ErrorKind::InvalidFilename.into()),
         };
-        let temp = TempFile::create(&self.fs, dir, &prefix, PUBLISH.dir_mode)?;
+        let temp = TempFile::create(&self.fs, dir, &prefix, PUBLISH)?;
+        if self.is_first_in(dir) && !temp.made_dir() {
+            sweep_quietly(&self.fs, dir, &prefix, now);
+        }
         temp.write(content)?;
         temp.prepare(PUBLISH)?;
-        temp.rename(&path, PUBLISH)?;
+        if !wanted() {
+            return Ok(Written::Unwanted);
+        }
+        temp.rename(&path, PUBLISH)?.settle(&path, PUBLISH)?;
         Ok(Written::Content)
     }
 
-    /// Makes a file look new if it has this content. Should another process replace it meanwhile,
-    /// then that one's content is the later.
-    fn renew(&self, path: &Path, content: &[u8], now: SystemTime) -> io::Result<bool> {
+    /// Opens a file if it has this content. Should another process replace it before it has been
+    /// made to look new, then that one's content is the later.
+    fn same(&self, path: &Path, content: &[u8]) -> io::Result<Option<File>> {
         let Some((file, metadata)) = self.fs.open(path)? else {
-            return Ok(false);
+            return Ok(None);
         };
         if metadata.len() != content.len() as u64 || !has_mode(&metadata, PUBLISH.file_mode) {
-            return Ok(false);
+            return Ok(None);
         }
         let mut found = vec![0; content.len()];
         self.fs.read_exact(&file, path, &mut found)?;
-        if found != content {
-            return Ok(false);
-        }
-        self.fs.touch(&file, path, now)?;
-        Ok(true)
+        Ok((found == content).then_some(file))
+    }
+
+    fn is_first_in(&self, dir: &Path) -> bool {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        !swept.contains(dir) && swept.insert(dir.to_owned())
+    }
+}
+
+/// Whether a directory for this group version would stand where a file belongs. Both are names that
+/// a server may give, and whoever makes an API group chooses its name: the file could never be
+/// written again, by kubectl neither. Some file systems ignore case.
+fn is_in_the_way(group_version: &GroupVersion) -> bool {
+    let is = |name: &str, file: &str| name.eq_ignore_ascii_case(file);
+    match group_version.group() {
+        "" => is(group_version.version(), GROUPS),
+        // The core group's version of the other group's name has its file there.
+        group => is(group, GROUPS) || is(group_version.version(), RESOURCES),
     }
 }

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use discovery_core::key::{self, Origin};
 use discovery_core::store::Store;
-use http::{HeaderMap, Method, StatusCode, header, request, response};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header, request, response};
 use tower_layer::Layer;
 
 use super::DiskStoreService;
 
 /// Answers GET requests from a store, and records what is not there. The [module](super) has an
-/// example.
+/// example, and says [what ends up on disk](super#what-ends-up-on-disk).
 ///
 /// All services of a layer and of its clones share the store.
 #[derive(Clone)]
@@ -44,8 +44,17 @@ pub(crate) struct Config {
     pub(crate) max_body: u64,
     pub(crate) record_if: Arc<RecordIf>,
     key: Arc<KeyOf>,
-    /// Whether it has been said that requests have no key.
-    warned: Arc<AtomicBool>,
+    /// Whether the key is the one that asks for a host.
+    needs_host: bool,
+    credentials: bool,
+    warned: Arc<Warned>,
+}
+
+/// What has been said.
+#[derive(Default)]
+struct Warned {
+    no_host: AtomicBool,
+    credentials: AtomicBool,
 }
 
 impl DiskStoreLayer {
@@ -59,6 +68,8 @@ impl DiskStoreLayer {
                 max_body: 64 * 1024 * 1024,
                 record_if: Arc::new(is_recordable),
                 key: Arc::new(|parts| key::of(&parts.method, &parts.uri, None)),
+                needs_host: true,
+                credentials: false,
                 warned: Arc::default(),
             },
         }
@@ -100,6 +111,7 @@ impl DiskStoreLayer {
         F: Fn(&request::Parts) -> Option<String> + Send + Sync + 'static,
     {
         self.config.key = Arc::new(key);
+        self.config.needs_host = false;
         self
     }
 
@@ -121,6 +133,24 @@ impl DiskStoreLayer {
         self
     }
 
+    /// Whether requests that carry credentials take part: those with `Authorization`, `Cookie`,
+    /// `Proxy-Authorization` or an `Impersonate` header. They don't unless set: they are passed on,
+    /// with one warning, because what one user may see would be there for all who ask later, and for
+    /// all who can read the files. [`Mode::Replay`] answers them, and writes nothing.
+    ///
+    /// ```
+    /// use discovery_core::store::MapStore;
+    /// use discovery_disk::record::DiskStoreLayer;
+    ///
+    /// // The user's own directory, for one user's requests.
+    /// let layer = DiskStoreLayer::new(MapStore::new()).credentials(true);
+    /// ```
+    #[must_use]
+    pub fn credentials(mut self, take_part: bool) -> Self {
+        self.config.credentials = take_part;
+        self
+    }
+
     /// The longest body that is recorded: 64 MiB unless set. A longer one is passed on.
     #[must_use]
     pub fn max_body(mut self, bytes: u64) -> Self {
@@ -136,10 +166,19 @@ impl Config {
         if parts.method != Method::GET || parts.headers.contains_key(header::RANGE) {
             return None;
         }
+        let warned = &self.warned;
+        if !self.credentials && self.mode != Mode::Replay && parts.headers.keys().any(is_credential)
+        {
+            if !warned.credentials.swap(true, Ordering::Relaxed) {
+                tracing::warn!("requests with credentials are not recorded unless that is allowed");
+            }
+            return None;
+        }
         let key = (self.key)(parts);
         if key.is_none()
+            && self.needs_host
             && parts.uri.authority().is_none()
-            && !self.warned.swap(true, Ordering::Relaxed)
+            && !warned.no_host.swap(true, Ordering::Relaxed)
         {
             tracing::warn!("requests without a host are not recorded: give the layer an origin");
         }
@@ -148,9 +187,11 @@ impl Config {
 }
 
 /// Which responses [`DiskStoreLayer`] records if nothing else is set: successes but 206 Partial
-/// Content, unless `Cache-Control` has `no-store` or `Vary` names `Authorization`, `Cookie`,
-/// `Proxy-Authorization` or an `Impersonate` header. Those are not for everybody who can read the
-/// files.
+/// Content, unless they have `Set-Cookie`, `Cache-Control` has `no-store`, or `Vary` names
+/// `Authorization`, `Cookie`, `Proxy-Authorization` or an `Impersonate` header. Those are not for
+/// everybody who can read the files.
+///
+/// `Cache-Control: private` is no hindrance: Kubernetes' API servers send it with everything.
 ///
 /// ```
 /// use discovery_disk::record::is_recordable;
@@ -164,20 +205,31 @@ impl Config {
 #[must_use]
 pub fn is_recordable(response: &response::Parts) -> bool {
     let credential = |name: &[u8]| {
-        let name = name.to_ascii_lowercase();
-        let names: [&[u8]; 3] = [b"authorization", b"cookie", b"proxy-authorization"];
-        names.contains(&name.as_slice()) || name.starts_with(b"impersonate-")
+        // No header has a name that is not one.
+        HeaderName::from_bytes(name).is_ok_and(|name| is_credential(&name))
     };
     response.status.is_success()
         && response.status != StatusCode::PARTIAL_CONTENT
+        && !response.headers.contains_key(header::SET_COOKIE)
         && !lists(&response.headers, header::CACHE_CONTROL, |directive| {
             directive.eq_ignore_ascii_case(b"no-store")
         })
         && !lists(&response.headers, header::VARY, credential)
 }
 
+/// Whether a request header tells who the user is.
+fn is_credential(name: &HeaderName) -> bool {
+    [
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::PROXY_AUTHORIZATION,
+    ]
+    .contains(name)
+        || name.as_str().starts_with("impersonate-")
+}
+
 /// Whether a header that is a list has an item of a kind.
-fn lists(headers: &HeaderMap, name: header::HeaderName, is: impl Fn(&[u8]) -> bool) -> bool {
+fn lists(headers: &HeaderMap, name: HeaderName, is: impl Fn(&[u8]) -> bool) -> bool {
     headers
         .get_all(name)
         .iter()

@@ -44,13 +44,50 @@
 //! # What is recorded
 //!
 //! The response as [`dump`](discovery_core::dump) has it: status, headers and body, and no
-//! trailers; a response that has some is not recorded. Nor is one that is cut short or given up,
-//! or whose body is [too large](DiskStoreLayer::max_body). The last frame of a body is held back
-//! until the record is complete, so that whoever has read the body can rely on it.
+//! trailers. One that is cut short or given up, or whose body is
+//! [too large](DiskStoreLayer::max_body), is not recorded; nor is one that has trailers, unless its
+//! length was told at the start: then it is complete before they come. The last frame of a body is
+//! held back until the record is complete, so that whoever has read the body can rely on it.
 //!
 //! Requests with `Range` are passed on and not recorded, like those with another method than GET.
 //! Which responses are recorded is for [`DiskStoreLayer::record_if`] to say, under which key for
-//! [`DiskStoreLayer::key`].
+//! [`DiskStoreLayer::key`], and whether requests with credentials take part for
+//! [`DiskStoreLayer::credentials`].
+//!
+//! # What ends up on disk
+//!
+//! Every recorded response, word for word, readable for whoever can read the store's files. A layer
+//! that an `Authorization` header passes records nothing of that request unless it is told to; one
+//! that sits outside what adds the header does not see it. Around a client for Kubernetes it would
+//! record Secrets like everything else. Choose what takes part by the key:
+//!
+//! ```
+//! use discovery_core::{Endpoint, key};
+//! use discovery_core::store::MapStore;
+//! use discovery_disk::record::DiskStoreLayer;
+//! # use http::{Request, Response};
+//! # use http_body_util::{BodyExt, Full};
+//! # use tower::{Layer, ServiceExt};
+//!
+//! let store = MapStore::new();
+//! let layer = DiskStoreLayer::new(store.clone()).key(|request| {
+//!     // Discovery, OpenAPI and the version: the same for all users, and no secret.
+//!     Endpoint::parse(request.uri.path(), "")?;
+//!     key::of(&request.method, &request.uri, None)
+//! });
+//! # tokio_test::block_on(async {
+//! # let server = tower::service_fn(|_: Request<()>| async {
+//! #     Ok::<_, std::io::Error>(Response::new(Full::<bytes::Bytes>::from("{}")))
+//! # });
+//! # let client = layer.layer(server);
+//! for path in ["apis/apps/v1", "api/v1/namespaces/default/secrets/mine"] {
+//!     let request = Request::get(format!("https://10.0.0.1:6443/{path}")).body(())?;
+//!     client.clone().oneshot(request).await?.into_body().collect().await?;
+//! }
+//! assert_eq!(store.keys(), ["https://10.0.0.1:6443/apis/apps/v1"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
 //!
 //! A store that can't be read or written is logged, and then nothing is stored or found; it fails
 //! no request.

@@ -12,7 +12,8 @@ use super::DiskStore;
 use super::error::at;
 use super::fs::{Fs, Stamp, has_mode};
 use super::offload::{Permit, offload};
-use super::temp::TempFile;
+use super::sweep::sweep_quietly;
+use super::temp::{TempFile, parent, sync_dir};
 
 /// What a file is put together from, in this order.
 pub(crate) type Parts = [Bytes; 3];
@@ -78,7 +79,7 @@ impl DiskStore {
         let store = self.clone();
         let write = move |permit: &Permit| {
             let parts = parts();
-            if let Some(stamp) = store.renew(&target, len, &parts) {
+            if let Some(stamp) = store.renew(&target, len, &parts)? {
                 return Ok(stamp);
             }
             let temp = store.open_temp()?;
@@ -96,14 +97,10 @@ impl DiskStore {
 
     pub(crate) fn open_temp(&self) -> io::Result<TempFile> {
         if !self.options().swept.swap(true, Ordering::Relaxed) {
-            self.sweep_quietly();
+            sweep_quietly(self.fs(), &self.options().temp, "", self.now());
         }
-        TempFile::create(
-            self.fs(),
-            &self.options().temp,
-            "",
-            self.options().publish.dir_mode,
-        )
+        let options = self.options();
+        TempFile::create(self.fs(), &options.temp, "", options.publish)
     }
 
     pub(crate) fn publish(
@@ -112,15 +109,33 @@ impl DiskStore {
         target: &Path,
         permit: &Permit,
     ) -> io::Result<Option<Stamp>> {
-        temp.prepare(self.options().publish)?;
-        permit.run(|| temp.rename(target, self.options().publish))
+        let how = self.options().publish;
+        temp.prepare(how)?;
+        let renamed = permit.run(|| temp.rename(target, how))?;
+        renamed.settle(target, how)
     }
 
     /// If the file already has these bytes and this mode, makes it look new and returns its stamp.
     ///
     /// This needs no lock: should another process replace the file meanwhile, then its value came
     /// after this one.
-    fn renew(&self, target: &Path, len: u64, parts: &Parts) -> Option<Option<Stamp>> {
+    ///
+    /// # Errors
+    ///
+    /// When it does, and can't be brought to the disk.
+    fn renew(&self, target: &Path, len: u64, parts: &Parts) -> io::Result<Option<Option<Stamp>>> {
+        let Some(file) = self.renewed(target, len, parts) else {
+            return Ok(None);
+        };
+        if self.options().publish.fsync {
+            // Who wrote it may not have waited for that.
+            self.fs().sync(&file, target).map_err(at("sync", target))?;
+            sync_dir(self.fs(), parent(target))?;
+        }
+        Ok(Some(file.metadata().ok().as_ref().and_then(Stamp::of)))
+    }
+
+    fn renewed(&self, target: &Path, len: u64, parts: &Parts) -> Option<File> {
         let (file, metadata) = self.fs().open(target).ok()??;
         if metadata.len() != len || !has_mode(&metadata, self.options().publish.file_mode) {
             return None;
@@ -130,7 +145,7 @@ impl DiskStore {
         }
         // Not allowed for another user's file: that is replaced.
         self.fs().touch(&file, target, self.now()).ok()?;
-        Some(file.metadata().ok().as_ref().and_then(Stamp::of))
+        Some(file)
     }
 
     fn has_content(&self, file: &File, path: &Path, parts: &Parts) -> io::Result<bool> {

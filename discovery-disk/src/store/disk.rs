@@ -81,8 +81,11 @@ impl DiskStore {
         }
     }
 
-    /// Where temporary files are written: `.diskv-temp` in the store's directory unless set. It has
-    /// to be on the same file system.
+    /// Where temporary files are written: `.diskv-temp` in the store's directory unless set.
+    ///
+    /// It has to be on the same file system, and the store's alone: files in it whose names are
+    /// digits are [removed](Self::sweep) when they are old. Stores may share it. It must not be the
+    /// store's directory or one above; nothing can be put then.
     #[must_use]
     pub fn temp_dir(self, dir: impl Into<PathBuf>) -> Self {
         self.with(|options| options.temp = dir.into())
@@ -114,8 +117,14 @@ impl DiskStore {
         self.with(|options| options.inline_limit = bytes)
     }
 
-    /// Whether a write waits until the value is on the disk: not unless set. A value that a power
-    /// cut damages is found again by the network, and waiting takes longer than most requests.
+    /// Whether a write waits until the value is on the disk: not unless set. Waiting takes longer
+    /// than most requests, and what is lost can be asked for again.
+    ///
+    /// Without it, a power cut may leave a damaged value. A [`KubectlStore`](super::KubectlStore)
+    /// finds that by the checksum; a store without checksums can't tell, and returns it. Use this,
+    /// or a checksum, where that matters. With it, `put` and `commit` return when the value, its
+    /// name and the directories that were made for it are on the disk, also where the bytes were
+    /// there already.
     #[must_use]
     pub fn fsync(self, fsync: bool) -> Self {
         self.with(|options| options.publish.fsync = fsync)
@@ -128,8 +137,8 @@ impl DiskStore {
         self.with(|options| options.max_value_size = bytes)
     }
 
-    /// What tells the time for renewed modification times and for the first sweep: the system's
-    /// clock unless set.
+    /// What tells the time for renewed modification times and for [sweeps](Self::sweep): the
+    /// system's clock unless set.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
         self.with(|options| options.clock = Arc::new(clock))
@@ -213,8 +222,12 @@ impl DiskStore {
     }
 
     pub(crate) fn target(&self, key: &str) -> io::Result<PathBuf> {
+        let wrong = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+        if self.options.dir.starts_with(&self.options.temp) {
+            return Err(wrong("the store is in its directory for temporary files"));
+        }
         self.path(key)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the key has no file name"))
+            .ok_or_else(|| wrong("the key has no file name"))
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Step {
     SetMode,
     /// Waiting until a file or directory is on the disk.
     Sync,
+    /// Closing a temporary file.
+    Close,
     /// Renaming a temporary file to its name.
     Rename,
     /// Opening a value.
@@ -42,8 +44,9 @@ pub(crate) struct Fs {
     pub(crate) hook: Option<Hook>,
 }
 
-/// Which file, in which state. Equal stamps mean the same content: writers replace files, they
-/// don't change them.
+/// Which file, in which state. Equal stamps mean the same content as long as writers replace files
+/// and don't change them: a change in place that keeps the size, within the few milliseconds that
+/// the file system's clock takes for a step, is not seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) device: u64,
@@ -114,6 +117,17 @@ impl Fs {
     pub(crate) fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
         self.check(Step::Sync, path)?;
         file.sync_all()
+    }
+
+    /// Asks what closing the file would say, which is where network file systems report what became
+    /// of the bytes. They do so for each descriptor, and the file stays open.
+    pub(crate) fn close_copy(&self, file: &File, path: &Path) -> io::Result<()> {
+        self.check(Step::Close, path)?;
+        #[cfg(unix)]
+        nix::unistd::close(file.try_clone()?)?;
+        #[cfg(not(unix))]
+        let _ = file;
+        Ok(())
     }
 
     /// Waits until a rename in this directory is on the disk, where that can be asked for.

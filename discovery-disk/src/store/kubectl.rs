@@ -23,7 +23,9 @@ const SUM: usize = 32;
 ///
 /// Temporary files are in `.diskv-temp` in the directory, where kubectl has its own. Both
 /// directories are made at the first write. Clones share the files and the memory of which of them
-/// have already been checked: a sum is computed once for each state of a file.
+/// have already been checked: a sum is computed once for each state of a file, by its inode, size
+/// and times. Files are replaced, never changed; a program that writes into one, keeps its size and
+/// is quicker than the file system's clock is not noticed by a process that has checked the file.
 ///
 /// ```
 /// use discovery_core::store::{Store, Value};

@@ -16,9 +16,17 @@
 //! # What a file may be
 //!
 //! Only regular files are values. A directory, a pipe, a socket or a device is as good as nothing,
-//! and never waited for. So is a symbolic link, so that nobody who can write to the directory can
-//! make the cache read or touch a file elsewhere; writing replaces the link itself. The store's
-//! directory and those above it may be links.
+//! and never waited for. So is a symbolic link: a file elsewhere is neither read nor touched through
+//! one, and writing replaces the link itself. Directories may be links, the store's own and those
+//! above and below it, and are followed, as kubectl does; but nothing is swept behind a link.
+//! Whoever else can write to the directory is trusted with what is in it.
+//!
+//! # What is on the disk when
+//!
+//! A value is visible to all processes when it has been written, but nothing is synced unless a
+//! store is [told to](DiskStore::fsync): what a power cut leaves may be the old value, the new one,
+//! or on some file systems a damaged one. Errors that come late, as those of a network file system
+//! do when the file is closed, are waited for, and the value is published only after that.
 
 #[cfg(feature = "testing")]
 pub mod faults;
@@ -30,7 +38,7 @@ pub(crate) mod fs;
 mod kubectl;
 mod names;
 mod offload;
-mod sweep;
+pub(crate) mod sweep;
 pub(crate) mod temp;
 mod verified;
 mod writer;

@@ -16,7 +16,8 @@ pub(crate) struct Permit {
 struct RevokeOnDrop(Permit);
 
 impl Permit {
-    /// Runs `change` unless the operation was given up, which can't happen meanwhile.
+    /// Runs `change` unless the operation was given up, which can't happen meanwhile. Whoever gives
+    /// it up waits for `change`: no more than a rename.
     pub(crate) fn run<T>(&self, change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
         if *revoked {

@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -10,66 +11,77 @@ use super::fs::{Fs, is_absence};
 /// How old a temporary file is when it is taken for a killed process's.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many files a first write looks at: it must not wait for a directory of millions.
+/// How many files a first write removes: it must not wait for a directory of millions.
 const QUIET_LIMIT: usize = 1024;
 
 impl DiskStore {
     /// Removes the temporary files that were last written `older_than` ago or earlier, and says how
     /// many. A process that is killed while it writes leaves one.
     ///
-    /// Only files with a temporary name, which is decimal digits, are removed. The first write of a
-    /// store does this by itself for files older than a day, quietly and not for more than some
-    /// thousand of them.
+    /// Only regular files with a temporary name, which is decimal digits, are removed, and nothing
+    /// if the [directory](Self::temp_dir) is a link. The first write of a store does this by itself
+    /// for files older than a day, quietly and not for more than some thousand of them. What tells
+    /// the time is the store's [clock](Self::clock).
     ///
     /// ```
+    /// use discovery_core::clock::ManualClock;
     /// use discovery_disk::DiskStore;
     /// use std::time::{Duration, SystemTime};
     ///
     /// let dir = tempfile::tempdir()?;
     /// std::fs::create_dir(dir.path().join(".diskv-temp"))?;
     /// std::fs::write(dir.path().join(".diskv-temp/3141592653"), "left behind")?;
-    /// let store = DiskStore::new(dir.path());
+    /// let clock = ManualClock::new(SystemTime::now());
+    /// let store = DiskStore::new(dir.path()).clock(clock.clone());
     ///
     /// let hour = Duration::from_secs(60 * 60);
-    /// assert_eq!(store.sweep(hour, SystemTime::now())?, 0);
-    /// assert_eq!(store.sweep(hour, SystemTime::now() + hour)?, 1);
+    /// assert_eq!(store.sweep(hour)?, 0);
+    /// clock.advance(hour);
+    /// assert_eq!(store.sweep(hour)?, 1);
     /// # std::io::Result::Ok(())
     /// ```
     ///
     /// # Errors
     ///
     /// When the directory can't be read. Files that can't be removed are logged and left.
-    pub fn sweep(&self, older_than: Duration, now: SystemTime) -> io::Result<usize> {
+    pub fn sweep(&self, older_than: Duration) -> io::Result<usize> {
         let dir = &self.options().temp;
-        sweep(self.fs(), dir, older_than, now, usize::MAX)
+        sweep(self.fs(), dir, "", older_than, self.now(), usize::MAX)
     }
+}
 
-    pub(crate) fn sweep_quietly(&self) {
-        let dir = &self.options().temp;
-        match sweep(self.fs(), dir, ABANDONED, self.now(), QUIET_LIMIT) {
-            Ok(0) => {}
-            Ok(removed) => tracing::debug!(dir = %dir.display(), removed, "swept temporary files"),
-            Err(error) => tracing::debug!(%error, "temporary files not swept"),
-        }
+/// Removes the temporary files of killed processes: those whose name is `prefix` and digits, and
+/// which are older than a day.
+pub(crate) fn sweep_quietly(fs: &Fs, dir: &Path, prefix: &str, now: SystemTime) {
+    match sweep(fs, dir, prefix, ABANDONED, now, QUIET_LIMIT) {
+        Ok(0) => {}
+        Ok(removed) => tracing::debug!(dir = %dir.display(), removed, "swept temporary files"),
+        Err(error) => tracing::debug!(%error, "temporary files not swept"),
     }
 }
 
 fn sweep(
     fs: &Fs,
     dir: &Path,
+    prefix: &str,
     older_than: Duration,
     now: SystemTime,
     limit: usize,
 ) -> io::Result<usize> {
-    let entries = match fs::read_dir(dir) {
+    // A link may lead to where names of digits mean something else.
+    match fs::symlink_metadata(dir) {
         Err(error) if is_absence(&error) => return Ok(0),
-        entries => entries.map_err(at("list", dir))?,
-    };
+        Err(error) => return Err(at("look at", dir)(error)),
+        Ok(metadata) if !metadata.is_dir() => return Ok(0),
+        Ok(_) => {}
+    }
     let mut removed = 0;
-    for entry in entries.take(limit) {
+    for entry in fs::read_dir(dir).map_err(at("list", dir))? {
+        if removed >= limit {
+            break;
+        }
         let entry = entry.map_err(at("list", dir))?;
-        let name = entry.file_name();
-        if name.is_empty() || !name.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+        if !is_temporary(&entry.file_name(), prefix) {
             continue;
         }
         // Does not follow links. A file that has gone meanwhile is nobody's concern.
@@ -94,4 +106,9 @@ fn sweep(
         }
     }
     Ok(removed)
+}
+
+fn is_temporary(name: &OsStr, prefix: &str) -> bool {
+    let digits = name.as_encoded_bytes().strip_prefix(prefix.as_bytes());
+    digits.is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
 }

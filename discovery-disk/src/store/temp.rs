@@ -14,6 +14,7 @@ pub(crate) struct TempFile {
     fs: Fs,
     path: PathBuf,
     file: File,
+    made_dir: bool,
     published: bool,
 }
 
@@ -31,8 +32,8 @@ pub(crate) struct Publish {
 impl TempFile {
     /// Opens a file in `dir` whose name is `prefix` and decimal digits, as Go's are. Makes the
     /// directory if it is not there.
-    pub(crate) fn create(fs: &Fs, dir: &Path, prefix: &str, dir_mode: u32) -> io::Result<Self> {
-        let mut made = false;
+    pub(crate) fn create(fs: &Fs, dir: &Path, prefix: &str, how: Publish) -> io::Result<Self> {
+        let mut made_dir = false;
         let mut attempts = 0;
         loop {
             let path = dir.join(format!("{prefix}{}", random()));
@@ -42,13 +43,13 @@ impl TempFile {
                         fs: fs.clone(),
                         path,
                         file,
+                        made_dir,
                         published: false,
                     });
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !made => {
-                    fs.make_dir(dir, dir_mode)
-                        .map_err(at("make directory", dir))?;
-                    made = true;
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !made_dir => {
+                    make_dir(fs, dir, how)?;
+                    made_dir = true;
                 }
                 Err(error)
                     if error.kind() == io::ErrorKind::AlreadyExists && attempts < MAX_ATTEMPTS =>
@@ -58,6 +59,11 @@ impl TempFile {
                 Err(error) => return Err(at("make temporary file", &path)(error)),
             }
         }
+    }
+
+    /// Whether the directory was not there before.
+    pub(crate) fn made_dir(&self) -> bool {
+        self.made_dir
     }
 
     pub(crate) fn write(&self, data: &[u8]) -> io::Result<()> {
@@ -79,7 +85,8 @@ impl TempFile {
             .map_err(at("write", &self.path))
     }
 
-    /// Does what has to be done before [`rename`](Self::rename).
+    /// Does what has to be done before [`rename`](Self::rename), and finds out whether the bytes
+    /// have been taken: a network file system may say so only now, when the file is closed.
     pub(crate) fn prepare(&self, how: Publish) -> io::Result<()> {
         self.fs
             .set_mode(&self.file, &self.path, how.file_mode)
@@ -89,26 +96,60 @@ impl TempFile {
                 .sync(&self.file, &self.path)
                 .map_err(at("sync", &self.path))?;
         }
-        Ok(())
+        self.fs
+            .close_copy(&self.file, &self.path)
+            .map_err(at("close", &self.path))
     }
 
     /// Gives the file its name, in place of a file that has it. Makes the directory if it is not
-    /// there. Returns the stamp of the file, which the rename has changed.
-    pub(crate) fn rename(mut self, target: &Path, how: Publish) -> io::Result<Option<Stamp>> {
+    /// there.
+    pub(crate) fn rename(mut self, target: &Path, how: Publish) -> io::Result<Renamed> {
         let mut renamed = self.fs.rename(&self.path, target);
-        let dir = target.parent().unwrap_or(Path::new("."));
         if matches!(&renamed, Err(error) if error.kind() == io::ErrorKind::NotFound) {
-            self.fs
-                .make_dir(dir, how.dir_mode)
-                .map_err(at("make directory", dir))?;
+            make_dir(&self.fs, parent(target), how)?;
             renamed = self.fs.rename(&self.path, target);
         }
         renamed.map_err(at("rename a temporary file to", target))?;
         self.published = true;
+        Ok(Renamed(self))
+    }
+}
+
+/// A file that has its name.
+pub(crate) struct Renamed(TempFile);
+
+impl Renamed {
+    /// Waits until the name is on the disk, if that was asked for. Returns the stamp of the file,
+    /// which the rename has changed.
+    pub(crate) fn settle(self, target: &Path, how: Publish) -> io::Result<Option<Stamp>> {
+        let Self(temp) = self;
         if how.fsync {
-            self.fs.sync_dir(dir).map_err(at("sync", dir))?;
+            sync_dir(&temp.fs, parent(target))?;
         }
-        Ok(self.file.metadata().ok().as_ref().and_then(Stamp::of))
+        Ok(temp.file.metadata().ok().as_ref().and_then(Stamp::of))
+    }
+}
+
+/// Makes a directory and those above it.
+fn make_dir(fs: &Fs, dir: &Path, how: Publish) -> io::Result<()> {
+    let missing = |dir: &&Path| how.fsync && !dir.as_os_str().is_empty() && !dir.exists();
+    let made: Vec<_> = dir.ancestors().take_while(missing).collect();
+    fs.make_dir(dir, how.dir_mode)
+        .map_err(at("make directory", dir))?;
+    made.into_iter()
+        .try_for_each(|made| sync_dir(fs, parent(made)))
+}
+
+/// Waits until the names in a directory are on the disk.
+pub(crate) fn sync_dir(fs: &Fs, dir: &Path) -> io::Result<()> {
+    fs.sync_dir(dir).map_err(at("sync", dir))
+}
+
+/// The directory that a name is in.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 

@@ -16,7 +16,10 @@ use super::temp::TempFile;
 const HELD: usize = 256 * 1024;
 
 /// Takes the bytes of one value for a [`DiskStore`]. Dropped before it is committed, it removes
-/// its temporary file.
+/// its temporary file. After a write that failed it can't be committed any more.
+///
+/// Writes of long values go to the page cache in place, on the thread that writes, a piece of at
+/// least 256 KiB at a time.
 ///
 /// [`DiskStore::create_reserved`] makes one.
 pub struct DiskWriter {
@@ -28,6 +31,8 @@ pub struct DiskWriter {
     held: Vec<u8>,
     temp: Option<TempFile>,
     len: u64,
+    /// Whether bytes were refused: what is there has a gap.
+    failed: bool,
 }
 
 impl DiskWriter {
@@ -44,6 +49,7 @@ impl DiskWriter {
             held: vec![0; reserved],
             temp: None,
             len: reserved as u64,
+            failed: false,
         };
         writer.append(head)?;
         Ok(writer)
@@ -53,8 +59,8 @@ impl DiskWriter {
     ///
     /// # Errors
     ///
-    /// When it could not be published, or when `prefix` is not as long as was reserved. What was
-    /// there before is still there.
+    /// When it could not be published, when bytes of it could not be taken, or when `prefix` is not
+    /// as long as was reserved. What was there before is still there.
     pub fn commit_with(self, prefix: &[u8]) -> Op<io::Result<()>> {
         self.publish(prefix).map(|published| published.map(drop))
     }
@@ -65,6 +71,9 @@ impl DiskWriter {
                 io::ErrorKind::InvalidInput,
                 "the prefix is not as long as was reserved",
             )));
+        }
+        if self.failed {
+            return Op::Ready(Err(io::Error::other("the value was not written whole")));
         }
         let Some(temp) = self.temp else {
             self.held[..prefix.len()].copy_from_slice(prefix);
@@ -118,7 +127,11 @@ impl DiskWriter {
 
 impl Writer for DiskWriter {
     fn write(&mut self, data: &Bytes) -> io::Result<()> {
-        self.append(data)
+        // Until it is known that all went well.
+        let failed = std::mem::replace(&mut self.failed, true);
+        self.append(data)?;
+        self.failed = failed;
+        Ok(())
     }
 
     fn commit(self: Box<Self>) -> Op<io::Result<()>> {

@@ -1,19 +1,16 @@
 //! Several layers on one directory, many threads, and what happens in between.
 
-use std::fs;
-use std::sync::atomic::Ordering;
 use std::sync::{Barrier, Mutex, mpsc};
 use std::thread;
 
 use discovery_core::Form;
-use discovery_core::engine::{Known, Refresh};
+use discovery_core::engine::Refresh;
 use discovery_disk::DiskDiscoveryLayer;
 use discovery_disk::store::faults::Step;
 use http::Request;
 use http_body_util::Full;
 use tower::{Layer, ServiceExt};
 
-use crate::partial::discover;
 use crate::tools::*;
 
 #[test]
@@ -86,80 +83,6 @@ fn many_threads_and_layers() {
     );
 }
 
-/// Three hundred groups with a resource each.
-fn serve_hundreds(server: &Server) {
-    let items: Vec<_> = (0..300)
-        .map(|n| {
-            format!(r#"{{"metadata":{{"name":"g{n}"}},"versions":[{{"version":"v1","resources":[{{"resource":"xs","responseKind":{{"kind":"X"}},"verbs":["get"]}}]}}]}}"#)
-        })
-        .collect();
-    let document = format!(
-        r#"{{"kind":"APIGroupDiscoveryList","items":[{}]}}"#,
-        items.join(",")
-    );
-    server.set("/apis", json(Form::V2, &document));
-}
-
-/// With many files, the work is done on blocking threads.
-#[test]
-fn hundreds_of_files_on_many_threads() {
-    let (_dir, dir) = directory();
-    let server = Server::default();
-    serve_hundreds(&server);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .build()
-        .unwrap();
-    for (turn, sent) in [2, 0, 2].into_iter().enumerate() {
-        let layer = DiskDiscoveryLayer::new(&dir);
-        if turn == 2 {
-            layer.handle().invalidate();
-        }
-        let calls: Vec<_> = (0..20)
-            .map(|_| {
-                let request = Request::get("/apis").header("accept", Form::V2.content_type());
-                let request = request.body(Full::default()).unwrap();
-                runtime.spawn(layer.layer(server.service()).oneshot(request))
-            })
-            .collect();
-        for call in calls {
-            let answer = runtime.block_on(call).unwrap().unwrap();
-            assert_eq!(answer.status(), 200);
-            assert_eq!(
-                answer
-                    .extensions()
-                    .get::<Known>()
-                    .unwrap()
-                    .snapshot
-                    .lists()
-                    .len(),
-                301
-            );
-        }
-        assert_eq!(server.sent.swap(0, Ordering::SeqCst), sent);
-    }
-    assert_eq!(tree(&dir).len(), 302);
-
-    // Of hundreds, one is broken and one is not there: these two are asked for.
-    let name = |n: usize| dir.join(format!("g{n}/v1/serverresources.json"));
-    fs::write(name(7), "garbled").unwrap();
-    fs::remove_file(name(8)).unwrap();
-    server.asked();
-    for n in [7, 8] {
-        let list = file(&format!("g{n}/v1"), "xs");
-        server.set(&format!("/apis/g{n}/v1"), json(Form::Legacy, &list));
-    }
-    let discovered = discover(&server, &DiskDiscoveryLayer::new(&dir));
-    assert_eq!(server.asked(), ["/apis/g7/v1", "/apis/g8/v1"]);
-    assert!(discovered.snapshot.is_complete());
-    for n in [0, 7, 8, 299] {
-        let of = format!("g{n}/v1");
-        let list = discovered.snapshot.resources(&of).unwrap();
-        assert_eq!(list.json(), &file(&of, "xs"));
-        assert_eq!(fs::read_to_string(name(n)).unwrap(), file(&of, "xs"));
-    }
-}
-
 /// A write that is still under way when everything is invalidated is not taken for one's own, and
 /// what is written after it is not overwritten by it.
 #[test]
@@ -201,44 +124,4 @@ fn an_invalidation_in_the_middle_of_a_write() {
         [("a/v1/serverresources.json".to_owned(), file("a/v1", "new"))]
     );
     assert_eq!(new.asked(), ["/apis/a/v1"]);
-}
-
-/// The same on a blocking thread, where the invalidation does not wait for the write.
-#[test]
-fn an_invalidation_while_hundreds_of_files_are_written() {
-    let (_dir, dir) = directory();
-    let (reached, wait_reached) = mpsc::channel();
-    let (go_on, wait_go_on) = mpsc::channel();
-    let hook = Mutex::new(Some((reached, wait_go_on)));
-    let layer = DiskDiscoveryLayer::new(&dir).with_faults(move |step, _| {
-        let mut hook = hook.lock().unwrap();
-        if step == Step::Rename
-            && let Some((reached, wait)) = hook.take()
-        {
-            reached.send(()).unwrap();
-            wait.recv().unwrap();
-        }
-        None
-    });
-    let server = Server::default();
-    serve_hundreds(&server);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .build()
-        .unwrap();
-    let request = Request::get("/apis").body(Full::default()).unwrap();
-    let call = runtime.spawn(layer.layer(server.service()).oneshot(request));
-    wait_reached.recv().unwrap();
-    layer.handle().invalidate();
-    go_on.send(()).unwrap();
-    assert_eq!(runtime.block_on(call).unwrap().unwrap().status(), 200);
-    // Nothing of it counts, and it was not written to its end.
-    assert_eq!(tree(&dir).len(), 1);
-    server.asked();
-    for path in ["/apis", "/api/v1"] {
-        server.ask(&layer, path);
-    }
-    assert_eq!(server.asked(), ["/api", "/apis"]);
-    assert_eq!(tree(&dir).len(), 302);
-    assert!(layer.handle().fresh());
 }

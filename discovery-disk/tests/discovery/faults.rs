@@ -106,7 +106,7 @@ fn a_directory_that_is_read_only() {
     fs::create_dir_all(&dir).unwrap();
     set_mode(&dir, 0o500);
     if fs::write(dir.join("probe"), "").is_ok() {
-        // Root writes everywhere.
+        skipped("root writes everywhere");
         return;
     }
     works_without(&dir);
@@ -128,7 +128,13 @@ fn faults(step: Step) -> Vec<fn() -> Fault> {
 
 #[test]
 fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
-    for step in [Step::OpenTemp, Step::Write, Step::SetMode, Step::Rename] {
+    for step in [
+        Step::OpenTemp,
+        Step::Write,
+        Step::SetMode,
+        Step::Close,
+        Step::Rename,
+    ] {
         for fault in faults(step) {
             let (_outer, dir) = warm_directory();
             let server = Server::legacy();
@@ -198,6 +204,65 @@ fn what_is_kept_is_not_older_than_a_file() {
     assert!(text(server.ask(&layer, "/apis/a/v1")).contains("new"));
     assert!(server.asked().is_empty());
     assert_eq!(tree(&dir)[0].1, file("a/v1", "new"));
+}
+
+/// A layer that can't rename anything, and an answer that it keeps.
+fn keeping(dir: &Path, clock: ManualClock) -> (Server, DiskDiscoveryLayer) {
+    let server = Server::legacy();
+    let layer = DiskDiscoveryLayer::new(dir)
+        .clock(clock)
+        .with_faults(|step, _| {
+            (step == Step::Rename).then(|| Fault::Error(ErrorKind::StorageFull.into()))
+        });
+    server.ask_all(&layer);
+    server.asked();
+    assert!(server.ask_all(&layer));
+    (server, layer)
+}
+
+/// What could not be written does not hide what another process could.
+#[test]
+fn a_newer_file_counts_more_than_what_is_kept() {
+    let (_outer, dir) = directory();
+    let since = SystemTime::now();
+    let (server, layer) = keeping(&dir, ManualClock::new(since));
+    let second = Duration::from_secs(1);
+    let path = dir.join("a/v1/serverresources.json");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    for (content, modified, expected) in [
+        (file("a/v1", "older"), since - second, "xs"),
+        (file("a/v1", "newer"), since + second, "newer"),
+        ("garbled".to_owned(), since + second, "xs"),
+    ] {
+        fs::write(&path, content).unwrap();
+        set_modified(&path, modified);
+        assert!(text(server.ask(&layer, "/apis/a/v1")).contains(expected));
+        assert!(server.asked().is_empty());
+    }
+    // The groups as well.
+    let groups = dir.join("servergroups.json");
+    for (name, modified) in [("older", since - second), ("newer", since + second)] {
+        fs::write(&groups, GROUPS.replace("\"a\"", &format!("\"{name}\""))).unwrap();
+        set_modified(&groups, modified);
+        let body = text(server.ask(&layer, "/apis"));
+        assert_eq!(body.contains("newer"), name == "newer", "{body}");
+    }
+    assert!(server.asked().is_empty());
+}
+
+/// It would be kept for years.
+#[test]
+fn what_is_kept_does_not_outlast_a_clock_that_is_set_back() {
+    let hour = Duration::from_secs(60 * 60);
+    for (back, is_hit) in [(hour * 6, true), (hour * 7, false)] {
+        let (_outer, dir) = directory();
+        let since = SystemTime::now();
+        let clock = ManualClock::new(since);
+        let (server, layer) = keeping(&dir, clock.clone());
+        clock.set(since - back);
+        assert_eq!(server.ask_all(&layer), is_hit, "{back:?}");
+        clock.set(since);
+    }
 }
 
 #[test]

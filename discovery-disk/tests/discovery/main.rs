@@ -3,9 +3,19 @@
 mod bad;
 mod concurrent;
 mod faults;
+#[path = "../shared/files.rs"]
+mod files;
 mod fresh;
+mod many;
 #[cfg(unix)]
 mod modes;
+mod names;
 mod partial;
+#[cfg(unix)]
+#[path = "../shared/processes.rs"]
+mod parts;
+#[cfg(unix)]
+mod processes;
+mod sweeping;
 mod tools;
 mod writing;

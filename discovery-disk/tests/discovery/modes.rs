@@ -1,9 +1,7 @@
 //! Modes, which depend on the umask of a process: the test program runs itself again.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::env;
 use std::process::Command;
-use std::{env, fs};
 
 use discovery_core::Form;
 use discovery_disk::DiskDiscoveryLayer;
@@ -24,10 +22,6 @@ fn part_writer() {
     for path in ["/apis/a/v1", "/apis/a/v2"] {
         server.ask(&layer, path);
     }
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
 #[test]
@@ -53,10 +47,10 @@ fn files_have_0660_and_directories_0750_less_the_umask() {
         assert!(status.success());
         assert_eq!(tree(&dir).len(), 4);
         for (name, _) in all_files() {
-            assert_eq!(mode(&dir.join(&name)), 0o660, "{umask} {name}");
+            assert_eq!(mode(dir.join(&name)), 0o660, "{umask} {name}");
         }
         for name in ["", "a", "a/v1", "v1", "..", "../.."] {
-            assert_eq!(mode(&dir.join(name)), directories, "{umask} {name}");
+            assert_eq!(mode(dir.join(name)), directories, "{umask} {name}");
         }
         drop(outer);
     }

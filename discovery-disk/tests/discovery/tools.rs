@@ -18,6 +18,10 @@ use http_body_util::{BodyExt, Full};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt, service_fn};
 
+use crate::files;
+#[cfg(unix)]
+pub(crate) use crate::files::{inode, mode, set_mode};
+
 pub(crate) type Req = Request<Full<Bytes>>;
 pub(crate) type Res = Response<Full<Bytes>>;
 pub(crate) type Answer = Response<Body<Full<Bytes>>>;
@@ -189,24 +193,29 @@ pub(crate) fn warm_directory() -> (tempfile::TempDir, PathBuf) {
 
 /// All files below a directory, sorted, with what is in them.
 pub(crate) fn tree(dir: &Path) -> Vec<(String, String)> {
-    fn walk(dir: &Path, root: &Path, found: &mut Vec<(String, String)>) {
-        let Ok(entries) = fs::read_dir(dir) else {
-            return;
-        };
-        for entry in entries {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(&path, root, found);
-            } else {
-                let name = path.strip_prefix(root).unwrap().to_str().unwrap();
-                found.push((name.to_owned(), fs::read_to_string(&path).unwrap()));
-            }
-        }
+    let text = |(name, content)| (name, String::from_utf8(content).unwrap());
+    files::tree(dir).into_iter().map(text).collect()
+}
+
+/// An aggregated answer of groups with a resource each.
+pub(crate) fn serve_groups(server: &Server, names: impl Iterator<Item = String>, resource: &str) {
+    let items: Vec<_> = names
+        .map(|name| {
+            format!(r#"{{"metadata":{{"name":"{name}"}},"versions":[{{"version":"v1","resources":[{{"resource":"{resource}","responseKind":{{"kind":"X"}},"scope":"Cluster","verbs":["get"]}}]}}]}}"#)
+        })
+        .collect();
+    let items = items.join(",");
+    let document = format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{items}]}}"#);
+    server.set("/apis", json(Form::V2, &document));
+}
+
+/// A test that needs what is not there says so, and ends.
+#[cfg(unix)]
+pub(crate) fn skipped(why: &str) {
+    #[allow(clippy::print_stderr)] // Nobody else is there to tell.
+    {
+        eprintln!("skipped: {why}");
     }
-    let mut found = Vec::new();
-    walk(dir, dir, &mut found);
-    found.sort();
-    found
 }
 
 pub(crate) fn set_modified(path: &Path, time: SystemTime) {
@@ -225,10 +234,4 @@ pub(crate) fn modified(path: &Path) -> SystemTime {
 /// A time long ago, with nanoseconds.
 pub(crate) fn long_ago() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::new(1_600_000_000, 123_456_789)
-}
-
-#[cfg(unix)]
-pub(crate) fn set_mode(path: &Path, mode: u32) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }

@@ -10,7 +10,8 @@ use discovery_disk::store::faults::{Fault, Step};
 use discovery_disk::{DiskStore, KubectlStore};
 use tokio_test::block_on;
 
-use crate::{create, directory, get, put, tree};
+use crate::files::tree;
+use crate::{create, directory, get, put};
 
 /// ENOSPC, EACCES, EIO (which has no kind of its own), EROFS, EINVAL.
 const ERRORS: [ErrorKind; 5] = [
@@ -50,11 +51,12 @@ fn stream(store: &dyn Store, key: &str, value: &Value) -> io::Result<()> {
 }
 
 /// The steps of a write. `Sync` is the one that may come after the value was published.
-const WRITING: [Step; 5] = [
+const WRITING: [Step; 6] = [
     Step::OpenTemp,
     Step::Write,
     Step::SetMode,
     Step::Sync,
+    Step::Close,
     Step::Rename,
 ];
 

@@ -8,7 +8,8 @@ use discovery_disk::{DiskStore, KubectlStore};
 use sha2::{Digest, Sha256};
 use tokio_test::block_on;
 
-use crate::{create, directory, get, put, tree};
+use crate::files::tree;
+use crate::{create, directory, get, put};
 
 /// What kubectl 1.32 and 1.37 wrote for a kube-apiserver 1.36: key, file name, file.
 const ENTRIES: [(&str, &str, &[u8]); 2] = [

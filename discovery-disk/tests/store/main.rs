@@ -2,14 +2,22 @@
 
 mod conforms;
 mod faults;
+#[path = "../shared/files.rs"]
 mod files;
+mod fsync;
 mod kubectl;
 mod large;
+mod names;
+#[path = "../shared/processes.rs"]
+#[cfg(unix)]
+mod parts;
 #[cfg(unix)]
 mod processes;
+mod sweeping;
+mod values;
+mod writer;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use discovery_core::store::{Store, Value, Writer};
 use tokio_test::block_on;
@@ -32,26 +40,4 @@ fn put(store: &dyn Store, key: &str, value: &str) {
 
 fn create(store: &dyn Store, key: &str, head: &'static str) -> Box<dyn Writer> {
     block_on(store.create(key, head.into())).unwrap()
-}
-
-/// All files below a directory, sorted, with what is in them.
-fn tree(dir: &Path) -> Vec<(String, Vec<u8>)> {
-    fn walk(dir: &Path, root: &Path, found: &mut Vec<(String, Vec<u8>)>) {
-        let Ok(entries) = fs::read_dir(dir) else {
-            return;
-        };
-        for entry in entries {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(&path, root, found);
-            } else {
-                let name = path.strip_prefix(root).unwrap().to_str().unwrap();
-                found.push((name.to_owned(), fs::read(&path).unwrap()));
-            }
-        }
-    }
-    let mut found = Vec::new();
-    walk(dir, dir, &mut found);
-    found.sort();
-    found
 }

@@ -1,39 +1,19 @@
-//! Several processes on one directory. The test program runs itself again: a test that is named
-//! by the environment plays a part, and does nothing otherwise.
+//! Several processes on one directory.
 
-use std::env;
-use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use discovery_core::store::{Store, Value};
 use discovery_disk::{DiskStore, KubectlStore};
 use tokio_test::block_on;
 
-use crate::{directory, tree};
+use crate::directory;
+use crate::files::tree;
+use crate::parts::{part, say_written, start, succeed, wait_until_written};
 
-const DIRECTORY: &str = "DISCOVERY_DISK_TEST_DIRECTORY";
-const NUMBER: &str = "DISCOVERY_DISK_TEST_NUMBER";
 const PROCESSES: u8 = 8;
 const ROUNDS: u32 = 20;
 const KEYS: [&str; 3] = ["one", "https://10.0.0.1/api?timeout=32s", "../../escape"];
-
-fn start(part: &str, directory: &Path, number: u8) -> Child {
-    Command::new(env::current_exe().unwrap())
-        .args(["--exact", &format!("processes::{part}"), "--nocapture"])
-        .env(DIRECTORY, directory)
-        .env(NUMBER, number.to_string())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-/// The directory and the number, in a process that plays a part.
-fn part() -> Option<(String, u8)> {
-    let number = env::var(NUMBER).ok()?.parse().ok()?;
-    Some((env::var(DIRECTORY).ok()?, number))
-}
 
 /// A value of one byte repeated, its length told by the first line.
 fn signed(number: u8, round: u32) -> Value {
@@ -107,10 +87,7 @@ fn part_victim() {
             block_on(writer.commit()).unwrap();
         }
         if round == 0 {
-            #[allow(clippy::print_stdout)] // Read by the test that started this process.
-            {
-                println!("written");
-            }
+            say_written();
         }
     }
 }
@@ -121,16 +98,7 @@ fn eight_processes_write_the_same_keys() {
     let children: Vec<_> = (0..PROCESSES)
         .map(|number| start("part_writer", &cache, number))
         .collect();
-    for child in children {
-        let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success(),
-            "{said}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        assert!(said.contains("1 passed"), "{said}");
-    }
+    succeed(children);
     for store in stores(cache.to_str().unwrap()) {
         check(&block_on(store.get("last")).unwrap().unwrap());
         for key in KEYS {
@@ -153,13 +121,7 @@ fn a_killed_writer_leaves_whole_values() {
     for number in 0..PROCESSES {
         let mut child = start("part_victim", &cache, number);
         // It has begun; then it is killed wherever it is, which differs with every run.
-        let mut said = Vec::new();
-        let out = child.stdout.as_mut().unwrap();
-        while !said.ends_with(b"written\n") {
-            let mut byte = [0];
-            assert_eq!(out.read(&mut byte).unwrap(), 1, "the victim ended early");
-            said.extend_from_slice(&byte);
-        }
+        wait_until_written(&mut child);
         for store in stores(cache.to_str().unwrap()) {
             for _ in 0..number {
                 let read = ["put", "streamed"].map(|key| block_on(store.get(key)).unwrap());
@@ -182,10 +144,10 @@ fn a_killed_writer_leaves_whole_values() {
             .collect();
         assert!(at_most_temporary.len() <= 2 * (usize::from(number) + 1));
     }
-    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
     for name in ["disk", "kubectl"] {
-        let store = DiskStore::new(cache.join(name));
-        store.sweep(std::time::Duration::ZERO, later).unwrap();
+        let store =
+            DiskStore::new(cache.join(name)).clock(|| SystemTime::now() + Duration::from_secs(1));
+        store.sweep(Duration::ZERO).unwrap();
         assert_eq!(tree(&cache.join(name).join(".diskv-temp")), []);
     }
 }

@@ -1,23 +1,20 @@
+//! What becomes of values, and of the files that they are in.
+
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use discovery_core::clock::ManualClock;
 use discovery_core::store::{Store, Value};
-use discovery_disk::store::{EscapedNames, FileNames};
 use discovery_disk::{DiskStore, KubectlStore};
 use tokio_test::block_on;
 
-use crate::{create, directory, get, put, tree};
+use crate::files::tree;
+#[cfg(unix)]
+use crate::files::{inode, mode, set_mode};
+use crate::{create, directory, get, put};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-#[cfg(unix)]
-fn mode(path: impl AsRef<Path>) -> u32 {
-    use std::os::unix::fs::MetadataExt;
-    fs::symlink_metadata(path).unwrap().mode() & 0o7777
-}
 
 /// The umask, seen on a directory made for everybody.
 #[cfg(unix)]
@@ -40,12 +37,7 @@ fn nothing_is_made_before_the_first_write() {
         assert!(!block_on(store.remove("key")).unwrap());
         drop(create(&store, "key", "head"));
     }
-    assert_eq!(
-        DiskStore::new(&cache)
-            .sweep(DAY, SystemTime::now())
-            .unwrap(),
-        0
-    );
+    assert_eq!(DiskStore::new(&cache).sweep(DAY).unwrap(), 0);
     assert_eq!(dir.path().read_dir().unwrap().count(), 0);
 }
 
@@ -128,12 +120,6 @@ fn directories_that_vanish_are_made_again() {
     assert_eq!(get(&store, "key").as_deref(), Some("four"));
 }
 
-/// Finds out whether a file was replaced, by keeping another name of it.
-#[cfg(unix)]
-fn inode(path: &Path) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap())
-}
-
 #[cfg(unix)]
 #[test]
 fn what_did_not_change_is_only_touched() {
@@ -173,11 +159,10 @@ fn what_did_not_change_is_only_touched() {
 #[cfg(unix)]
 #[test]
 fn the_same_bytes_with_another_mode_are_written_again() {
-    use std::os::unix::fs::PermissionsExt;
     let (_dir, cache) = directory();
     let store = DiskStore::new(&cache);
     put(&store, "key", "value");
-    fs::set_permissions(cache.join("key"), fs::Permissions::from_mode(0o600)).unwrap();
+    set_mode(cache.join("key"), 0o600);
     put(&store, "key", "value");
     assert_eq!(mode(cache.join("key")), 0o660);
 }
@@ -229,23 +214,6 @@ fn only_regular_files_are_values() {
     assert_eq!(get(&store, "value").as_deref(), Some("value"));
 }
 
-#[cfg(unix)]
-#[test]
-fn a_temporary_directory_of_links_is_not_followed() {
-    let (dir, cache) = directory();
-    let store = DiskStore::new(&cache);
-    // Every name that a temporary file could get can't be taken in advance, but one that exists
-    // is never opened: that is what O_EXCL is for. What can be made is a link for the directory,
-    // and that is the owner's choice.
-    fs::create_dir_all(&cache).unwrap();
-    let elsewhere = dir.path().join("elsewhere");
-    fs::create_dir(&elsewhere).unwrap();
-    std::os::unix::fs::symlink(&elsewhere, cache.join(".diskv-temp")).unwrap();
-    put(&store, "key", "value");
-    assert_eq!(get(&store, "key").as_deref(), Some("value"));
-    assert_eq!(tree(&elsewhere), []);
-}
-
 #[test]
 fn oversized_files_are_no_values() {
     let (_dir, cache) = directory();
@@ -273,125 +241,6 @@ fn oversized_files_are_no_values() {
 }
 
 #[test]
-fn names_that_leave_are_refused() {
-    let (dir, cache) = directory();
-    let outside = dir.path().join("root/outside");
-    fs::create_dir_all(&cache).unwrap();
-    fs::write(&outside, "outside").unwrap();
-    let store = DiskStore::new(&cache).file_names(|key: &str| key.into());
-    put(&store, "inside/file", "inside");
-    for key in [
-        "../outside",
-        "inside/../../outside",
-        "/etc/hostname",
-        outside.to_str().unwrap(),
-        "",
-        ".",
-        "..",
-        "a\0b",
-        ".diskv-temp",
-        ".diskv-temp/1",
-    ] {
-        assert_eq!(get(&store, key), None, "{key:?}");
-        assert!(!block_on(store.remove(key)).unwrap(), "{key:?}");
-        let error = block_on(store.put(key, Value::default())).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{key:?}");
-        let error = block_on(store.create(key, "".into())).err().unwrap();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{key:?}");
-    }
-    assert_eq!(fs::read(outside).unwrap(), b"outside");
-    assert_eq!(tree(&cache).len(), 1);
-
-    // Too long for the file system: not there, and not to be had.
-    let long = "x".repeat(5_000);
-    assert_eq!(get(&store, &long), None);
-    assert!(!block_on(store.remove(&long)).unwrap());
-    block_on(store.put(&long, Value::default())).unwrap_err();
-    // A file where a directory would have to be.
-    assert_eq!(get(&store, "inside/file/below"), None);
-    assert!(!block_on(store.remove("inside/file/below")).unwrap());
-    block_on(store.put("inside/file/below", Value::default())).unwrap_err();
-    assert_eq!(tree(&cache).len(), 1);
-}
-
-#[test]
-fn escaped_names_are_short_flat_and_portable() {
-    for key in [
-        "",
-        "a",
-        "A",
-        "/",
-        "..",
-        ".a.",
-        &"é".repeat(79),
-        &"/".repeat(4096),
-        "\0",
-    ] {
-        let name = EscapedNames.file_name(key);
-        let name = name.to_str().unwrap();
-        assert!((1..=160).contains(&name.len()), "{name}");
-        assert!(!name.starts_with('.') && !name.ends_with('.'), "{name}");
-        let fine = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.%~".contains(&byte)
-        };
-        assert!(name.bytes().all(fine), "{name}");
-    }
-    // The last key that is spelt out, and the first that is not.
-    let spelt = EscapedNames.file_name(&"k".repeat(160));
-    assert_eq!(spelt.to_str(), Some("k".repeat(160).as_str()));
-    let cut = EscapedNames.file_name(&"k".repeat(161));
-    let cut = cut.to_str().unwrap();
-    assert_eq!(cut.find('~'), Some(95));
-    // Not in the middle of an escape.
-    for shift in 0..3 {
-        let name = EscapedNames.file_name(&("k".repeat(shift) + &"/".repeat(200)));
-        let (readable, _) = name.to_str().unwrap().split_once('~').unwrap();
-        assert_eq!((readable.len() - shift) % 3, 0, "{readable}");
-    }
-}
-
-#[test]
-fn abandoned_temporary_files_are_swept() {
-    let (_dir, cache) = directory();
-    let temp = cache.join(".diskv-temp");
-    fs::create_dir_all(&temp).unwrap();
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
-    let file = |name: &str, age: Duration| {
-        let file = File::create(temp.join(name)).unwrap();
-        file.set_modified(now - age).unwrap();
-    };
-    file("1", DAY * 2);
-    file("2345678901", DAY);
-    file("3", DAY - Duration::from_secs(1));
-    file("4", Duration::ZERO);
-    File::create(temp.join("5"))
-        .unwrap()
-        .set_modified(now + DAY)
-        .unwrap();
-    file("not ours", DAY * 100);
-    fs::create_dir(temp.join("67")).unwrap();
-    let names = || -> Vec<String> { tree(&temp).into_iter().map(|(name, _)| name).collect() };
-
-    // A first write does it quietly, and only a first one.
-    let store = DiskStore::new(&cache).clock(ManualClock::new(now));
-    assert_eq!(get(&store, "key"), None);
-    assert_eq!(names().len(), 6);
-    put(&store, "key", "value");
-    assert_eq!(names(), ["3", "4", "5", "not ours"]);
-    file("8", DAY * 2);
-    put(&store.clone(), "key", "another");
-    assert_eq!(names(), ["3", "4", "5", "8", "not ours"]);
-
-    // By hand, as old as one likes.
-    assert_eq!(store.sweep(DAY, now).unwrap(), 1);
-    assert_eq!(store.sweep(Duration::from_secs(1), now).unwrap(), 1);
-    assert_eq!(names(), ["4", "5", "not ours"]);
-    assert_eq!(store.sweep(Duration::ZERO, now + DAY).unwrap(), 2);
-    assert_eq!(names(), ["not ours"]);
-    assert_eq!(get(&store, "key").as_deref(), Some("another"));
-}
-
-#[test]
 fn settings_of_a_clone_are_its_own() {
     let (_dir, cache) = directory();
     let store = DiskStore::new(&cache);
@@ -402,33 +251,4 @@ fn settings_of_a_clone_are_its_own() {
     assert_eq!(store.dir(), cache);
     let shown = format!("{store:?}");
     assert!(shown.starts_with("DiskStore { dir: "), "{shown}");
-}
-
-#[test]
-fn reserved_bytes_are_filled_in() {
-    let (_dir, cache) = directory();
-    let store = DiskStore::new(&cache);
-    for len in [0, 10, 300_000, 900_000] {
-        let body = "b".repeat(len);
-        for pieces in [1, 7] {
-            let mut writer = store.create_reserved("key", 4, b"head").unwrap();
-            let writer_dyn: &mut dyn discovery_core::store::Writer = &mut writer;
-            for piece in body.as_bytes().chunks(len / pieces + 1) {
-                writer_dyn.write(&piece.to_vec().into()).unwrap();
-            }
-            block_on(writer.commit_with(b"1234")).unwrap();
-            assert_eq!(get(&store, "key"), Some(format!("1234head{body}")));
-        }
-    }
-    // A prefix of another length is a mistake, and nothing is published.
-    for prefix in [&b""[..], b"123", b"12345"] {
-        let writer = store.create_reserved("other", 4, b"head").unwrap();
-        let error = block_on(writer.commit_with(prefix)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    }
-    let writer: Box<dyn discovery_core::store::Writer> =
-        Box::new(store.create_reserved("other", 4, b"head").unwrap());
-    block_on(writer.commit()).unwrap_err();
-    assert_eq!(get(&store, "other"), None);
-    assert_eq!(tree(&cache).len(), 1);
 }

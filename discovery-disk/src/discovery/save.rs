@@ -1,0 +1,193 @@
+//! Writing the files of a server.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::thread;
+
+use discovery_core::Snapshot;
+
+use super::files::{Part, Shared};
+use super::state::Turn;
+use super::tree::{Name, Written};
+
+/// How many threads write files at the same time at most. They wait for the disk, or for a server
+/// of files, and so may be more than processors; kubectl's writes come from as many goroutines as
+/// its requests.
+const MAX_THREADS: usize = 8;
+
+/// For how many files a thread is worth its start.
+const PER_THREAD: usize = 8;
+
+/// A file that this thread alone writes.
+struct Busy<'a> {
+    shared: &'a Shared,
+    name: &'a Name,
+}
+
+impl Shared {
+    /// Writes what a fetch has found, or keeps what can't be written.
+    pub(super) fn write_found(&self, found: &Snapshot, turn: Turn) {
+        let lists: Vec<_> = found
+            .lists()
+            .filter(|(_, list)| !list.resources.is_empty())
+            .map(|(group_version, list)| {
+                let name = Name::Resources(group_version.clone());
+                (name, Part::List(Arc::clone(list)))
+            })
+            .collect();
+        self.write_all(&lists, turn);
+        // Last, so that whoever sees new groups finds their lists as well.
+        if let Some(groups) = found.groups().filter(|groups| !groups.groups.is_empty()) {
+            self.write(&Name::Groups, &Part::Groups(Arc::clone(groups)), turn);
+        }
+    }
+
+    /// Writes files, many of them with several threads, and returns when all is done.
+    fn write_all(&self, files: &[(Name, Part)], turn: Turn) {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some((name, part)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.write(name, part, turn);
+            }
+        };
+        let threads = (files.len() / PER_THREAD).min(MAX_THREADS);
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                let builder = thread::Builder::new().name("discovery files".into());
+                // Without another thread, this one does it all.
+                if builder.spawn_scoped(scope, work).is_err() {
+                    break;
+                }
+            }
+            work();
+        });
+    }
+
+    /// Writes a file, or keeps what can't be written. Does nothing if that is not wanted any more.
+    fn write(&self, name: &Name, part: &Part, turn: Turn) {
+        let Some(_busy) = self.begin(name, turn) else {
+            return;
+        };
+        let now = self.clock.now();
+        let wanted = || self.state().wants(name, turn);
+        let written = self.tree.write(name, part.json(), now, wanted);
+        self.count(name, part.json(), &written);
+        let mut state = self.state();
+        if !state.wants(name, turn) {
+            return;
+        }
+        match written {
+            Ok(Written::Content | Written::Renewed) => state.landed(name, turn),
+            Ok(Written::Unwanted) => {}
+            Ok(Written::NoFile) | Err(_) => state.keep(name, now, part.clone(), turn),
+        }
+    }
+
+    /// Waits until no other thread writes this file. `None` if it is not to be written any more.
+    fn begin<'a>(&'a self, name: &'a Name, turn: Turn) -> Option<Busy<'a>> {
+        let mut state = self.state();
+        loop {
+            if !state.wants(name, turn) {
+                return None;
+            }
+            if state.take(name) {
+                return Some(Busy { shared: self, name });
+            }
+            state = self
+                .given_back
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn count(&self, name: &Name, content: &[u8], written: &io::Result<Written>) {
+        let counters = &self.counters;
+        match written {
+            Ok(Written::NoFile | Written::Unwanted) => {}
+            Ok(Written::Renewed) => {
+                counters.files_renewed.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(Written::Content) => {
+                counters.files_written.fetch_add(1, Ordering::Relaxed);
+                counters
+                    .bytes_written
+                    .fetch_add(content.len() as u64, Ordering::Relaxed);
+            }
+            Err(error) => {
+                counters.write_errors.fetch_add(1, Ordering::Relaxed);
+                if self.warned.swap(true, Ordering::Relaxed) {
+                    tracing::debug!(?name, %error, "a discovery file can't be written");
+                } else {
+                    let dir = &self.tree.dir;
+                    tracing::warn!(
+                        ?dir, %error,
+                        "discovery files can't be written; answers are kept in memory"
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.shared.state().give_back(self.name);
+        self.shared.given_back.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use discovery_core::document::ApiResourceList;
+    use discovery_core::engine::Cache;
+    use tokio_test::block_on;
+
+    use super::super::Files;
+    use super::*;
+
+    /// What a fetch of one list found.
+    fn found(resource: &str) -> Arc<Snapshot> {
+        let json = format!(
+            r#"{{"kind":"APIResourceList","groupVersion":"a/v1","resources":[{{"name":"{resource}"}}]}}"#
+        );
+        let list: ApiResourceList = discovery_core::document::decode(json.as_bytes()).unwrap();
+        let mut snapshot = Snapshot::default();
+        snapshot.insert(&"a/v1".parse().unwrap(), list);
+        Arc::new(snapshot)
+    }
+
+    /// The engine may wait for saves in any order, and may be told to forget before it does.
+    #[test]
+    fn what_was_found_last_is_what_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/v1/serverresources.json");
+        let content = || std::fs::read_to_string(&path).unwrap();
+        let files = Files::new(Some(dir.path().to_owned()));
+        let (first, second) = (files.save(&found("one")), files.save(&found("two")));
+        assert!(!path.exists(), "nothing before it is waited for");
+        block_on(second);
+        block_on(first);
+        assert!(content().contains("two"));
+        assert_eq!(files.statistics().files_written, 1);
+
+        let third = files.save(&found("three"));
+        files.invalidate();
+        block_on(files.save(&found("four")));
+        block_on(third);
+        assert!(content().contains("four"));
+        let fifth = files.save(&found("five"));
+        files.invalidate();
+        block_on(fifth);
+        assert!(content().contains("four"));
+
+        // The same where nothing can be written.
+        let files = Files::new(None);
+        let (first, second) = (files.save(&found("one")), files.save(&found("two")));
+        block_on(second);
+        block_on(first);
+        let need = discovery_core::engine::Need::Resources("a/v1".parse().unwrap());
+        let known = block_on(files.load(&need));
+        assert_eq!(known.resources("a/v1").unwrap().resources[0].name, "two");
+    }
+}

@@ -1,0 +1,114 @@
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, SystemTime};
+
+use super::files::Part;
+use super::tree::Name;
+
+/// What this process has done to the files. It is locked for moments, never while a file is read
+/// or written.
+#[derive(Default)]
+pub(super) struct State {
+    /// The files that this process wrote since the last invalidation, and the save that wrote them.
+    ours: HashMap<Name, u64>,
+    /// What could not be written.
+    kept: HashMap<Name, Kept>,
+    /// The files that are being written, each by one thread.
+    busy: HashSet<Name>,
+    /// The number of invalidations.
+    epoch: u64,
+    /// The number of saves.
+    saves: u64,
+}
+
+/// What could not be written.
+struct Kept {
+    /// When it came.
+    since: SystemTime,
+    part: Part,
+    save: u64,
+}
+
+/// When a save was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    epoch: u64,
+    save: u64,
+}
+
+impl State {
+    /// The turn of a save that is asked for now.
+    pub(super) fn turn(&mut self) -> Turn {
+        self.saves += 1;
+        Turn {
+            epoch: self.epoch,
+            save: self.saves,
+        }
+    }
+
+    /// Whether what was asked for then still counts for this file: not after an invalidation, for
+    /// then another fetch writes, nor when a later save has been quicker.
+    pub(super) fn wants(&self, name: &Name, turn: Turn) -> bool {
+        let later = |save: u64| save > turn.save;
+        self.epoch == turn.epoch
+            && !self.ours.get(name).is_some_and(|save| later(*save))
+            && !self.kept.get(name).is_some_and(|kept| later(kept.save))
+    }
+
+    /// Takes a file to be written. `false` if another thread is writing it.
+    pub(super) fn take(&mut self, name: &Name) -> bool {
+        self.busy.insert(name.clone())
+    }
+
+    pub(super) fn give_back(&mut self, name: &Name) {
+        self.busy.remove(name);
+    }
+
+    /// A file has been written.
+    pub(super) fn landed(&mut self, name: &Name, turn: Turn) {
+        self.kept.remove(name);
+        self.ours.insert(name.clone(), turn.save);
+    }
+
+    /// A file could not be written.
+    pub(super) fn keep(&mut self, name: &Name, since: SystemTime, part: Part, turn: Turn) {
+        let save = turn.save;
+        self.kept.insert(name.clone(), Kept { since, part, save });
+    }
+
+    /// What could not be written and has not expired, and when it came.
+    pub(super) fn kept(
+        &mut self,
+        name: &Name,
+        now: SystemTime,
+        ttl: Duration,
+    ) -> Option<(SystemTime, Part)> {
+        if self.kept.is_empty() {
+            return None;
+        }
+        let Kept { since, part, .. } = self.kept.get(name)?;
+        // From further ahead than it may last: a clock that was set back would keep it for ever.
+        if has_expired(*since, ttl, now) || has_expired(now, ttl, *since) {
+            self.kept.remove(name);
+            return None;
+        }
+        Some((*since, part.clone()))
+    }
+
+    pub(super) fn is_ours(&self, name: &Name) -> bool {
+        !self.ours.is_empty() && self.ours.contains_key(name)
+    }
+
+    /// Forgets what is ours, and what was asked for until now. Threads that write go on to the end
+    /// of what they publish; whoever writes the same file next waits for them.
+    pub(super) fn invalidate(&mut self) {
+        self.epoch += 1;
+        self.ours.clear();
+        self.kept.clear();
+    }
+}
+
+/// Whether what came at `since` is older than it may get. What may get older than time can tell
+/// never expires.
+pub(super) fn has_expired(since: SystemTime, ttl: Duration, now: SystemTime) -> bool {
+    since.checked_add(ttl).is_some_and(|end| now > end)
+}

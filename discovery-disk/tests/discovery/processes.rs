@@ -1,0 +1,109 @@
+//! Several processes on one directory.
+
+use std::path::Path;
+
+use discovery_core::Form;
+use discovery_disk::DiskDiscoveryLayer;
+
+use crate::parts::{part, say_written, start, succeed, wait_until_written};
+use crate::tools::*;
+
+const PROCESSES: u8 = 6;
+const ROUNDS: usize = 15;
+const GROUPS: usize = 40;
+
+fn groups() -> impl Iterator<Item = String> {
+    (0..GROUPS).map(|n| format!("g{n}"))
+}
+
+/// Each process and round has lists of another length, so that a mixture would be seen.
+fn resource(number: u8, round: usize) -> String {
+    char::from(b'a' + number)
+        .to_string()
+        .repeat(1 + round % 5 * 3_000)
+}
+
+/// Everything that is there is whole, and of one writer.
+fn check(dir: &Path) -> usize {
+    let is_temporary = |name: &str| name.rsplit('.').next().unwrap().parse::<u32>().is_ok();
+    let files: Vec<_> = tree(dir)
+        .into_iter()
+        .filter(|(name, _)| !is_temporary(name))
+        .collect();
+    for (name, content) in &files {
+        let Some(group) = name.strip_suffix("/v1/serverresources.json") else {
+            continue;
+        };
+        let (_, rest) = content.split_once("\"name\":\"").unwrap();
+        let (name, _) = rest.split_once('"').unwrap();
+        assert!(name.bytes().all(|byte| byte == name.as_bytes()[0]));
+        assert_eq!(*content, file(&format!("{group}/v1"), name));
+    }
+    files.len()
+}
+
+fn discover(dir: &str, number: u8, round: usize) {
+    let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(dir));
+    serve_groups(&server, groups(), &resource(number, round));
+    layer.handle().invalidate();
+    let answer = server.ask_with(&layer, "/apis", Form::V2.content_type());
+    assert_eq!(answer.status(), 200);
+    assert_eq!(layer.disk_statistics().write_errors, 0);
+}
+
+#[test]
+fn part_writer() {
+    let Some((dir, number)) = part() else { return };
+    for round in 0..ROUNDS {
+        discover(&dir, number, round);
+        // Another program, which finds everything there, whoever wrote it.
+        let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+        let answer = server.ask_with(&layer, "/apis", Form::V2.content_type());
+        assert!(text(answer).contains("g39"));
+        assert!(server.asked().is_empty());
+    }
+}
+
+/// Writes for ever, and says so after the first time.
+#[test]
+fn part_victim() {
+    let Some((dir, number)) = part() else { return };
+    for round in 0.. {
+        discover(&dir, number, round);
+        if round == 0 {
+            say_written();
+        }
+    }
+}
+
+#[test]
+fn many_processes_write_the_same_files() {
+    let (_dir, dir) = directory();
+    let start = |number| start("part_writer", &dir, number);
+    succeed((0..PROCESSES).map(start).collect());
+    assert_eq!(check(&dir), GROUPS + 2);
+    assert_eq!(tree(&dir).len(), GROUPS + 2, "a temporary file is left");
+}
+
+#[test]
+fn a_killed_writer_leaves_whole_files() {
+    let (_dir, dir) = directory();
+    for number in 0..PROCESSES {
+        let mut child = start("part_victim", &dir, number);
+        // It has begun; then it is killed wherever it is, which differs with every run.
+        wait_until_written(&mut child);
+        for _ in 0..number {
+            assert_eq!(check(&dir), GROUPS + 2);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        assert_eq!(check(&dir), GROUPS + 2);
+        // What its threads were writing is all that it left.
+        let left = tree(&dir).len() - GROUPS - 2;
+        assert!(left <= 8 * (usize::from(number) + 1), "{left}");
+        let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+        server.ask_with(&layer, "/apis", Form::V2.content_type());
+        assert!(server.asked().is_empty(), "all is there");
+    }
+}

@@ -1,0 +1,146 @@
+//! Who is asked, the store or the server; and which messages take part.
+
+use bytes::Bytes;
+use discovery_core::store::MapStore;
+use discovery_disk::KubectlStore;
+use discovery_disk::record::{DiskStoreLayer, Mode, Replayed};
+use http::{Method, Response, StatusCode, Version};
+use http_body::Body;
+use http_body_util::Full;
+
+use crate::tools::*;
+
+#[test]
+fn reads_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let layer = DiskStoreLayer::new(KubectlStore::new(dir.path()));
+    let answer = || {
+        Response::builder()
+            .version(Version::HTTP_2)
+            .header("x-b", "1")
+            .header("x-b", "2")
+            .header("etag", "\"e\"")
+            .body(Full::<Bytes>::from("body"))
+            .unwrap()
+    };
+    let (response, asked) = send(&layer, get("/api?timeout=32s"), answer);
+    assert_eq!(asked, 1);
+    assert!(response.extensions().get::<Replayed>().is_none());
+    assert_eq!(text(response), "body");
+
+    // By another process, with another layer.
+    let layer = DiskStoreLayer::new(KubectlStore::new(dir.path()));
+    let (response, asked) = send(&layer, get("/api?timeout=32s"), || full("other"));
+    assert_eq!(asked, 0);
+    assert_eq!(response.version(), Version::HTTP_2);
+    assert_eq!(response.headers()["etag"], "\"e\"");
+    let repeated: Vec<_> = response.headers().get_all("x-b").iter().collect();
+    assert_eq!(repeated, ["1", "2"]);
+    assert!(response.extensions().get::<Replayed>().is_some());
+    assert_eq!(response.body().size_hint().exact(), Some(4));
+    assert_eq!(text(response), "body");
+
+    // What is not there is asked.
+    let (response, asked) = send(&layer, get("/apis?timeout=32s"), || full("other"));
+    assert_eq!((asked, text(response).as_str()), (1, "other"));
+}
+
+#[test]
+fn records_always_or_never() {
+    let store = MapStore::new();
+    let layer = DiskStoreLayer::new(store.clone());
+    let record = layer.clone().mode(Mode::Record);
+    let replay = layer.clone().mode(Mode::Replay);
+    for body in ["one", "two"] {
+        let (response, asked) = send(&record, get("/"), || full(body));
+        assert_eq!((asked, text(response).as_str()), (1, body));
+        let (response, asked) = send(&replay, get("/"), || full("never"));
+        assert_eq!((asked, text(response).as_str()), (0, body));
+    }
+    let (response, asked) = send(&replay, get("/other"), || full("never"));
+    assert_eq!((asked, response.status()), (0, StatusCode::GATEWAY_TIMEOUT));
+    assert!(response.extensions().get::<Replayed>().is_none());
+    assert_eq!(text(response), "");
+    // Nothing is sent, whatever is asked.
+    for method in [Method::HEAD, Method::POST, Method::DELETE] {
+        let mut request = get("/");
+        *request.method_mut() = method;
+        let (response, asked) = send(&replay, request, || full("never"));
+        assert_eq!((asked, response.status()), (0, StatusCode::GATEWAY_TIMEOUT));
+    }
+    assert_eq!(store.len(), 1);
+}
+
+#[test]
+fn only_whole_documents_by_get_take_part() {
+    let store = MapStore::new();
+    let layer = DiskStoreLayer::new(store.clone());
+    for method in [Method::HEAD, Method::POST, Method::PUT, Method::DELETE] {
+        let mut request = get("/");
+        *request.method_mut() = method;
+        let (response, asked) = send(&layer, request, || full("answer"));
+        assert_eq!((asked, text(response).as_str()), (1, "answer"));
+    }
+    let mut range = get("/");
+    range
+        .headers_mut()
+        .insert("range", "bytes=0-1".parse().unwrap());
+    let (response, asked) = send(&layer, range.clone(), || full("an"));
+    assert_eq!((asked, text(response).as_str()), (1, "an"));
+    assert!(store.is_empty());
+
+    text(send(&layer, get("/"), || full("answer")).0);
+    let (response, asked) = send(&layer, range, || full("an"));
+    assert_eq!((asked, text(response).as_str()), (1, "an"));
+}
+
+#[test]
+fn some_responses_are_not_for_everybody() {
+    let store = MapStore::new();
+    let layer = DiskStoreLayer::new(store.clone());
+    let with = |name: &'static str, value: &'static str| {
+        move || {
+            let mut response = full("secret");
+            response.headers_mut().insert(name, value.parse().unwrap());
+            response
+        }
+    };
+    for (name, value) in [
+        ("vary", "Authorization"),
+        ("vary", "accept , COOKIE"),
+        ("vary", "Proxy-Authorization"),
+        ("vary", "Impersonate-User"),
+        ("vary", "Impersonate-Extra-scopes"),
+        ("cache-control", "no-store"),
+        ("cache-control", "private, No-Store"),
+        ("set-cookie", "session=1"),
+    ] {
+        let (response, _) = send(&layer, get("/"), with(name, value));
+        assert_eq!(text(response), "secret");
+        assert!(store.is_empty(), "{name}: {value}");
+    }
+    for status in [100, 101, 206, 301, 304, 401, 404, 500, 503] {
+        let answer = || {
+            let mut response = full("body");
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            response
+        };
+        let (response, _) = send(&layer, get("/"), answer);
+        assert_eq!(text(response), "body");
+        assert!(store.is_empty(), "{status}");
+    }
+    // Unless one wants to, but what is after 101 is no document.
+    let all = layer.record_if(|_| true);
+    for status in [101, 304, 404, 503] {
+        let answer = || {
+            let mut response = full(if status == 304 { "" } else { "body" });
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            response
+        };
+        let path = format!("/{status}");
+        text(send(&all, get(&path), answer).0);
+        assert_eq!(stored(&store, &path).is_some(), status != 101, "{status}");
+    }
+    let (response, asked) = send(&all, get("/404"), || full("never"));
+    assert_eq!((asked, response.status()), (0, StatusCode::NOT_FOUND));
+}

@@ -1,0 +1,213 @@
+//! Stores that fail or take their time, and records that are damaged.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use bytes::Bytes;
+use discovery_core::store::{MapStore, Op, Store, Value, Writer};
+use discovery_disk::record::{DiskStoreLayer, Mode, RecordBody};
+use http::StatusCode;
+use http_body::Body;
+use tokio_test::{assert_ready, block_on, task};
+use tower::{Layer, Service, ServiceExt};
+use tower_test::mock;
+
+use crate::services::{Mock, answer_to};
+use crate::tools::*;
+
+#[test]
+fn damaged_records_are_asked_for_again() {
+    let store = MapStore::new();
+    let layer = DiskStoreLayer::new(store.clone());
+    for damage in [
+        "",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfour",
+        "garbage",
+    ] {
+        block_on(store.put(&key("/"), Value::new("", damage))).unwrap();
+        let replay = layer.clone().mode(Mode::Replay);
+        let (response, _) = send(&replay, get("/"), || full("never"));
+        assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+        let (response, asked) = send(&layer, get("/"), || full("whole"));
+        assert_eq!((asked, text(response).as_str()), (1, "whole"));
+        let (response, asked) = send(&layer, get("/"), || full("never"));
+        assert_eq!((asked, text(response).as_str()), (0, "whole"));
+    }
+}
+
+/// Fails, or takes its time, in the operations named by its letters.
+#[derive(Clone)]
+struct Trouble {
+    store: MapStore,
+    fails: &'static str,
+    waits: &'static str,
+}
+
+struct TroubledWriter(Trouble, Box<dyn Writer>);
+
+impl Trouble {
+    fn meet<T, F>(&self, what: char, op: F) -> Op<io::Result<T>>
+    where
+        T: Send + Unpin + 'static,
+        F: FnOnce() -> Op<io::Result<T>> + Send + 'static,
+    {
+        let fails = self.fails.contains(what);
+        let op = move || match fails {
+            true => Op::Ready(Err(io::Error::other("trouble"))),
+            false => op(),
+        };
+        if self.waits.contains(what) {
+            return Op::wait(async {
+                for _ in 0..3 {
+                    tokio::task::yield_now().await;
+                }
+                op().await
+            });
+        }
+        op()
+    }
+}
+
+impl Store for Trouble {
+    fn get(&self, key: &str) -> Op<io::Result<Option<Value>>> {
+        let (store, key) = (self.store.clone(), key.to_owned());
+        self.meet('g', move || store.get(&key))
+    }
+
+    fn put(&self, key: &str, value: Value) -> Op<io::Result<()>> {
+        self.store.put(key, value)
+    }
+
+    fn create(&self, key: &str, head: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+        let (this, key) = (self.clone(), key.to_owned());
+        self.meet('o', move || {
+            this.store.clone().create(&key, head).map(|writer| {
+                writer.map(|writer| Box::new(TroubledWriter(this, writer)) as Box<dyn Writer>)
+            })
+        })
+    }
+
+    fn remove(&self, key: &str) -> Op<io::Result<bool>> {
+        self.store.remove(key)
+    }
+}
+
+impl Writer for TroubledWriter {
+    fn write(&mut self, data: &Bytes) -> io::Result<()> {
+        if self.0.fails.contains('w') {
+            return Err(io::Error::other("trouble"));
+        }
+        self.1.write(data)
+    }
+
+    fn commit(self: Box<Self>) -> Op<io::Result<()>> {
+        let Self(trouble, writer) = *self;
+        trouble.meet('c', || writer.commit())
+    }
+}
+
+#[test]
+fn a_store_in_trouble_fails_no_request() {
+    let bodies: [&[&str]; 3] = [&[], &["one"], &["one", "two", "three"]];
+    for fails in ["g", "o", "w", "c", "gowc", ""] {
+        for waits in ["", "g", "o", "c", "goc"] {
+            for pieces in bodies {
+                for exact in [false, true] {
+                    let store = MapStore::new();
+                    let trouble = Trouble {
+                        store: store.clone(),
+                        fails,
+                        waits,
+                    };
+                    let whole = pieces.concat();
+                    let answer = || {
+                        script(Script {
+                            exact: exact.then_some(whole.len() as u64),
+                            tells_end: exact,
+                            ..Script::data(pieces)
+                        })
+                    };
+                    let layer = DiskStoreLayer::new(trouble);
+                    let (response, asked) = send(&layer, get("/"), answer);
+                    assert_eq!((asked, text(response)), (1, whole.clone()));
+                    // Reading that fails doesn't keep it from being written.
+                    let writes = fails.is_empty() || fails == "g";
+                    let writes = writes || (fails == "w" && whole.is_empty());
+                    let recorded = stored(&store, "/").is_some();
+                    assert_eq!(recorded, writes, "{fails} {waits} {pieces:?} {exact}");
+                    if recorded && fails != "g" {
+                        let (response, asked) = send(&layer, get("/"), || full("never"));
+                        assert_eq!((asked, text(response)), (0, whole.clone()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_last_frame_waits_for_the_record() {
+    let store = MapStore::new();
+    let trouble = Trouble {
+        store: store.clone(),
+        fails: "",
+        waits: "oc",
+    };
+    let layer = DiskStoreLayer::new(trouble);
+    let answer = || {
+        let exact = Some(6);
+        script(Script {
+            exact,
+            ..Script::data(&["one", "two"])
+        })
+    };
+    let (response, _) = send(&layer, get("/"), answer);
+    let mut body = pin!(response.into_body());
+    let mut next = task::spawn(());
+    let mut next = |body: &mut Pin<&mut RecordBody<Script>>| {
+        next.enter(|cx, _| {
+            body.as_mut()
+                .poll_frame(cx)
+                .map(|frame| frame.unwrap().unwrap())
+        })
+    };
+    let frame = assert_ready!(next(&mut body));
+    assert_eq!(frame.into_data().unwrap(), "one");
+    let mut waited = 0;
+    let frame = loop {
+        match next(&mut body) {
+            Poll::Ready(frame) => break frame,
+            Poll::Pending => {
+                waited += 1;
+                assert!(!body.is_end_stream());
+                assert!(body.size_hint().lower() >= 3, "the frame is still to come");
+                assert_eq!(stored(&store, "/"), None);
+            }
+        }
+    };
+    assert!(waited > 0);
+    assert_eq!(frame.into_data().unwrap(), "two");
+    assert!(stored(&store, "/").is_some());
+}
+
+#[tokio::test]
+async fn a_slow_store_is_waited_for() {
+    let store = MapStore::new();
+    let trouble = Trouble {
+        store: store.clone(),
+        fails: "",
+        waits: "g",
+    };
+    let layer = DiskStoreLayer::new(trouble);
+    let (inner, mut handle): (Mock, _) = mock::pair();
+    let mut service = layer.layer(inner);
+    let call = service.ready().await.unwrap().call(get("/"));
+    let answer = async {
+        answer_to(&mut handle, "/").await;
+    };
+    let (response, ()) = tokio::join!(call, answer);
+    assert_eq!(read(response.unwrap()).await, "answer");
+    let response = service.ready().await.unwrap().call(get("/")).await;
+    assert_eq!(read(response.unwrap()).await, "answer");
+}

@@ -1,0 +1,6 @@
+//! The memory discovery layer: what it keeps, for how long, and what it answers unasked.
+
+mod kept;
+mod layers;
+mod time;
+mod tools;
