@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
-    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS},
+    header::{
+        CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, VARY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
     request::Parts,
 };
 
@@ -35,9 +38,28 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) payload: Payload,
-    /// Whether the server's flow control has seen the request, which adds its two headers.
-    pub(super) admitted: bool,
+    /// Where the server's flow control has put the request, unless it was refused before.
+    pub(super) flow: Option<&'static Flow>,
 }
+
+/// A place in the flow control of a server: the UIDs that the answer names.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) schema: &'static str,
+    pub(super) priority_level: &'static str,
+}
+
+/// Of somebody with a token.
+static ADMINISTRATOR: Flow = Flow {
+    schema: "9da2fd6b-b7d5-4857-831c-38538f34dd89",
+    priority_level: "0c1c5fe8-c772-4279-b761-822996e564e2",
+};
+
+/// Of somebody without.
+static ANONYMOUS: Flow = Flow {
+    schema: "a64f35dd-25bc-4166-b7d8-d3ec74cdd86d",
+    priority_level: "99153050-c6a9-4ec8-8c48-50a455404480",
+};
 
 #[derive(Clone, Debug)]
 pub(super) enum Payload {
@@ -55,14 +77,16 @@ impl Answer {
             status,
             headers: Vec::new(),
             payload: Payload::Sized(Bytes::new()),
-            admitted: true,
+            flow: Some(&ADMINISTRATOR),
         }
         .header(CACHE_CONTROL, "no-cache, private")
     }
 
-    /// A ready-made answer.
+    /// A ready-made answer. How the body is framed is not for it to say.
     pub(super) fn canned(canned: &Canned) -> Self {
         let headers = canned.headers.iter();
+        let headers =
+            headers.filter(|(name, _)| ![CONTENT_LENGTH, TRANSFER_ENCODING].contains(name));
         Self {
             headers: headers
                 .map(|(name, value)| (name.clone(), value.clone()))
@@ -146,9 +170,11 @@ impl Answer {
     /// A discovery document or an object: pretty for people, compressed if that is worth it.
     pub(super) fn document(self, request: &Parts, document: &Arc<Document>) -> Self {
         let answer = self.header(CONTENT_TYPE, "application/json");
-        if for_people(request) {
-            return answer.written(document.pretty(), request.version);
-        }
+        let document = if for_people(request) {
+            document.pretty()
+        } else {
+            document
+        };
         match document.gzip().filter(|_| takes_gzip(request)) {
             Some(compressed) => Self {
                 payload: Payload::Unsized(compressed),
@@ -170,7 +196,7 @@ pub(super) fn unauthorized() -> Answer {
         None,
     );
     Answer {
-        admitted: false,
+        flow: None,
         ..status(StatusCode::UNAUTHORIZED, body)
     }
 }
@@ -180,7 +206,10 @@ pub(super) fn anonymous(request: &Parts, path: &str) -> Answer {
     let verb = request.method.as_str().to_ascii_lowercase();
     let message = format!("forbidden: User \"system:anonymous\" cannot {verb} path \"{path}\"");
     let body = status_object(StatusCode::FORBIDDEN, "Forbidden", &message, Some("{}"));
-    status(StatusCode::FORBIDDEN, body).header(X_CONTENT_TYPE_OPTIONS, "nosniff")
+    Answer {
+        flow: Some(&ANONYMOUS),
+        ..status(StatusCode::FORBIDDEN, body).header(X_CONTENT_TYPE_OPTIONS, "nosniff")
+    }
 }
 
 /// 404 for a path that nothing serves.
@@ -283,11 +312,10 @@ pub(super) fn query<'r>(request: &'r Parts, name: &str) -> Option<&'r str> {
         .find_map(|(key, value)| (key == name).then_some(value))
 }
 
+/// Real servers look for the bare word: one with a quality value is not it, whatever the value.
 fn takes_gzip(request: &Parts) -> bool {
-    header(request, &http::header::ACCEPT_ENCODING).is_some_and(|list| {
-        list.split(',')
-            .any(|coding| coding.trim().starts_with("gzip"))
-    })
+    header(request, &http::header::ACCEPT_ENCODING)
+        .is_some_and(|list| list.split(',').any(|coding| coding.trim() == "gzip"))
 }
 
 /// Real servers indent for browsers and for curl, and on request.

@@ -107,7 +107,7 @@ impl Control {
     }
 
     /// Makes the server's clock go ahead (or behind) by so many seconds: `Date`, `Expires` and
-    /// `Last-Modified` move.
+    /// `Last-Modified` move, from 1970 to the end of 9999 at most.
     pub fn set_clock_offset(&self, seconds: i64) {
         self.write().clock_offset = seconds;
     }
@@ -215,7 +215,8 @@ impl Control {
         })
     }
 
-    /// Changes a group version (`apps/v1`, `v1`) in place; whether it is there.
+    /// Changes a group version (`apps/v1`, `v1`); whether it is there. `change` may look at the
+    /// server, but a change of its groups inside of it would wait for itself.
     pub fn edit_group_version(&self, name: &str, change: impl FnOnce(&mut Version)) -> bool {
         let (group, version) = split_group_version(name);
         self.edit(|all| {
@@ -251,14 +252,17 @@ impl Control {
     }
 
     fn edit<T>(&self, change: impl FnOnce(&mut Vec<Group>) -> T) -> T {
-        let mut site = self
+        let edits = self.state.edits.lock();
+        let _edits = edits.unwrap_or_else(PoisonError::into_inner);
+        let mut groups = self.groups();
+        let result = change(&mut groups);
+        let site = Arc::new(Site::new(groups));
+        let mut served = self
             .state
             .site
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let mut groups = site.groups().to_vec();
-        let result = change(&mut groups);
-        *site = Arc::new(Site::new(groups));
+        *served = site;
         result
     }
 }
@@ -282,7 +286,7 @@ impl Control {
         self.state.log.clear();
     }
 
-    /// Waits until the counters satisfy `enough`.
+    /// Waits until the counters satisfy `enough`, which is asked again after each change.
     pub async fn until(&self, enough: impl FnMut(&Counters) -> bool) {
         self.state.log.until(enough).await;
     }

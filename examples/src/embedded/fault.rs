@@ -9,6 +9,10 @@ use super::json;
 
 /// What the server does instead of answering a path as it should.
 ///
+/// Answers that have no body by nature, those to HEAD and with 304, are whole with their head:
+/// [`CutBody`](Self::CutBody), [`Endless`](Self::Endless) and [`Stall`](Self::Stall) change nothing
+/// about them.
+///
 /// ```
 /// use discovery_examples::embedded::{Canned, Fault};
 /// use http::StatusCode;
@@ -130,7 +134,8 @@ impl Canned {
         self
     }
 
-    /// Sets a header.
+    /// Sets a header. `Content-Length` and `Transfer-Encoding` are those of the body, whatever is
+    /// set.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use tokio::sync::watch;
 
 /// After so many entries only the counters go on; a benchmark would fill the memory otherwise.
-const LOG_LIMIT: usize = 200_000;
+const LOG_LIMIT: usize = 20_000;
 
 /// One request that the server got.
 #[derive(Clone, Debug)]
@@ -102,7 +102,7 @@ impl Counters {
 #[derive(Debug)]
 pub(super) struct Log {
     inner: Mutex<Inner>,
-    /// Rings at every arrival and end, for those who wait for a count.
+    /// Rings at every change, for those who wait for a count.
     bell: watch::Sender<()>,
 }
 
@@ -125,7 +125,10 @@ impl Log {
     pub(super) fn connected(&self) -> u64 {
         let mut inner = self.lock();
         inner.counters.connections += 1;
-        inner.counters.connections
+        let number = inner.counters.connections;
+        drop(inner);
+        self.ring();
+        number
     }
 
     pub(super) fn arrived<B>(self: &Arc<Self>, request: &Request<B>, connection: u64) -> Ticket {
@@ -167,7 +170,7 @@ impl Log {
             finished: false,
         };
         drop(inner);
-        self.bell.send_replace(());
+        self.ring();
         ticket
     }
 
@@ -190,16 +193,23 @@ impl Log {
         };
         inner.entries.clear();
         inner.epoch += 1;
+        drop(inner);
+        self.ring();
     }
 
     pub(super) async fn until(&self, mut enough: impl FnMut(&Counters) -> bool) {
         let mut bell = self.bell.subscribe();
-        while !enough(&self.lock().counters) {
+        // Of a copy, because `enough` may look at the log itself.
+        while !enough(&self.counters()) {
             // The sender lives in `self`.
             if bell.changed().await.is_err() {
                 return;
             }
         }
+    }
+
+    fn ring(&self) {
+        self.bell.send_replace(());
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -248,7 +258,7 @@ impl Ticket {
         let mut inner = self.log.lock();
         inner.counters.in_flight = inner.counters.in_flight.saturating_sub(1);
         drop(inner);
-        self.log.bell.send_replace(());
+        self.log.ring();
     }
 
     /// Changes what the log says, unless it was cleared since.
@@ -260,6 +270,8 @@ impl Ticket {
             } = &mut *inner;
             change(counters, entries.get_mut(self.index));
         }
+        drop(inner);
+        self.log.ring();
     }
 }
 

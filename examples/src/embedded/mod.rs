@@ -1,9 +1,10 @@
 //! An API server for demonstrations, tests and benchmarks: on loopback only, without storage, with
 //! the discovery of a stock Kubernetes 1.36.
 //!
-//! It answers discovery, `/version`, OpenAPI and a few objects byte for byte as a real server does
-//! (the headers too), and can be told to misbehave: see [`Control`]. It shares no code with the
-//! crates that are tested against it.
+//! Discovery, `/version` and refusals are those of a real server byte for byte, the headers too.
+//! OpenAPI has a real server's headers, hashes and redirects around small documents, and there are
+//! a few objects. It can be told to misbehave: see [`Control`]. It shares no code with the crates
+//! that are tested against it.
 //!
 //! What a real server does and this one does not: YAML, protocol buffers and CBOR of discovery
 //! documents and objects (406 if nothing else is asked for), ranges, writing objects (the body
@@ -26,6 +27,7 @@
 
 mod answer;
 mod body;
+mod builder;
 mod control;
 mod documents;
 mod fault;
@@ -44,11 +46,12 @@ mod table;
 mod tls;
 
 pub use self::{
+    builder::Builder,
     control::{Control, Hold},
     fault::{Canned, Fault},
     log::{Counters, Entry},
     model::{Group, Resource, Subresource, Version},
     objects::{CONFIG_MAP_MARKER, CONFIG_MAPS, SECRET_MARKER, SECRETS},
-    server::{Builder, EmbeddedServer},
+    server::EmbeddedServer,
     tls::Identity,
 };

@@ -44,8 +44,12 @@ pub(super) fn document(site: &Site, path: &str) -> Option<Arc<Document>> {
 }
 
 /// `/openapi/v3`: every document with its hash.
-pub(super) fn index(site: &Site) -> Arc<Document> {
-    // Asked for outside of the lock that making a document holds.
+pub(super) fn index(site: &Site) -> &Document {
+    site.openapi_index
+        .get_or_init(|| Document::new(make_index(site)))
+}
+
+fn make_index(site: &Site) -> String {
     let mut paths = vec!["version".to_owned()];
     for group in site.groups() {
         for version in group.versions.iter().filter(|version| !version.stale) {
@@ -57,25 +61,22 @@ pub(super) fn index(site: &Site) -> Arc<Document> {
         }
     }
     paths.sort_unstable();
-    let documents: Vec<_> = paths
+    let documents = paths
         .iter()
-        .filter_map(|path| Some((path, document(site, path)?)))
-        .collect();
-    site.document("openapi index".to_owned(), || {
-        let mut out = String::from("{\"paths\":{");
-        for (index, (path, document)) in documents.iter().enumerate() {
-            if index > 0 {
-                out.push(',');
-            }
-            json::string(&mut out, path);
-            out.push_str(":{");
-            let url = format!("/openapi/v3/{path}?hash={}", document.hash());
-            json::field(&mut out, "serverRelativeURL", &url);
-            out.push('}');
+        .filter_map(|path| Some((path, document(site, path)?)));
+    let mut out = String::from("{\"paths\":{");
+    for (index, (path, document)) in documents.enumerate() {
+        if index > 0 {
+            out.push(',');
         }
-        out.push_str("}}");
-        out
-    })
+        json::string(&mut out, path);
+        out.push_str(":{");
+        let url = format!("/openapi/v3/{path}?hash={}", document.hash());
+        json::field(&mut out, "serverRelativeURL", &url);
+        out.push('}');
+    }
+    out.push_str("}}");
+    out
 }
 
 fn prefix(group: &Group) -> &'static str {

@@ -18,7 +18,7 @@ use super::{
     negotiate::{Form, Offer, form, names_any},
     objects, openapi,
     site::Site,
-    state::State,
+    state::{State, fmt_date},
 };
 
 /// The body of `/version`.
@@ -245,7 +245,7 @@ impl Asked<'_> {
         match query(self.request, "hash").filter(|hash| !hash.is_empty()) {
             Some(hash) if hash == document.hash() => {
                 // The zone is the server's own, so that this is no date of HTTP at all.
-                let date = httpdate::fmt_http_date(self.state.now() + YEAR).replace("GMT", "UTC");
+                let date = fmt_date(self.state.now() + YEAR).replace("GMT", "UTC");
                 answer = answer.header(CACHE_CONTROL, "public, immutable");
                 if let Ok(date) = HeaderValue::try_from(date) {
                     answer = answer.value(EXPIRES, date);
@@ -291,7 +291,7 @@ impl Asked<'_> {
             return answer.with_status(StatusCode::NOT_MODIFIED);
         }
         let answer = answer.header(ACCEPT_RANGES, "bytes");
-        match HeaderValue::try_from(httpdate::fmt_http_date(modified)) {
+        match HeaderValue::try_from(fmt_date(modified)) {
             Ok(date) => answer.value(LAST_MODIFIED, date),
             Err(_) => answer,
         }

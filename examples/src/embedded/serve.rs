@@ -18,7 +18,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Notify, oneshot},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -30,7 +30,7 @@ use super::{
     log::Ticket,
     negotiate::Offer,
     routes::{self, Asked},
-    state::State,
+    state::{State, fmt_date},
 };
 
 /// Request bodies above this size are taken for empty.
@@ -60,11 +60,23 @@ pub(super) async fn accept(
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             },
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => tell(ended),
         }
     }
     drop(listener);
-    connections.shutdown().await;
+    connections.abort_all();
+    while let Some(ended) = connections.join_next().await {
+        tell(ended);
+    }
+}
+
+/// A connection that ended in a panic would look like one that the client has left.
+fn tell(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection failed");
+    }
 }
 
 async fn secure(stream: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) {
@@ -209,10 +221,10 @@ impl Exchange {
         if let Ok(id) = HeaderValue::try_from(self.state.audit_id()) {
             answer = answer.value(AUDIT_ID, id);
         }
-        if answer.admitted {
+        if let Some(flow) = answer.flow {
             answer = answer
-                .header(FLOW_SCHEMA, "9da2fd6b-b7d5-4857-831c-38538f34dd89")
-                .header(PRIORITY_LEVEL, "0c1c5fe8-c772-4279-b761-822996e564e2");
+                .header(FLOW_SCHEMA, flow.schema)
+                .header(PRIORITY_LEVEL, flow.priority_level);
         }
         let (vary, shifted) = {
             let switches = self
@@ -225,9 +237,7 @@ impl Exchange {
         if vary {
             answer = answer.line(VARY, "Authorization");
         }
-        if shifted
-            && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(self.state.now()))
-        {
+        if shifted && let Ok(date) = HeaderValue::try_from(fmt_date(self.state.now())) {
             answer = answer.value(DATE, date);
         }
 

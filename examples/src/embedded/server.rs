@@ -1,271 +1,23 @@
-//! Starting and stopping.
+//! A running server, and stopping it.
 
 use std::{
-    fmt, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    fmt,
+    fs::{self, File},
+    io::{self, Write as _},
+    net::SocketAddr,
     path::Path,
-    sync::Arc,
     thread,
-    time::Duration,
 };
 
 use base64::Engine as _;
 use tokio::{sync::oneshot, task::JoinHandle};
-use tokio_rustls::TlsAcceptor;
 
 use super::{
-    control::{Control, Switches},
+    builder::Builder,
+    control::Control,
     log::{Counters, Entry},
-    model::Group,
-    serve,
-    site::Site,
-    state::State,
-    table,
     tls::Identity,
 };
-
-/// How a server is to be; see [`EmbeddedServer::builder`].
-///
-/// ```
-/// use discovery_examples::embedded::EmbeddedServer;
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> std::io::Result<()> {
-/// let old = EmbeddedServer::builder().custom_groups(300).legacy_only(true).start().await?;
-/// let upgraded = old.successor().legacy_only(false);
-/// let address = old.addr();
-/// old.shutdown().await;
-/// assert_eq!(upgraded.start().await?.addr(), address);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug, Default)]
-#[must_use]
-pub struct Builder {
-    custom: Custom,
-    extra: Vec<Group>,
-    bare: bool,
-    tls: bool,
-    identity: Option<Identity>,
-    token: Option<String>,
-    base: String,
-    port: u16,
-    seed: u64,
-    legacy_only: bool,
-    v2beta1: bool,
-    vary_authorization: bool,
-    latency: Duration,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-enum Custom {
-    #[default]
-    None,
-    Crds(usize),
-    Groups(usize),
-}
-
-impl Builder {
-    /// Serves `count` synthetic custom resource definitions beside the stock API, five to a group;
-    /// every third group has `v1beta1` beside `v1`.
-    pub fn crds(mut self, count: usize) -> Self {
-        self.custom = Custom::Crds(count);
-        self
-    }
-
-    /// Serves `count` synthetic groups with one custom resource each; every third group has
-    /// `v1beta1` beside `v1`.
-    pub fn custom_groups(mut self, count: usize) -> Self {
-        self.custom = Custom::Groups(count);
-        self
-    }
-
-    /// Serves this group as well.
-    pub fn group(mut self, group: Group) -> Self {
-        self.extra.push(group);
-        self
-    }
-
-    /// Leaves the stock API out.
-    pub fn bare(mut self) -> Self {
-        self.bare = true;
-        self
-    }
-
-    /// Speaks TLS, with HTTP/2 and HTTP/1.1 by ALPN, instead of plain HTTP/1.1 and HTTP/2 with
-    /// prior knowledge.
-    pub fn tls(mut self, on: bool) -> Self {
-        self.tls = on;
-        self
-    }
-
-    /// Speaks TLS with this identity instead of a new one.
-    pub fn identity(mut self, identity: Identity) -> Self {
-        self.identity = Some(identity);
-        self.tls(true)
-    }
-
-    /// Asks for this bearer token: 401 for another, 403 for none.
-    pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.token = Some(token.into());
-        self
-    }
-
-    /// Serves everything below this path, as a proxy in front of several clusters does:
-    /// `/k8s/clusters/c-1`.
-    pub fn base_path(mut self, path: &str) -> Self {
-        let path = path.trim_matches('/');
-        self.base = if path.is_empty() {
-            String::new()
-        } else {
-            format!("/{path}")
-        };
-        self
-    }
-
-    /// Listens on this port of `127.0.0.1` instead of any free one.
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = port;
-        self
-    }
-
-    /// Decides the order of custom resources in legacy documents, which in real servers differs
-    /// from start to start.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Starts with [`Control::set_legacy_only`].
-    pub fn legacy_only(mut self, on: bool) -> Self {
-        self.legacy_only = on;
-        self
-    }
-
-    /// Starts with [`Control::set_v2beta1`].
-    pub fn v2beta1(mut self, on: bool) -> Self {
-        self.v2beta1 = on;
-        self
-    }
-
-    /// Starts with [`Control::set_vary_authorization`].
-    pub fn vary_authorization(mut self, on: bool) -> Self {
-        self.vary_authorization = on;
-        self
-    }
-
-    /// Starts with [`Control::set_latency`].
-    pub fn latency(mut self, latency: Duration) -> Self {
-        self.latency = latency;
-        self
-    }
-
-    /// Starts the server on the current Tokio runtime, of either flavour.
-    ///
-    /// # Errors
-    ///
-    /// When the port is taken or the TLS identity cannot be made.
-    pub async fn start(self) -> io::Result<EmbeddedServer> {
-        let prepared = self.prepare()?;
-        let listener = tokio::net::TcpListener::from_std(prepared.listener)?;
-        let (stop, stopped) = oneshot::channel();
-        let state = Arc::clone(&prepared.control.state);
-        let task = tokio::spawn(serve::accept(listener, prepared.acceptor, state, stopped));
-        Ok(EmbeddedServer {
-            control: prepared.control,
-            builder: prepared.builder,
-            stop: Some(stop),
-            runner: Some(Runner::Task(task)),
-        })
-    }
-
-    /// Starts the server on a thread and a runtime of its own: for callers without a runtime, and
-    /// for those that block theirs, for instance while another program runs.
-    ///
-    /// # Errors
-    ///
-    /// When the port is taken, or when the TLS identity, the thread or the runtime cannot be made.
-    pub fn start_in_thread(self) -> io::Result<EmbeddedServer> {
-        let prepared = self.prepare()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let (stop, stopped) = oneshot::channel();
-        let state = Arc::clone(&prepared.control.state);
-        let (std_listener, acceptor) = (prepared.listener, prepared.acceptor);
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(std_listener)?
-        };
-        let thread = thread::Builder::new()
-            .name("embedded-api-server".to_owned())
-            .spawn(move || runtime.block_on(serve::accept(listener, acceptor, state, stopped)))?;
-        Ok(EmbeddedServer {
-            control: prepared.control,
-            builder: prepared.builder,
-            stop: Some(stop),
-            runner: Some(Runner::Thread(thread)),
-        })
-    }
-
-    fn prepare(mut self) -> io::Result<Prepared> {
-        let mut groups = if self.bare {
-            Vec::new()
-        } else {
-            table::stock()
-        };
-        groups.extend(match self.custom {
-            Custom::None => Vec::new(),
-            Custom::Crds(count) => table::crds(count),
-            Custom::Groups(count) => table::groups(count),
-        });
-        groups.extend(self.extra.iter().cloned());
-
-        if self.tls && self.identity.is_none() {
-            self.identity = Some(Identity::generate()?);
-        }
-        let acceptor = self
-            .identity
-            .as_ref()
-            .filter(|_| self.tls)
-            .map(|identity| TlsAcceptor::from(Arc::clone(&identity.config)));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        self.port = address.port();
-
-        let state = State::new(
-            Site::new(groups),
-            Switches::default(),
-            address,
-            self.base.clone(),
-            self.token.clone(),
-            self.seed,
-        );
-        let control = Control {
-            state: Arc::new(state),
-        };
-        control.set_v2beta1(self.v2beta1);
-        if self.legacy_only {
-            control.set_legacy_only(true);
-        }
-        control.set_vary_authorization(self.vary_authorization);
-        control.set_latency(self.latency);
-        Ok(Prepared {
-            listener,
-            acceptor,
-            control,
-            builder: self,
-        })
-    }
-}
-
-struct Prepared {
-    listener: TcpListener,
-    acceptor: Option<TlsAcceptor>,
-    control: Control,
-    builder: Builder,
-}
 
 /// A running server. It stops when this is dropped.
 ///
@@ -289,16 +41,18 @@ struct Prepared {
 /// # }
 /// ```
 pub struct EmbeddedServer {
-    control: Control,
+    pub(super) control: Control,
     /// With the port and the identity filled in.
-    builder: Builder,
-    stop: Option<oneshot::Sender<()>>,
-    runner: Option<Runner>,
+    pub(super) builder: Builder,
+    pub(super) stop: Option<oneshot::Sender<()>>,
+    pub(super) runner: Option<Runner>,
 }
 
-enum Runner {
+/// What the server runs on.
+pub(super) enum Runner {
     Task(JoinHandle<()>),
-    Thread(thread::JoinHandle<()>),
+    /// The receiver ends when the thread has nothing left to do.
+    Thread(thread::JoinHandle<()>, oneshot::Receiver<()>),
 }
 
 impl EmbeddedServer {
@@ -358,13 +112,14 @@ impl EmbeddedServer {
         )
     }
 
-    /// Writes [`kubeconfig`](Self::kubeconfig) to a file.
+    /// Writes [`kubeconfig`](Self::kubeconfig) to a file, for nobody else to read: there is a token
+    /// in it.
     ///
     /// # Errors
     ///
     /// When the file cannot be written.
     pub fn write_kubeconfig(&self, path: impl AsRef<Path>) -> io::Result<()> {
-        std::fs::write(path, self.kubeconfig())
+        private_file(path.as_ref())?.write_all(self.kubeconfig().as_bytes())
     }
 
     /// The switches, the data and the log.
@@ -391,7 +146,8 @@ impl EmbeddedServer {
     }
 
     /// A builder for a server that takes this one's place after it has stopped: on the same port,
-    /// with the same TLS identity, token and base path, and with the data it started with.
+    /// with the same TLS identity, token and base path, and with the data it started with. On Linux
+    /// nobody else gets the port as long as the builder is there, and who connects to it is refused.
     pub fn successor(&self) -> Builder {
         self.builder.clone()
     }
@@ -399,11 +155,15 @@ impl EmbeddedServer {
     /// Stops, and returns when the port is free and all connections are closed.
     pub async fn shutdown(mut self) {
         drop(self.stop.take());
-        if let Some(Runner::Task(task)) = &mut self.runner {
-            let _ = task.await;
-            self.runner = None;
+        match &mut self.runner {
+            Some(Runner::Task(task)) => {
+                let _ = task.await;
+                self.runner = None;
+            }
+            // It is joined by `drop`, which need not wait any more.
+            Some(Runner::Thread(_, ended)) => drop(ended.await),
+            None => {}
         }
-        // A thread is joined by `drop`: it has nothing left to wait for.
     }
 }
 
@@ -412,7 +172,7 @@ impl Drop for EmbeddedServer {
         drop(self.stop.take());
         match self.runner.take() {
             Some(Runner::Task(task)) => task.abort(),
-            Some(Runner::Thread(thread)) => drop(thread.join()),
+            Some(Runner::Thread(thread, _)) => drop(thread.join()),
             None => {}
         }
     }
@@ -424,4 +184,22 @@ impl fmt::Debug for EmbeddedServer {
             .field("url", &self.url())
             .finish_non_exhaustive()
     }
+}
+
+/// An empty file that only its owner may read, whoever may read the one that was there before.
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+
+        let file = options.mode(0o600).open(path)?;
+        if file.metadata()?.is_file() {
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        }
+        Ok(file)
+    }
+    #[cfg(not(unix))]
+    options.open(path)
 }

@@ -27,7 +27,7 @@ pub(super) struct Document {
     pub(super) body: Bytes,
     hash: OnceLock<String>,
     gzip: OnceLock<Bytes>,
-    pretty: OnceLock<Bytes>,
+    pretty: OnceLock<Arc<Document>>,
 }
 
 impl Document {
@@ -60,11 +60,12 @@ impl Document {
         (self.body.len() > GZIP_ABOVE).then(|| self.gzip.get_or_init(|| gzip(&self.body)).clone())
     }
 
-    /// The body with line breaks and indentation.
-    pub(super) fn pretty(&self) -> Bytes {
-        self.pretty
-            .get_or_init(|| json::indent(&String::from_utf8_lossy(&self.body)).into())
-            .clone()
+    /// The document with line breaks and indentation.
+    pub(super) fn pretty(&self) -> &Arc<Self> {
+        self.pretty.get_or_init(|| {
+            let indented = json::indent(&String::from_utf8_lossy(&self.body));
+            Arc::new(Self::new(indented))
+        })
     }
 }
 
@@ -83,6 +84,8 @@ pub(super) struct Site {
     groups: Vec<Group>,
     by_name: HashMap<String, usize>,
     documents: Mutex<HashMap<String, Arc<Document>>>,
+    /// The index of the OpenAPI documents, which needs all of these to be made.
+    pub(super) openapi_index: OnceLock<Document>,
     /// When the groups took this shape: `Last-Modified` of the OpenAPI documents.
     pub(super) modified: SystemTime,
 }
@@ -103,6 +106,7 @@ impl Site {
             groups,
             by_name,
             documents: Mutex::default(),
+            openapi_index: OnceLock::new(),
             modified: SystemTime::now(),
         }
     }

@@ -3,13 +3,16 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::{control::Switches, log::Log, log::mix, site::Site};
+
+/// The last second that a date of HTTP can tell: its year has four digits.
+const LAST: Duration = Duration::from_secs(253_402_300_799);
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -20,6 +23,9 @@ pub(super) struct State {
     /// Empty, or begins with a slash and does not end with one.
     pub(super) base: String,
     pub(super) token: Option<String>,
+    /// Held while the groups are changed, so that no change is lost; the lock of the site itself
+    /// is held for a moment only.
+    pub(super) edits: Mutex<()>,
     /// Decides the order of custom resources in legacy documents.
     pub(super) seed: u64,
     audits: AtomicU64,
@@ -41,6 +47,7 @@ impl State {
             site: RwLock::new(Arc::new(site)),
             switches: RwLock::new(switches),
             log: Arc::new(Log::new()),
+            edits: Mutex::default(),
             address,
             base,
             token,
@@ -72,7 +79,7 @@ impl State {
         self.shifted(SystemTime::now())
     }
 
-    /// `instant` by the server's clock.
+    /// `instant` by the server's clock, as far as dates reach.
     pub(super) fn shifted(&self, instant: SystemTime) -> SystemTime {
         let offset = self
             .switches
@@ -80,11 +87,16 @@ impl State {
             .unwrap_or_else(PoisonError::into_inner)
             .clock_offset;
         let by = Duration::from_secs(offset.unsigned_abs());
-        let moved = if offset < 0 {
-            instant.checked_sub(by)
+        if offset < 0 {
+            instant.checked_sub(by).unwrap_or(UNIX_EPOCH)
         } else {
-            instant.checked_add(by)
-        };
-        moved.unwrap_or(instant)
+            instant.checked_add(by).unwrap_or(UNIX_EPOCH + LAST)
+        }
+        .clamp(UNIX_EPOCH, UNIX_EPOCH + LAST)
     }
+}
+
+/// A date for a header; the nearest there is for times that no such date can tell.
+pub(super) fn fmt_date(instant: SystemTime) -> String {
+    httpdate::fmt_http_date(instant.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST))
 }

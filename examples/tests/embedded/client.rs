@@ -11,11 +11,7 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
+use rustls::pki_types::ServerName;
 use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -23,12 +19,12 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
+use super::wire::trusting;
+pub(crate) use super::wire::{KUBECTL, until};
+
 pub(crate) const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 pub(crate) const V2BETA1: &str =
     "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
-/// What kubectl 1.37 sends.
-pub(crate) const KUBECTL: &str =
-    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
@@ -119,6 +115,12 @@ pub(crate) async fn finish(response: http::Response<Incoming>) -> Result<Reply, 
     })
 }
 
+/// The next bytes of a body.
+pub(crate) async fn frame(response: &mut http::Response<Incoming>) -> Bytes {
+    let frame = response.body_mut().frame().await.expect("more");
+    frame.expect("more").into_data().expect("data")
+}
+
 /// GET over HTTP/2, with prior knowledge or within TLS.
 pub(crate) async fn get_http2<S>(
     stream: S,
@@ -168,16 +170,18 @@ pub(crate) async fn tls(
     server: &EmbeddedServer,
     alpn: &[u8],
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Failure> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(
-        server.ca_pem().expect("TLS").as_bytes(),
-    )?)?;
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    tls_of(server, server.addr(), alpn).await
+}
+
+/// As [`tls`], but at another address.
+pub(crate) async fn tls_of(
+    trusted: &EmbeddedServer,
+    address: SocketAddr,
+    alpn: &[u8],
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Failure> {
+    let mut config = trusting(trusted);
     config.alpn_protocols = vec![alpn.to_vec()];
-    let stream = TcpStream::connect(server.addr()).await?;
+    let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from("127.0.0.1")?;
     Ok(TlsConnector::from(Arc::new(config))
         .connect(name, stream)

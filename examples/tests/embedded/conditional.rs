@@ -118,6 +118,33 @@ async fn large_bodies_are_compressed() {
         .unwrap();
     assert_eq!(decoded, plain.body);
 
+    // The bare word counts, and nothing else.
+    for (codings, compressed) in [
+        ("deflate, gzip", true),
+        ("gzip,br", true),
+        ("gzip;q=0", false),
+        ("gzip;q=1.0", false),
+        ("GZIP", false),
+        ("gzipped", false),
+        ("*", false),
+    ] {
+        let headers = [("accept", KUBECTL), ("accept-encoding", codings)];
+        let reply = get(&server, "/apis", &headers).await;
+        assert_eq!(reply.has("content-encoding"), compressed, "{codings}");
+    }
+
+    // For people as well.
+    let people = ("user-agent", "curl/8");
+    let pretty = get(&server, "/apis", &[("accept", KUBECTL), people]).await;
+    assert!(!pretty.has("content-encoding") && pretty.body.len() > plain.body.len());
+    let small = get(&server, "/apis", &[("accept", KUBECTL), people, gzip]).await;
+    assert_eq!(small.header("content-encoding"), "gzip");
+    let mut decoded = Vec::new();
+    GzDecoder::new(&*small.body)
+        .read_to_end(&mut decoded)
+        .unwrap();
+    assert_eq!(decoded, pretty.body);
+
     // 15 kB and 7 kB are not worth it.
     for asked in ["application/json", KUBECTL] {
         let path = if asked == KUBECTL { "/api" } else { "/apis" };

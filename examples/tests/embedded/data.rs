@@ -59,6 +59,24 @@ async fn groups_appear_and_vanish() {
 }
 
 #[tokio::test]
+async fn a_change_may_look_at_the_rest() {
+    let server = EmbeddedServer::builder()
+        .group(rockets())
+        .start()
+        .await
+        .unwrap();
+    let control = server.control();
+    let changed = control.edit_group_version("acme.test/v1", |version| {
+        let groups = control.groups();
+        let apps = groups.iter().find(|group| group.name == "apps").unwrap();
+        version.resources.clone_from(&apps.versions[0].resources);
+    });
+    assert!(changed);
+    let list = get(&server, "/apis/acme.test/v1", &[]).await;
+    assert!(list.text().contains("\"deployments\""));
+}
+
+#[tokio::test]
 async fn stale_versions() {
     let server = EmbeddedServer::builder()
         .group(rockets())

@@ -1,11 +1,9 @@
 //! Refusals, word for word.
 
-use discovery_examples::embedded::{
-    CONFIG_MAP_MARKER, CONFIG_MAPS, EmbeddedServer, SECRET_MARKER, SECRETS,
-};
+use discovery_examples::embedded::EmbeddedServer;
 use http::StatusCode;
 
-use super::client::{KUBECTL, V2, V2BETA1, accept, begin, get, head, send};
+use super::client::{KUBECTL, Reply, V2, V2BETA1, accept, get, head};
 
 #[tokio::test]
 async fn not_acceptable() {
@@ -91,7 +89,15 @@ async fn tokens() {
         .await
         .unwrap();
     let good = [("authorization", "Bearer test-token"), ("accept", KUBECTL)];
-    assert_eq!(get(&server, "/apis", &good).await.status, StatusCode::OK);
+    let welcome = get(&server, "/apis", &good).await;
+    assert_eq!(welcome.status, StatusCode::OK);
+    assert_eq!(
+        flow(&welcome),
+        [
+            "9da2fd6b-b7d5-4857-831c-38538f34dd89",
+            "0c1c5fe8-c772-4279-b761-822996e564e2"
+        ]
+    );
 
     let bad = get(&server, "/apis", &[("authorization", "Bearer wrong")]).await;
     assert_eq!(bad.status, StatusCode::UNAUTHORIZED);
@@ -100,7 +106,9 @@ async fn tokens() {
         "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\
          \"message\":\"Unauthorized\",\"reason\":\"Unauthorized\",\"code\":401}\n"
     );
-    assert!(!bad.has("x-kubernetes-pf-flowschema-uid") && bad.has("audit-id"));
+    // Authentication comes before flow control.
+    assert_eq!(flow(&bad), ["", ""]);
+    assert!(bad.has("audit-id"));
 
     let none = get(&server, "/api", &[("accept", KUBECTL)]).await;
     assert_eq!(none.status, StatusCode::FORBIDDEN);
@@ -111,6 +119,14 @@ async fn tokens() {
          \"reason\":\"Forbidden\",\"details\":{},\"code\":403}\n"
     );
     assert_eq!(none.header("x-content-type-options"), "nosniff");
+    assert_eq!(none.header("content-length"), "188");
+    assert_eq!(
+        flow(&none),
+        [
+            "a64f35dd-25bc-4166-b7d8-d3ec74cdd86d",
+            "99153050-c6a9-4ec8-8c48-50a455404480"
+        ]
+    );
 
     let log = server.log();
     let present: Vec<bool> = log.iter().map(|entry| entry.authorization).collect();
@@ -121,76 +137,7 @@ async fn tokens() {
     );
 }
 
-#[tokio::test]
-async fn objects() {
-    let server = EmbeddedServer::builder().crds(5).start().await.unwrap();
-    let secret = get(
-        &server,
-        &format!("/api/v1/namespaces/default/secrets/{}", SECRETS[0]),
-        &[],
-    )
-    .await;
-    assert_eq!(secret.json()["data"]["password"], SECRET_MARKER);
-    assert_eq!(secret.header("cache-control"), "no-cache, private");
-    let secrets = get(&server, "/api/v1/namespaces/default/secrets", &[]).await;
-    assert_eq!(secrets.json()["kind"], "SecretList");
-    assert_eq!(
-        secrets.json()["items"].as_array().unwrap().len(),
-        SECRETS.len()
-    );
-    let maps = get(&server, "/api/v1/configmaps", &[]).await;
-    assert_eq!(
-        maps.text().matches(CONFIG_MAP_MARKER).count(),
-        CONFIG_MAPS.len()
-    );
-    assert!(!maps.text().contains(SECRET_MARKER));
-
-    let missing = get(&server, "/api/v1/namespaces/default/secrets/nope", &[]).await;
-    assert_eq!(missing.status, StatusCode::NOT_FOUND);
-    assert_eq!(
-        missing.text(),
-        "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\
-         \"message\":\"secrets \\\"nope\\\" not found\",\"reason\":\"NotFound\",\"details\":\
-         {\"name\":\"nope\",\"kind\":\"secrets\"},\"code\":404}\n"
-    );
-    let empty = get(&server, "/apis/g00.example.test/v1/widget000s", &[]).await;
-    assert_eq!(
-        empty.text(),
-        "{\"kind\":\"Widget000List\",\"apiVersion\":\"g00.example.test/v1\",\"metadata\":\
-         {\"resourceVersion\":\"1000\"},\"items\":[]}\n"
-    );
-    assert_eq!(
-        get(&server, "/api/v1/nopes", &[]).await.text(),
-        "404 page not found\n"
-    );
-    let created = send(&server, "POST", "/api/v1/namespaces/default/secrets", &[])
-        .await
-        .unwrap();
-    assert_eq!(created.status, StatusCode::CREATED);
-}
-
-#[tokio::test]
-async fn a_watch_stays_open() {
-    use http_body_util::BodyExt;
-
-    let server = EmbeddedServer::builder().start().await.unwrap();
-    let path = "/api/v1/namespaces/default/configmaps?watch=true";
-    let mut response = begin(server.addr(), "GET", path, &[]).await.unwrap();
-    let frame = response
-        .body_mut()
-        .frame()
-        .await
-        .unwrap()
-        .unwrap()
-        .into_data()
-        .unwrap();
-    let events = String::from_utf8(frame.to_vec()).unwrap();
-    assert!(events.starts_with("{\"type\":\"ADDED\",\"object\":{\"kind\":\"ConfigMap\""));
-    assert_eq!(events.lines().count(), CONFIG_MAPS.len());
-    assert_eq!(server.counters().in_flight, 1);
-    drop(response);
-    server
-        .control()
-        .until(|counters| counters.in_flight == 0)
-        .await;
+/// Where flow control has put a request, as the answer tells it.
+fn flow(reply: &Reply) -> [String; 2] {
+    ["flowschema", "prioritylevel"].map(|what| reply.header(&format!("x-kubernetes-pf-{what}-uid")))
 }

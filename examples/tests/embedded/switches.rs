@@ -1,13 +1,11 @@
-//! Misbehaviour on demand, the log and the counters.
+//! What can be changed while the server runs.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use discovery_examples::embedded::{Canned, EmbeddedServer, Fault};
-use http::{StatusCode, Version};
-use http_body_util::BodyExt;
-use tokio::net::TcpStream;
+use discovery_examples::embedded::EmbeddedServer;
+use http::StatusCode;
 
-use super::client::{KUBECTL, V2, V2BETA1, accept, begin, finish, get, get_http2, send};
+use super::client::{KUBECTL, V2, V2BETA1, accept, begin, get, until};
 
 #[tokio::test]
 async fn forms_of_other_servers() {
@@ -30,13 +28,21 @@ async fn forms_of_other_servers() {
     let both = format!("{V2},{V2BETA1},application/json");
     let beta = accept(&server, "/apis", &both).await;
     assert_eq!(beta.header("content-type"), V2BETA1);
-    assert_eq!(beta.json()["apiVersion"], "apidiscovery.k8s.io/v2beta1");
     assert_eq!(
         accept(&server, "/apis", V2).await.status,
         StatusCode::NOT_ACCEPTABLE
     );
 
     control.set_v2(true);
+    // Of the two forms nothing but the name differs.
+    for path in ["/api", "/apis"] {
+        let beta = accept(&server, path, V2BETA1).await;
+        let v2 = accept(&server, path, V2).await;
+        let renamed = v2.text().replacen(".io/v2", ".io/v2beta1", 1);
+        assert_eq!(beta.text(), renamed);
+        assert_eq!(beta.json()["apiVersion"], "apidiscovery.k8s.io/v2beta1");
+        assert_ne!(beta.etag(), v2.etag());
+    }
     assert_eq!(
         accept(&server, "/apis", &both).await.header("content-type"),
         V2
@@ -55,133 +61,35 @@ async fn forms_of_other_servers() {
 }
 
 #[tokio::test]
-async fn answers_to_order() {
-    let server = EmbeddedServer::builder().start().await.unwrap();
-    let control = server.control();
-    control.fail_group_version("apps/v1", StatusCode::TOO_MANY_REQUESTS, Some(1));
-    let busy = get(&server, "/apis/apps/v1", &[]).await;
-    assert_eq!(busy.status, StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(busy.header("retry-after"), "1");
-    assert_eq!(busy.json()["reason"], "TooManyRequests");
-
-    control.fail_group_version("v1", StatusCode::SERVICE_UNAVAILABLE, None);
-    let dead = get(&server, "/api/v1?timeout=32s", &[]).await;
-    assert_eq!(
-        dead.json()["message"],
-        "the server is currently unable to handle the request"
-    );
-    assert!(!dead.has("retry-after") && dead.has("audit-id"));
-
-    let text = Canned::text(StatusCode::SERVICE_UNAVAILABLE, "service unavailable\n");
-    control.set_fault_times("/api", Fault::Answer(text), 2);
-    for status in [503, 503, 200] {
-        assert_eq!(
-            accept(&server, "/api", KUBECTL).await.status.as_u16(),
-            status
-        );
+async fn the_builder_has_the_same_switches() {
+    let builder = EmbeddedServer::builder;
+    for (builder, forms) in [
+        (builder(), [V2, "", V2]),
+        (builder().v2beta1(true), [V2, V2BETA1, V2]),
+        (builder().legacy_only(true), ["", "", "application/json"]),
+        // The later one counts.
+        (
+            builder().v2beta1(true).legacy_only(true),
+            ["", "", "application/json"],
+        ),
+        (
+            builder().legacy_only(true).v2beta1(true),
+            ["", V2BETA1, V2BETA1],
+        ),
+        (builder().legacy_only(true).legacy_only(false), [V2, "", V2]),
+    ] {
+        let what = format!("{builder:?}");
+        let server = builder.start().await.unwrap();
+        let any = format!("{V2},{V2BETA1},application/json");
+        for (asked, form) in [V2, V2BETA1, &any].into_iter().zip(forms) {
+            let reply = accept(&server, "/apis", asked).await;
+            if form.is_empty() {
+                assert_eq!(reply.status, StatusCode::NOT_ACCEPTABLE, "{what}");
+            } else {
+                assert_eq!(reply.header("content-type"), form, "{what}");
+            }
+        }
     }
-
-    let odd = Canned::new("<html>")
-        .content_type("text/html")
-        .code(StatusCode::OK);
-    control.set_fault("/apis", Fault::Answer(odd));
-    let reply = accept(&server, "/apis", KUBECTL).await;
-    assert_eq!(
-        (reply.text(), reply.header("content-type").as_str()),
-        ("<html>", "text/html")
-    );
-    control.clear_fault("/apis");
-    assert_eq!(
-        accept(&server, "/apis", KUBECTL)
-            .await
-            .header("content-type"),
-        V2
-    );
-
-    control.clear_faults();
-    assert_eq!(
-        get(&server, "/apis/apps/v1", &[]).await.status,
-        StatusCode::OK
-    );
-}
-
-#[tokio::test]
-async fn connections_are_cut() {
-    let server = EmbeddedServer::builder().crds(300).start().await.unwrap();
-    let control = server.control();
-    control.set_fault("/api", Fault::Cut);
-    assert!(send(&server, "GET", "/api", &[]).await.is_err());
-    assert_eq!(server.log()[0].status, None);
-
-    // Without a length the missing last chunk shows it, with a length the missing bytes.
-    control.set_fault("/apis", Fault::CutBody(1000));
-    control.set_fault("/apis/apps", Fault::CutBody(10));
-    for (path, asked, bytes) in [("/apis", KUBECTL, 1000), ("/apis/apps", "", 10)] {
-        let mut response = begin(server.addr(), "GET", path, &[("accept", asked)])
-            .await
-            .expect("the head");
-        assert_eq!(response.status(), StatusCode::OK);
-        let first = response
-            .body_mut()
-            .frame()
-            .await
-            .unwrap()
-            .unwrap()
-            .into_data()
-            .unwrap();
-        assert_eq!(first.len(), bytes);
-        assert!(finish(response).await.is_err(), "{path}");
-    }
-
-    for path in ["/api", "/apis"] {
-        let stream = TcpStream::connect(server.addr()).await.unwrap();
-        let url = format!("{}{path}", server.url());
-        assert!(
-            get_http2(stream, &url, &[("accept", KUBECTL)])
-                .await
-                .is_err(),
-            "{path}"
-        );
-    }
-    control.until(|counters| counters.in_flight == 0).await;
-}
-
-#[tokio::test]
-async fn bodies_without_end() {
-    let server = EmbeddedServer::builder().start().await.unwrap();
-    let control = server.control();
-    control.set_fault("/apis", Fault::Endless);
-    let mut response = begin(server.addr(), "GET", "/apis", &[("accept", V2)])
-        .await
-        .unwrap();
-    assert!(!response.headers().contains_key("content-length"));
-    let mut read = 0;
-    while read < 1_000_000 {
-        read += response
-            .body_mut()
-            .frame()
-            .await
-            .unwrap()
-            .unwrap()
-            .into_data()
-            .unwrap()
-            .len();
-    }
-    drop(response);
-    control.until(|counters| counters.in_flight == 0).await;
-
-    control.set_fault("/apis", Fault::Stall(5));
-    let mut response = begin(server.addr(), "GET", "/apis", &[]).await.unwrap();
-    let first = response
-        .body_mut()
-        .frame()
-        .await
-        .unwrap()
-        .unwrap()
-        .into_data()
-        .unwrap();
-    assert_eq!(&first[..], b"{\"kin");
-    assert_eq!(control.counters().in_flight, 1);
 }
 
 #[tokio::test]
@@ -193,11 +101,12 @@ async fn requests_can_be_held() {
         tokio::join!(accept(&server, "/api", V2), accept(&server, "/apis", V2));
     };
     let release = async {
-        control
-            .until(|counters| counters.path("/api") == 1 && counters.path("/apis") == 1)
-            .await;
+        until(&control, |counters| {
+            counters.path("/api") == 1 && counters.path("/apis") == 1
+        })
+        .await;
         api.release();
-        control.until(|counters| counters.in_flight == 1).await;
+        until(&control, |counters| counters.in_flight == 1).await;
         apis.release();
     };
     tokio::join!(both, release);
@@ -212,58 +121,42 @@ async fn requests_can_be_held() {
 }
 
 #[tokio::test]
-async fn the_log() {
+async fn the_later_hold_counts() {
     let server = EmbeddedServer::builder().start().await.unwrap();
-    let headers = [
-        ("accept", V2),
-        ("user-agent", "test/1"),
-        ("if-none-match", "\"x\""),
-    ];
-    let reply = get(&server, "/apis?timeout=32s", &headers).await;
-    let log = server.log();
-    let entry = &log[0];
-    assert_eq!(
-        (entry.method.as_str(), entry.path.as_str()),
-        ("GET", "/apis")
-    );
-    assert_eq!(entry.target, "/apis?timeout=32s");
-    assert_eq!((entry.version, entry.connection), (Version::HTTP_11, 1));
-    assert_eq!(
-        (entry.accept(), entry.user_agent()),
-        (Some(V2), Some("test/1"))
-    );
-    assert_eq!(
-        (entry.if_none_match(), entry.authorization),
-        (Some("\"x\""), false)
-    );
-    assert_eq!(
-        (entry.status, entry.body_bytes),
-        (Some(StatusCode::OK), reply.body.len() as u64)
-    );
-    assert!(entry.ended.is_some_and(|ended| ended >= entry.started));
+    let control = server.control();
+    let (first, second) = (control.hold("/api"), control.hold("/api"));
+    drop(first);
+    let address = server.addr();
+    let asked = tokio::spawn(async move { begin(address, "GET", "/api", &[]).await });
+    until(&control, |counters| counters.path("/api") == 1).await;
+    get(&server, "/apis", &[]).await;
+    assert_eq!(control.counters().in_flight, 1);
+    drop(second);
+    assert_eq!(asked.await.unwrap().unwrap().status(), StatusCode::OK);
 
-    server.clear_log();
-    assert!(server.log().is_empty() && server.counters().total == 0);
-    let etag = reply.etag();
-    get(
-        &server,
-        "/apis",
-        &[("accept", V2), ("if-none-match", &etag)],
-    )
-    .await;
-    let counters = server.counters();
-    assert_eq!(
-        (counters.total, counters.not_modified, counters.connections),
-        (1, 1, 2)
-    );
-    assert_eq!(
-        (
-            counters.path("/apis"),
-            counters.path("/api"),
-            counters.body_bytes
-        ),
-        (1, 0, 0)
-    );
+    // Nothing is left of it.
+    assert_eq!(get(&server, "/api", &[]).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn latency() {
+    let server = EmbeddedServer::builder()
+        .latency(Duration::from_millis(1))
+        .start()
+        .await
+        .unwrap();
+    let control = server.control();
+    assert_eq!(get(&server, "/api", &[]).await.status, StatusCode::OK);
+
+    control.set_latency(Duration::from_secs(24 * 60 * 60));
+    let address = server.addr();
+    let late = tokio::spawn(async move { begin(address, "GET", "/apis", &[]).await.is_ok() });
+    until(&control, |counters| counters.path("/apis") == 1).await;
+    // Answered while the other one waits: its turn is later, whatever was set since.
+    control.set_latency(Duration::ZERO);
+    assert_eq!(get(&server, "/api", &[]).await.status, StatusCode::OK);
+    assert_eq!(control.counters().in_flight, 1);
+    assert!(!late.is_finished());
 }
 
 #[tokio::test]
@@ -282,15 +175,84 @@ async fn headers_by_switch() {
         get(&server, "/version", &[]).await.header("vary"),
         "Authorization"
     );
+    let etag = accept(&server, "/apis", V2).await.etag();
+    let headers = [("accept", V2), ("if-none-match", etag.as_str())];
+    let unchanged = get(&server, "/apis", &headers).await;
+    assert_eq!(unchanged.status, StatusCode::NOT_MODIFIED);
+    assert_eq!(unchanged.header("vary"), "Accept|Authorization");
     control.set_vary_authorization(false);
     assert!(!get(&server, "/version", &[]).await.has("vary"));
+    assert_eq!(
+        get(&server, "/apis", &headers).await.header("vary"),
+        "Accept"
+    );
+}
 
-    control.set_clock_offset(-86_400);
-    let date = get(&server, "/version", &[]).await.header("date");
-    let date = httpdate::parse_http_date(&date).unwrap();
-    assert!(date < std::time::SystemTime::now() - Duration::from_secs(80_000));
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-    control.set_latency(Duration::from_millis(1));
-    control.set_fault("/version", Fault::Delay(Duration::from_millis(1)));
-    assert_eq!(get(&server, "/version", &[]).await.status, StatusCode::OK);
+/// The URL of an OpenAPI document that expires.
+async fn hashed(server: &EmbeddedServer) -> String {
+    let index = get(server, "/openapi/v3", &[]).await.json();
+    let url = &index["paths"]["version"]["serverRelativeURL"];
+    url.as_str().expect("a URL").to_owned()
+}
+
+#[tokio::test]
+async fn the_clock_may_be_wrong() {
+    let server = EmbeddedServer::builder().start().await.unwrap();
+    let control = server.control();
+    let url = hashed(&server).await;
+    let parse = |date: &str| httpdate::parse_http_date(date).expect("a date");
+    for (days, seconds) in [(1, 86_400), (-1, -86_400), (-400, -400 * 86_400)] {
+        control.set_clock_offset(seconds);
+        let reply = get(&server, &url, &[]).await;
+        let shift = |instant: SystemTime| match u32::try_from(days) {
+            Ok(days) => instant + DAY * days,
+            Err(_) => instant - DAY * i32::unsigned_abs(days),
+        };
+        let near = |date: &str, expected: SystemTime| {
+            let date = parse(date);
+            assert!(
+                date > expected - DAY / 24 && date < expected + DAY / 24,
+                "{date:?} {expected:?}"
+            );
+        };
+        let now = SystemTime::now();
+        near(&reply.header("date"), shift(now));
+        near(&reply.header("last-modified"), shift(now));
+        let expires = reply.header("expires").replace("UTC", "GMT");
+        near(&expires, shift(now) + DAY * 365);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_beyond_all_dates() {
+    let server = EmbeddedServer::builder().start().await.unwrap();
+    let control = server.control();
+    let url = hashed(&server).await;
+    let (first, last) = (
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+    );
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let now = i64::try_from(now).unwrap();
+    for (seconds, date) in [
+        (i64::MIN, first),
+        (-now - 86_400, first),
+        (i64::MAX, last),
+        (253_402_300_800 - now, last),
+    ] {
+        control.set_clock_offset(seconds);
+        let reply = get(&server, &url, &[]).await;
+        assert_eq!(reply.status, StatusCode::OK, "{seconds}");
+        assert_eq!(reply.header("date"), date, "{seconds}");
+        assert_eq!(reply.header("last-modified"), date, "{seconds}");
+        if date == last {
+            assert_eq!(reply.header("expires"), date.replace("GMT", "UTC"));
+        }
+        assert_eq!(get(&server, "/openapi/v3", &[]).await.header("date"), date);
+    }
 }

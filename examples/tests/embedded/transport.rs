@@ -1,10 +1,12 @@
 //! Protocols, TLS, threads, paths, starting and stopping.
 
+use std::{io::ErrorKind, os::unix::fs::PermissionsExt};
+
 use discovery_examples::embedded::EmbeddedServer;
 use http::{StatusCode, Version};
 use tokio::net::TcpStream;
 
-use super::client::{KUBECTL, V2, accept, begin, get, get_http1, get_http2, tls};
+use super::client::{KUBECTL, V2, accept, begin, get, get_http1, get_http2, tls, tls_of, until};
 
 #[tokio::test]
 async fn http2_with_prior_knowledge() {
@@ -28,12 +30,9 @@ async fn http2_with_prior_knowledge() {
     let stream = TcpStream::connect(server.addr()).await.unwrap();
     let reply = get_http2(stream, &url, &[]).await.unwrap();
     assert_eq!(reply.header("content-length"), reply.body.len().to_string());
-    assert!(
-        server
-            .log()
-            .iter()
-            .all(|entry| entry.version == Version::HTTP_2)
-    );
+    let log = server.log();
+    let versions: Vec<_> = log.iter().map(|entry| entry.version).collect();
+    assert_eq!(versions, [Version::HTTP_2; 3]);
 }
 
 #[tokio::test]
@@ -69,6 +68,12 @@ async fn tls_with_both_protocols() {
     // Another server's authority is of no use.
     let stranger = EmbeddedServer::builder().tls(true).start().await.unwrap();
     assert_ne!(stranger.ca_pem(), server.ca_pem());
+    for alpn in [&b"h2"[..], b"http/1.1"] {
+        assert!(tls_of(&stranger, stranger.addr(), alpn).await.is_ok());
+        let refused = tls_of(&stranger, server.addr(), alpn).await;
+        let why = refused.expect_err("an unknown authority").to_string();
+        assert!(why.contains("invalid peer certificate"), "{why}");
+    }
 }
 
 #[tokio::test]
@@ -98,10 +103,19 @@ async fn kubeconfig() {
         env!("CARGO_TARGET_TMPDIR"),
         std::process::id()
     );
+    std::fs::write(
+        &path,
+        "for everybody to read, and longer than it will be".repeat(200),
+    )
+    .unwrap();
+    let open = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(&path, open).unwrap();
     server.write_kubeconfig(&path).unwrap();
     let written = std::fs::read_to_string(&path).unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     std::fs::remove_file(&path).unwrap();
     assert_eq!(written, server.kubeconfig());
+    assert_eq!(mode & 0o777, 0o600, "there is a token in it");
     assert!(
         written.contains("\n    certificate-authority-data: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t")
     );
@@ -176,10 +190,60 @@ async fn a_stopped_server_closes_its_connections() {
     let (control, address) = (server.control(), server.addr());
     let _hold = control.hold("/api");
     let asked = tokio::spawn(async move { begin(address, "GET", "/api", &[]).await.is_err() });
-    control.until(|counters| counters.in_flight == 1).await;
+    until(&control, |counters| counters.in_flight == 1).await;
     server.shutdown().await;
     assert!(asked.await.unwrap());
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_port_that_somebody_listens_on() {
+    let server = EmbeddedServer::builder().start().await.unwrap();
+    let port = server.addr().port();
+    let taken = EmbeddedServer::builder().port(port).start().await;
+    assert_eq!(taken.unwrap_err().kind(), ErrorKind::AddrInUse);
+    let taken = server.successor().start().await;
+    assert_eq!(taken.unwrap_err().kind(), ErrorKind::AddrInUse);
+    assert_eq!(get(&server, "/api", &[]).await.status, StatusCode::OK);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_port_is_kept_for_the_successor() {
+    let server = EmbeddedServer::builder().start().await.unwrap();
+    let (address, next) = (server.addr(), server.successor());
+    server.shutdown().await;
+    let refused = TcpStream::connect(address).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    // Not to be had by those who do not insist: neither by one who wants this one …
+    let stranger = tokio::net::TcpSocket::new_v4().unwrap();
+    let taken = stranger.bind(address).unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+    // … nor, so, by one who wants any.
+    let server = next.start().await.unwrap();
+    assert_eq!(server.addr(), address);
+    assert_eq!(get(&server, "/api", &[]).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_thread_is_shut_down() {
+    for tls in [false, true] {
+        let server = EmbeddedServer::builder()
+            .tls(tls)
+            .start_in_thread()
+            .unwrap();
+        let (control, address) = (server.control(), server.addr());
+        let _hold = control.hold("/api");
+        let next = server.successor();
+        let asked = tokio::spawn(async move { begin(address, "GET", "/api", &[]).await.is_err() });
+        if !tls {
+            until(&control, |counters| counters.in_flight == 1).await;
+        }
+        server.shutdown().await;
+        assert!(asked.await.unwrap());
+        assert!(TcpStream::connect(address).await.is_err());
+        assert_eq!(next.start_in_thread().unwrap().addr(), address);
+    }
 }
 
 #[test]

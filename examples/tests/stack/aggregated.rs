@@ -20,8 +20,7 @@ async fn cold_asks_two_things_at_once() {
         let program = rig.program();
         let release = async {
             // Neither has its answer when both are there.
-            rig.control
-                .until(|counters| counters.path("/api") == 1 && counters.path("/apis") == 1)
+            rig.until(|counters| counters.path("/api") == 1 && counters.path("/apis") == 1)
                 .await;
             drop((api, apis));
         };
@@ -138,17 +137,13 @@ async fn files_expire() {
     let before = rig.tree();
     let program = rig.program();
     program.run().await;
-    assert!(
-        rig.taken()
-            .iter()
-            .all(|entry| entry.status == Some(StatusCode::NOT_MODIFIED))
-    );
+    assert_eq!(rig.take_statuses(), [Some(StatusCode::NOT_MODIFIED); 2]);
     assert_eq!(rig.tree().rewritten_since(&before), [""; 0]);
     assert!(program.handles.disk.fresh());
 
     make_old(rig.root.path(), HOUR);
     rig.program_of(rig.stack().ttl(HOUR / 2)).run().await;
-    assert_eq!(rig.asked(), ["/api", "/apis"]);
+    assert_eq!(rig.take_paths(), ["/api", "/apis"]);
 }
 
 #[tokio::test]
@@ -224,11 +219,7 @@ async fn without_an_http_cache() {
     rig.program_of(rig.stack().http_store(None)).run().await;
     assert_eq!(rig.taken().len(), 0);
     rig.program_of(rig.stack().http_store(None)).rerun().await;
-    assert!(
-        rig.taken()
-            .iter()
-            .all(|entry| entry.status == Some(StatusCode::OK))
-    );
+    assert_eq!(rig.take_statuses(), [Some(StatusCode::OK); 2]);
     assert_eq!(rig.tree().rewritten_since(&before), [""; 0]);
 }
 

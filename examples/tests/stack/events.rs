@@ -1,22 +1,26 @@
 //! The warnings that a test caused.
 
 use std::{
-    cell::RefCell,
+    cell::Cell,
     io,
+    path::Path,
     sync::{Mutex, OnceLock, PoisonError},
+    thread::{self, ThreadId},
 };
 
 use tracing::Level;
 
+/// What all tests caused, and on which threads.
+static LINES: Mutex<Vec<(ThreadId, String)>> = Mutex::new(Vec::new());
+
 thread_local! {
-    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static START: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Collects what happens on this thread from now on. A test on the current-thread runtime, with
-/// its files read and written inline, happens on one thread.
+/// From now on counts what this test causes.
 ///
-/// The subscriber is the process's: a scoped one would miss events whose places other threads
-/// reach at the same moment.
+/// The subscriber is the process's: of a scoped one, `tracing` would take a place in the code for
+/// silent that another test's thread has reached first.
 pub(crate) fn collect() {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {
@@ -27,21 +31,33 @@ pub(crate) fn collect() {
             .with_writer(|| Lines)
             .init();
     });
-    LINES.with_borrow_mut(Vec::clear);
+    START.set(LINES.lock().unwrap_or_else(PoisonError::into_inner).len());
 }
 
-/// The warnings and errors of the crates under test since [`collect`], a line each.
-pub(crate) fn warnings() -> Vec<String> {
-    let text = LINES.with_borrow(|lines| String::from_utf8_lossy(lines).into_owned());
-    let ours = |line: &&str| line.contains(" discovery_") && !line.contains("discovery_examples");
-    text.lines().filter(ours).map(str::to_owned).collect()
+/// The warnings and errors of the crates under test since [`collect`], a line each: those of this
+/// thread, which is all of a test on the current-thread runtime but for the threads that read and
+/// write files, and those of other threads that name the directory of this test.
+pub(crate) fn warnings(root: &Path) -> Vec<String> {
+    let root = root.to_str().expect("a path that is text");
+    let ours = |(thread, line): &&(ThreadId, String)| {
+        let caused = *thread == thread::current().id() || line.contains(root);
+        caused && line.contains(" discovery_") && !line.contains("discovery_examples")
+    };
+    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let lines = lines[START.get()..].iter().filter(ours);
+    lines.map(|(_, line)| line.trim_end().to_owned()).collect()
 }
 
 struct Lines;
 
 impl io::Write for Lines {
+    /// An event comes in one piece.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        LINES.with_borrow_mut(|lines| lines.extend_from_slice(line));
+        let text = String::from_utf8_lossy(line).into_owned();
+        LINES
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((thread::current().id(), text));
         Ok(line.len())
     }
 

@@ -3,7 +3,8 @@
 use std::fs;
 
 use discovery_client::Stack;
-use discovery_examples::embedded::{EmbeddedServer, Group, Resource, Version};
+use discovery_examples::embedded::{Canned, EmbeddedServer, Fault, Group, Resource, Version};
+use http::StatusCode;
 
 use super::{
     events,
@@ -74,7 +75,7 @@ async fn names_of_groups_and_versions() {
             expected.sort();
             assert_eq!(found(&all), expected, "{what}");
             assert_eq!(failed(&all), [""; 0], "{what}");
-            let warnings = events::warnings();
+            let warnings = events::warnings(rig.root.path());
             assert!(
                 warnings.iter().any(|line| line.contains("../../x")),
                 "{what}: {warnings:#?}"
@@ -108,16 +109,30 @@ async fn names_of_groups_and_versions() {
                 assert!(known || name == "servergroups.json", "{what}: {name}");
             }
 
-            // Those who ask for such names themselves get no files either.
-            for path in [
-                "/apis/..%2f..%2fx/v1",
-                "/apis/.hidden/v1",
-                "/apis/a/../../x",
-                "/api/..",
+            // Those who ask for such names themselves get no files either, however good the answer.
+            for (path, group_version) in [
+                ("/apis/..%2f..%2fx/v1", "../../x/v1"),
+                ("/apis/../v1", "../v1"),
+                ("/apis/.hidden/v1", ".hidden/v1"),
+                ("/apis/acme.test/..", "acme.test/.."),
+                ("/apis/acme.test/%2e%2e", "acme.test/.."),
+                ("/apis/a/../../x", "../x"),
+                ("/api/..", ".."),
+                ("/api/%2e%2e", ".."),
             ] {
-                program.get(path).await;
+                let list = format!(
+                    r#"{{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"{group_version}","resources":[{{"name":"anvils","singularName":"anvil","namespaced":true,"kind":"Anvil","verbs":["list"]}}]}}"#
+                );
+                let answer = Fault::Answer(Canned::json(list.clone()));
+                rig.control.set_fault(path, answer);
+                for _ in 0..2 {
+                    let (status, body) = program.get(path).await;
+                    assert_eq!(status, StatusCode::OK, "{what}: {path}");
+                    assert_eq!(body, list, "{what}: {path}");
+                    assert_eq!(rig.take_paths(), [path], "{what}");
+                }
             }
-            assert_eq!(rig.tree().names(), tree.names(), "{what}");
+            assert!(rig.tree() == tree, "{what}");
 
             // What was read back is as good.
             let (stack, _) = deep(&rig);
@@ -167,7 +182,7 @@ async fn addresses_that_leave_the_root() {
                 assert!(program.discover().await.snapshot.is_complete(), "{base}");
             }
             assert_eq!(rig.taken().len(), 2, "{base}");
-            let warnings = events::warnings();
+            let warnings = events::warnings(rig.root.path());
             assert_eq!(warnings.len(), 1, "{base}: {warnings:#?}");
 
             // The HTTP cache's names are sums, whatever the address.

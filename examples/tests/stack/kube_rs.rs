@@ -115,9 +115,9 @@ async fn files_of_a_legacy_server() {
         let rig = Rig::new(wire, Order::Kubectl, server).await;
         rig.control.clear_log();
         let expected = legacy(uncached(&rig)).await;
-        let asked = rig.asked();
+        let asked = rig.take_paths();
         assert_eq!(legacy(with_files(&rig)).await, expected, "{wire:?}");
-        assert_eq!(rig.asked(), asked, "no request more than without");
+        assert_eq!(rig.take_paths(), asked, "no request more than without");
         for _ in 0..2 {
             assert_eq!(legacy(with_files(&rig)).await, expected, "{wire:?}");
             assert_eq!(rig.taken().len(), 0, "{wire:?}");
@@ -176,7 +176,7 @@ async fn a_server_below_a_path() {
     assert_eq!(aggregated(with_files(&rig)).await, expected.1);
     assert_eq!(legacy(with_files(&rig)).await, expected.0);
     assert_eq!(
-        rig.asked(),
+        rig.take_paths(),
         ["/k8s/clusters/c-1/api", "/k8s/clusters/c-1/apis"]
     );
     rig.program().run().await;

@@ -4,11 +4,14 @@
 mod kube_config;
 #[path = "../support/tree.rs"]
 mod tree;
+#[path = "../support/wire.rs"]
+mod wire;
 
 mod aggregated;
 mod damage;
 mod events;
 mod failures;
+mod handles;
 mod hostile;
 mod kube_rs;
 mod legacy;

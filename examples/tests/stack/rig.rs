@@ -1,22 +1,19 @@
 //! A server, a cache directory, and programs that reach the one through the other.
 
-use std::{fs, sync::Arc};
+use std::fs;
 
 use bytes::Bytes;
 use discovery_client::{DiscoveryClient, Handles, Stack};
-use discovery_core::{BoxError, Discovered, Failure, GroupVersion, key::server_directory};
-use discovery_examples::embedded::{Builder, Control, EmbeddedServer, Entry};
+use discovery_core::{
+    BoxError, Discovered, Failure, GroupVersion, engine::Handle, key::server_directory,
+};
+use discovery_examples::embedded::{Builder, Control, Counters, EmbeddedServer, Entry};
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
-};
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject},
 };
 use tempfile::TempDir;
 use tower::{ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
@@ -26,13 +23,13 @@ use tower_http::{
 };
 use tower_layer::Layer;
 
-use super::tree::Tree;
+pub(crate) use super::wire::KUBECTL;
+use super::{
+    tree::Tree,
+    wire::{LIMIT, trusting, until},
+};
 
 pub(crate) const TOKEN: &str = "token-of-the-stack-tests-51c3";
-
-/// What kubectl 1.37 sends with requests for the groups.
-pub(crate) const KUBECTL: &str =
-    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
 /// How the server is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,11 +159,42 @@ impl Rig {
         }
     }
 
-    /// The paths asked for since the log was cleared, sorted.
-    pub(crate) fn asked(&self) -> Vec<String> {
+    /// Waits until the server's counters are so.
+    pub(crate) async fn until(&self, enough: impl FnMut(&Counters) -> bool) {
+        until(&self.control, enough).await;
+    }
+
+    /// The discovery cache that a program's requests come to first.
+    pub(crate) fn outermost<'p>(&self, program: &'p Program) -> &'p Handle {
+        match self.order {
+            Order::Kubectl => &program.handles.disk,
+            Order::LongLived => &program.handles.memory,
+        }
+    }
+
+    /// Waits until so many requests were for what the program's outermost cache does not know.
+    pub(crate) async fn until_missed(&self, program: &Program, requests: u64) {
+        let outermost = self.outermost(program);
+        let missed = async {
+            while outermost.statistics().misses < requests {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(LIMIT, missed).await;
+        assert!(waited.is_ok(), "{:?}", outermost.statistics());
+    }
+
+    /// The paths of [`taken`](Self::taken), sorted.
+    pub(crate) fn take_paths(&self) -> Vec<String> {
         let mut paths: Vec<_> = self.taken().into_iter().map(|entry| entry.path).collect();
         paths.sort();
         paths
+    }
+
+    /// The statuses of [`taken`](Self::taken).
+    pub(crate) fn take_statuses(&self) -> Vec<Option<StatusCode>> {
+        let log = self.taken();
+        log.into_iter().map(|entry| entry.status).collect()
     }
 
     /// The requests since the log was cleared, which it is now.
@@ -211,18 +239,8 @@ impl Program {
 /// A client that speaks HTTP/1.1 in the clear and HTTP/2 in TLS, trusts the server's own authority,
 /// and decodes what is compressed.
 pub(crate) fn transport(server: &EmbeddedServer) -> Transport {
-    let mut roots = RootCertStore::empty();
-    if let Some(pem) = server.ca_pem() {
-        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");
-        roots.add(certificate).expect("a certificate");
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring has them")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(config)
+        .with_tls_config(trusting(server))
         .https_or_http()
         .enable_all_versions()
         .build();
@@ -243,6 +261,14 @@ where
         .map_response(|response| response.map(|body| body.map_err(Into::into).boxed_unsync()))
         .map_err(Into::into);
     BoxCloneSyncService::new(service)
+}
+
+/// Those among the HTTP cache's files that are no entries: an entry's name is a SHA-256 sum.
+pub(crate) fn strangers(entries: &Tree) -> Vec<&str> {
+    let sum = |name: &str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (entries.names().into_iter())
+        .filter(|name| !sum(name))
+        .collect()
 }
 
 /// Everything that a failure tells, as an error report does.

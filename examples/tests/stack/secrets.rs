@@ -5,11 +5,17 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use discovery_core::Endpoint;
 use discovery_disk::{DiskDiscoveryLayer, KubectlStore};
-use discovery_examples::embedded::{CONFIG_MAP_MARKER, EmbeddedServer, SECRET_MARKER, SECRETS};
+use discovery_examples::embedded::{
+    CONFIG_MAP_MARKER, Canned, EmbeddedServer, Fault, SECRET_MARKER, SECRETS,
+};
 use discovery_http_cache::HttpCacheLayer;
 use discovery_memory::MemoryDiscoveryLayer;
-use http::{Method, Request, StatusCode, request};
-use http_body_util::Full;
+use http::{
+    HeaderValue, Method, Request, StatusCode,
+    header::{CACHE_CONTROL, ETAG},
+    request,
+};
+use http_body_util::{BodyExt, Full};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
     Api, Client, Discovery,
@@ -43,23 +49,57 @@ fn assert_no_secrets(rig: &Rig, what: &str) {
     }
 }
 
+/// Ways to a Secret that a server might understand, and a cache might take for something harmless.
+const WAYS: [&str; 14] = [
+    SECRET,
+    "/api/v1/secrets",
+    "/api/v1/namespaces/default/secrets",
+    "//api/v1/namespaces/default/secrets/database",
+    "/api/../api/v1/namespaces/default/secrets/database",
+    "/api/v1%2fnamespaces%2fdefault%2fsecrets%2fdatabase",
+    "/apis/%2e%2e/api%2fv1%2fsecrets",
+    "/apis/../api/v1/secrets",
+    "/version/../api/v1/namespaces/default/secrets/database",
+    "/openapi/v2/../../api/v1/secrets",
+    "/openapi/v3/../../api/v1/namespaces/default/secrets/database",
+    "/openapi/v3/%2e%2e/%2e%2e/api/v1/namespaces/default/secrets/database",
+    "/openapi/v3/.%2E/..%2fapi/v1/secrets/database",
+    "/openapi/v3//api/v1/namespaces/default/secrets/database",
+];
+
+/// A server that answers each of these ways with a Secret, and praises it to caches.
+fn careless(rig: &Rig) {
+    let secret = format!(
+        r#"{{"kind":"Secret","apiVersion":"v1","metadata":{{"name":"database","namespace":"default"}},"data":{{"password":"{SECRET_MARKER}"}}}}"#
+    );
+    let canned = Canned::json(secret)
+        .header(ETAG, HeaderValue::from_static("\"secret\""))
+        .header(
+            CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=3600"),
+        );
+    for way in WAYS {
+        rig.control.set_fault(way, Fault::Answer(canned.clone()));
+    }
+}
+
 async fn read_everything(program: &Program) {
-    let (status, body) = program.get(SECRET).await;
-    assert_eq!(status, StatusCode::OK);
-    assert!(String::from_utf8_lossy(&body).contains(SECRET_MARKER));
+    for path in WAYS {
+        for query in ["", "?timeout=32s"] {
+            let (status, body) = program.get(&format!("{path}{query}")).await;
+            assert_eq!(status, StatusCode::OK, "{path}{query}");
+            let text = String::from_utf8_lossy(&body);
+            assert!(text.contains(SECRET_MARKER), "{path}{query}: {text}");
+        }
+    }
     for path in [
-        "/api/v1/secrets",
-        "/api/v1/secrets?timeout=32s",
-        "/api/v1/namespaces/default/secrets",
-        "/api/v1/namespaces/default/secrets/database?timeout=32s",
-        "//api/v1/namespaces/default/secrets/database",
-        "/api/../api/v1/namespaces/default/secrets/database",
         "/api/v1/configmaps",
         "/openapi/v2",
         "/openapi/v3",
         "/version",
     ] {
-        program.get(path).await;
+        let (status, _) = program.get(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
     }
     // Some other ways to ask for it, twice, as a cache would like it.
     for _ in 0..2 {
@@ -77,9 +117,8 @@ async fn read_everything(program: &Program) {
                 .oneshot(request)
                 .await
                 .expect("an answer");
-            http_body_util::BodyExt::collect(answer.into_body())
-                .await
-                .expect("a body");
+            assert!(answer.status().is_success(), "{method}");
+            answer.into_body().collect().await.expect("a body");
         }
     }
 }
@@ -93,13 +132,18 @@ async fn through_the_stacks() {
             let rig = Rig::new(wire, order, server).await;
             let program = rig.program();
             program.run().await;
+            // As the server is, then as it had better not be.
+            let (status, _) = program.get(SECRET).await;
+            assert_eq!(status, StatusCode::OK, "{what}");
+            careless(&rig);
             read_everything(&program).await;
             program.rerun().await;
             read_everything(&rig.program()).await;
             assert_no_secrets(&rig, &what);
             let asked = rig.control.counters();
             let secret = asked.path(SECRET);
-            assert_eq!(secret, 2 * (2 + 2 * 4), "{what}: {asked:?}: each time anew");
+            let times = 1 + 2 * (2 + 2 * 4);
+            assert_eq!(secret, times, "{what}: {asked:?}: each time anew");
             // What varies by credentials is not kept, and the discovery files are all the same.
             let entries = rig.entries();
             assert_eq!(
@@ -166,6 +210,13 @@ async fn through_kube_rs() {
                     .create(&PostParams::default(), &new)
                     .await
                     .expect("it comes back");
+                careless(&rig);
+                for way in WAYS {
+                    let request = Request::get(way).body(Vec::new()).expect("a request");
+                    let text = client.request_text(request).await.expect("an answer");
+                    assert!(text.contains(SECRET_MARKER), "{what}: {way}");
+                }
+                rig.control.clear_faults();
                 client.apiserver_version().await.expect("a version");
                 Discovery::new(client.clone())
                     .run()
@@ -178,7 +229,7 @@ async fn through_kube_rs() {
             }
             assert_no_secrets(&rig, &what);
             assert_eq!(rig.entries().names().is_empty(), vary, "{what}");
-            assert_eq!(rig.control.counters().path(SECRET), 2, "{what}");
+            assert_eq!(rig.control.counters().path(SECRET), 2 * 2, "{what}");
         }
     }
 }

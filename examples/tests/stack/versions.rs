@@ -108,7 +108,11 @@ async fn an_empty_version_of_an_aggregated_server() {
         for _ in 0..2 {
             let found = rig.program().discover().await;
             assert!(found.failed.is_empty(), "{:?}", found.failed);
-            assert_eq!(rig.asked(), ["/apis/acme.test/v1"], "{wire:?} {order:?}");
+            assert_eq!(
+                rig.take_paths(),
+                ["/apis/acme.test/v1"],
+                "{wire:?} {order:?}"
+            );
         }
     }
 }

@@ -1,0 +1,69 @@
+//! The few objects there are.
+
+use discovery_examples::embedded::{
+    CONFIG_MAP_MARKER, CONFIG_MAPS, EmbeddedServer, SECRET_MARKER, SECRETS,
+};
+use http::StatusCode;
+
+use super::client::{begin, frame, get, send, until};
+
+#[tokio::test]
+async fn objects() {
+    let server = EmbeddedServer::builder().crds(5).start().await.unwrap();
+    let secret = get(
+        &server,
+        &format!("/api/v1/namespaces/default/secrets/{}", SECRETS[0]),
+        &[],
+    )
+    .await;
+    assert_eq!(secret.json()["data"]["password"], SECRET_MARKER);
+    assert_eq!(secret.header("cache-control"), "no-cache, private");
+    let secrets = get(&server, "/api/v1/namespaces/default/secrets", &[]).await;
+    assert_eq!(secrets.json()["kind"], "SecretList");
+    assert_eq!(
+        secrets.json()["items"].as_array().unwrap().len(),
+        SECRETS.len()
+    );
+    let maps = get(&server, "/api/v1/configmaps", &[]).await;
+    assert_eq!(
+        maps.text().matches(CONFIG_MAP_MARKER).count(),
+        CONFIG_MAPS.len()
+    );
+    assert!(!maps.text().contains(SECRET_MARKER));
+
+    let missing = get(&server, "/api/v1/namespaces/default/secrets/nope", &[]).await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        missing.text(),
+        "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\
+         \"message\":\"secrets \\\"nope\\\" not found\",\"reason\":\"NotFound\",\"details\":\
+         {\"name\":\"nope\",\"kind\":\"secrets\"},\"code\":404}\n"
+    );
+    let empty = get(&server, "/apis/g00.example.test/v1/widget000s", &[]).await;
+    assert_eq!(
+        empty.text(),
+        "{\"kind\":\"Widget000List\",\"apiVersion\":\"g00.example.test/v1\",\"metadata\":\
+         {\"resourceVersion\":\"1000\"},\"items\":[]}\n"
+    );
+    assert_eq!(
+        get(&server, "/api/v1/nopes", &[]).await.text(),
+        "404 page not found\n"
+    );
+    let created = send(&server, "POST", "/api/v1/namespaces/default/secrets", &[])
+        .await
+        .unwrap();
+    assert_eq!(created.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_watch_stays_open() {
+    let server = EmbeddedServer::builder().start().await.unwrap();
+    let path = "/api/v1/namespaces/default/configmaps?watch=true";
+    let mut response = begin(server.addr(), "GET", path, &[]).await.unwrap();
+    let events = String::from_utf8(frame(&mut response).await.to_vec()).unwrap();
+    assert!(events.starts_with("{\"type\":\"ADDED\",\"object\":{\"kind\":\"ConfigMap\""));
+    assert_eq!(events.lines().count(), CONFIG_MAPS.len());
+    assert_eq!(server.counters().in_flight, 1);
+    drop(response);
+    until(&server.control(), |counters| counters.in_flight == 0).await;
+}
