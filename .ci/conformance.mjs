@@ -9,7 +9,7 @@ import readline from 'node:readline'
 const SECONDS = 300
 const AT_ONCE = 25
 
-const [tools, binary, store, passFile, mode] = process.argv.slice(2)
+const [tools, binary, store, passFile, lostFile, mode] = process.argv.slice(2)
 const suite = path.resolve(tools, 'suite')
 const load = async file => await import(path.join(suite, file))
 
@@ -33,7 +33,7 @@ async function startProxy (upstream) {
   const proxy = spawn(binary, ['--listen', '127.0.0.1:0', '--upstream', upstream, '--store', store],
     { stdio: ['ignore', 'pipe', 'inherit'] })
   process.on('exit', () => proxy.kill())
-  proxy.on('exit', code => { console.error(`the proxy ended: ${code}`); process.exit(1) })
+  proxy.on('exit', code => { console.error(`the proxy ended: ${code}`); process.exit(2) })
   const [line] = await once(readline.createInterface({ input: proxy.stdout }), 'line')
   return line
 }
@@ -42,7 +42,7 @@ async function startProxy (upstream) {
 const isForPrivateCaches = test => !test.cdn_only && !test.id.startsWith('surrogate-') &&
   !/-shared|^other-authorization|^stale-close-(proxy-revalidate|s-maxage)/.test(test.id)
 
-setTimeout(() => { console.error(`not done after ${SECONDS} s`); process.exit(1) }, SECONDS * 1000).unref()
+setTimeout(() => { console.error(`not done after ${SECONDS} s`); process.exit(2) }, SECONDS * 1000).unref()
 
 const groups = (await load('tests/index.mjs')).default
 const tests = groups.flatMap(group => group.tests).filter(isForPrivateCaches)
@@ -76,5 +76,14 @@ const expected = fs.readFileSync(passFile, 'utf8').split('\n').filter(id => id &
 const lost = expected.filter(id => !passed.includes(id))
 const won = passed.filter(id => !expected.includes(id))
 if (won.length) console.log(`passed, and not in ${passFile}: ${won.join(' ')}`)
-if (lost.length) console.error(`no longer passed: ${lost.join(' ')}`)
-process.exit(lost.length ? 1 : 0)
+const report = (what, ids) => { if (ids.length) console.error(`${what}: ${ids.join(' ')}`) }
+if (!fs.existsSync(lostFile)) {
+  report('not passed this time', lost)
+  fs.writeFileSync(lostFile, lost.join('\n'))
+  process.exit(lost.length ? 1 : 0)
+}
+const before = fs.readFileSync(lostFile, 'utf8').split('\n')
+const twice = lost.filter(id => before.includes(id))
+report('passed in one of two runs', [...before, ...lost].filter(id => !twice.includes(id)))
+report('no longer passed', twice)
+process.exit(twice.length ? 1 : 0)

@@ -1,4 +1,5 @@
-//! A hyper client behind a private HTTP cache: the second response comes from memory.
+//! A hyper client behind a private HTTP cache: the second time the server only says that the
+//! document is still the same (304), and the body comes from memory.
 //!
 //! ```console
 //! $ cargo run -p discovery-examples --example hyper_client

@@ -1,6 +1,7 @@
 //! Where things are kept, for how long, and what `--stats` tells of it.
 
 use std::fs;
+use std::net::TcpListener;
 use std::time::{Duration, SystemTime};
 
 use crate::program::{Home, server};
@@ -130,15 +131,33 @@ fn raw_answers_are_not_kept() {
 #[test]
 fn the_embedded_server() {
     let home = Home::new();
+    // The flags for it stand anywhere, too.
     let first = home
-        .run(&["--embedded", "--crds=3", "api-resources", "-o", "name"])
+        .run(&["--embedded", "api-resources", "--crds=3", "-o", "name"])
         .ok();
     let stock = home
         .run(&["--embedded", "api-resources", "-o", "name"])
         .ok();
     assert_eq!(first.lines().count(), stock.lines().count() + 3);
     let groups = home
-        .run(&["--embedded", "--groups=3", "api-resources", "-o", "name"])
+        .run(&["--groups=3", "api-resources", "-o", "name", "--embedded"])
         .ok();
     assert_eq!(groups.lines().count(), stock.lines().count() + 3);
+}
+
+#[test]
+fn the_embedded_server_is_the_same_one_in_the_next_run() {
+    // The default port may be taken by another test.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let port = format!("--embedded-port={}", free.unwrap().port());
+    let home = Home::new();
+    let first = home.run(&["--embedded", &port, "api-resources"]).ok();
+    let arguments = ["--embedded", &port, "--stats", "api-resources", "--cached"];
+    let second = home.run(&arguments);
+    assert_eq!((second.code, second.stdout), (Some(0), first));
+    assert!(
+        second.stderr.starts_with("requests sent: 0, "),
+        "{}",
+        second.stderr
+    );
 }

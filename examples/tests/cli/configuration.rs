@@ -5,16 +5,6 @@ use discovery_examples::embedded::EmbeddedServer;
 use crate::program::{Home, server};
 
 #[test]
-fn no_configuration_means_localhost() {
-    // Whether anyone listens there or not: no other server is named.
-    let run = Home::new().run(&["version"]);
-    assert!(
-        run.code == Some(0) || run.failed().contains("localhost:8080"),
-        "{run:?}"
-    );
-}
-
-#[test]
 fn tls_and_a_token_from_a_kubeconfig() {
     let builder = EmbeddedServer::builder()
         .crds(400)
@@ -75,6 +65,26 @@ fn the_flag_beats_the_variable_and_contexts_are_found() {
 }
 
 #[test]
+fn an_address_without_scheme_is_plain_http_whatever_is_set_for_tls() {
+    let (home, server) = (Home::new(), server());
+    let with_tls = EmbeddedServer::builder().tls(true).token("secret");
+    let config = with_tls.start_in_thread().unwrap().kubeconfig();
+    let line = config
+        .lines()
+        .find(|line| line.contains("server:"))
+        .unwrap();
+    let own = format!(
+        "    server: {}\n    insecure-skip-tls-verify: true",
+        server.addr()
+    );
+    let file = home.path().join("config");
+    std::fs::write(&file, config.replace(line, &own)).unwrap();
+    home.run(&["--kubeconfig", file.to_str().unwrap(), "version"])
+        .ok();
+    assert!(server.log().iter().all(|entry| !entry.authorization));
+}
+
+#[test]
 fn configurations_that_are_none() {
     let home = Home::new();
     let bad = home.path().join("bad");
@@ -106,57 +116,4 @@ fn configurations_that_are_none() {
         assert!(run.failed().starts_with(&message), "{run:?}");
         assert!(!run.stderr.contains("s3cr3t"));
     }
-}
-
-#[test]
-fn a_proxy_that_is_not_understood() {
-    let (home, server) = (Home::new(), server());
-    let line = format!("server: {}", server.url());
-    let config = server
-        .kubeconfig()
-        .replace(&line, &format!("{line}\n    proxy-url: ftp://p:1"));
-    let file = home.path().join("config");
-    std::fs::write(&file, config).unwrap();
-    let run = home.run(&["--kubeconfig", file.to_str().unwrap(), "version"]);
-    assert!(
-        run.failed()
-            .contains("can't go through the proxy ftp://p:1/: "),
-        "{run:?}"
-    );
-    assert_eq!(server.counters().total, 0);
-}
-
-/// A plugin that tells where it was run, and knows nothing.
-#[cfg(unix)]
-#[test]
-fn plugins_run_only_when_a_request_is_sent() {
-    use std::os::unix::fs::PermissionsExt;
-
-    let (home, server) = (Home::new(), server());
-    let (plugin, traces) = (home.path().join("plugin"), home.path().join("traces"));
-    let credential = r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t"}}"#;
-    let script = format!(
-        "#!/bin/sh\necho run >>'{}'\necho '{credential}'\n",
-        traces.display()
-    );
-    std::fs::write(&plugin, script).unwrap();
-    std::fs::set_permissions(&plugin, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let exec = format!(
-        "\n    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      command: {}\n      \
-         interactiveMode: Never\n",
-        plugin.display()
-    );
-    let config = server
-        .kubeconfig()
-        .replace("user: {}\n", &format!("user:{exec}"));
-    let file = home.path().join("config");
-    std::fs::write(&file, config).unwrap();
-    let file = file.to_str().unwrap();
-    home.run(&["--kubeconfig", file, "api-resources"]).ok();
-    assert!(traces.exists());
-    assert!(server.log().iter().all(|entry| entry.authorization));
-    std::fs::remove_file(&traces).unwrap();
-    home.run(&["--kubeconfig", file, "api-resources", "--cached"])
-        .ok();
-    assert!(!traces.exists());
 }

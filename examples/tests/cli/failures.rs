@@ -1,11 +1,10 @@
 //! Servers that fail: kubectl's last line on stderr, and its exit code.
 
-use std::net::TcpListener;
-
 use discovery_examples::embedded::{Canned, EmbeddedServer, Fault};
 use http::StatusCode;
 
 use crate::program::{Home, server};
+use crate::refused::Refused;
 
 const COMMANDS: [&[&str]; 4] = [
     &["api-resources"],
@@ -23,11 +22,10 @@ fn legacy() -> EmbeddedServer {
 
 #[test]
 fn nobody_listens() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let url = format!("http://{free}");
+    let nobody = Refused::new();
+    let free = nobody.addr();
+    // Who is asking is not told.
+    let url = format!("http://me@{free}");
     let home = Home::new();
     let refused = format!(
         "The connection to the server {free} was refused - did you specify the right host or port?"
@@ -124,6 +122,7 @@ fn the_server_refuses() {
 fn a_wrong_token() {
     let server = EmbeddedServer::builder()
         .token("right")
+        .tls(true)
         .start_in_thread()
         .unwrap();
     let home = Home::new();

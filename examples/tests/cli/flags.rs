@@ -46,9 +46,27 @@ fn clap_refuses() {
             "invalid value 'soon' for '--request-timeout",
         ),
         (&["--crds=5", "api-versions"], "--embedded"),
+        (&["api-versions", "--groups=5"], "--embedded"),
+        (&["--embedded-port=5", "api-versions"], "--embedded"),
         (
             &["--embedded", "--server=h", "api-versions"],
             "cannot be used with",
+        ),
+        (
+            &["--embedded", "api-versions", "-s", "h"],
+            "cannot be used with",
+        ),
+        (
+            &["--embedded", "--crds=5", "api-versions", "--groups=5"],
+            "cannot be used with",
+        ),
+        (
+            &["--request-timeout=18446744073709551615", "api-versions"],
+            "too long a timeout",
+        ),
+        (
+            &["--cache-ttl=94522879700260684295381835.99h", "api-versions"],
+            "too long a duration",
         ),
         (&["-v=much", "api-versions"], "invalid value 'much'"),
     ] {

@@ -2,7 +2,14 @@
 
 mod caching;
 mod configuration;
+mod credentials;
 mod failures;
 mod flags;
+mod messages;
 mod output;
 mod program;
+#[path = "../support/refused.rs"]
+mod refused;
+mod requests;
+#[path = "../support/run.rs"]
+mod run;

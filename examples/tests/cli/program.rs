@@ -1,23 +1,17 @@
 //! Runs the program as a user does.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use discovery_examples::embedded::EmbeddedServer;
 use tempfile::TempDir;
 
+use crate::run::{Run, run};
+
 /// A home directory, and what is set up for the runs.
 pub(crate) struct Home {
     dir: TempDir,
-    variables: Vec<(&'static str, PathBuf)>,
-}
-
-/// How a run ended.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-    pub(crate) code: Option<i32>,
+    variables: Vec<(&'static str, OsString)>,
 }
 
 impl Home {
@@ -32,27 +26,15 @@ impl Home {
         self.dir.path()
     }
 
-    pub(crate) fn variable(mut self, name: &'static str, value: impl Into<PathBuf>) -> Self {
+    pub(crate) fn variable(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
         self.variables.push((name, value.into()));
         self
     }
 
     /// Runs with these arguments, and with nothing of our own surroundings.
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-discovery"));
-        command
-            .env_clear()
-            .env("HOME", self.path())
-            .stdin(Stdio::null());
-        for (name, value) in &self.variables {
-            command.env(name, value);
-        }
-        let output = command.args(arguments).output().unwrap();
-        Run {
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-            code: output.status.code(),
-        }
+        let binary = Path::new(env!("CARGO_BIN_EXE_kubectl-discovery"));
+        run(binary, arguments, self.path(), &self.variables)
     }
 
     /// Runs against a server.
@@ -68,23 +50,11 @@ impl Home {
 }
 
 impl Run {
-    /// What it printed, if all went well.
-    #[track_caller]
-    pub(crate) fn ok(self) -> String {
-        assert_eq!(
-            (self.code, self.stderr.as_str()),
-            (Some(0), ""),
-            "{}",
-            self.stdout
-        );
-        self.stdout
-    }
-
     /// The last line on stderr, of a run that failed.
     #[track_caller]
     pub(crate) fn failed(&self) -> &str {
         assert_eq!(self.code, Some(1), "{self:?}");
-        self.stderr.lines().last().unwrap_or_default()
+        self.last_line()
     }
 }
 

@@ -3,6 +3,7 @@
 use discovery_examples::embedded::{Canned, EmbeddedServer, Fault, Group, Resource, Version};
 use http::StatusCode;
 
+use super::refused::Refused;
 use super::rig::{BOTH, Program, Rig, Run, WIRES, Wire};
 
 const COMMANDS: [&[&str]; 2] = [&["api-resources"], &["api-versions"]];
@@ -83,7 +84,7 @@ fn no_core_group() {
         };
         rig.control.set_fault("/api", status(StatusCode::NOT_FOUND));
         for command in COMMANDS {
-            let [theirs, ours] = BOTH.map(|program| rig.run(program, command).good());
+            let [theirs, ours] = BOTH.map(|program| rig.run(program, command).ok());
             assert_eq!(ours, theirs, "{wire:?} {command:?}");
             assert!(ours.contains("apps/v1"));
         }
@@ -185,7 +186,7 @@ fn credentials() {
         for command in COMMANDS {
             rig.clean();
             let runs =
-                BOTH.map(|program| rig.run_with(program, &rig.root(program), &file, command));
+                BOTH.map(|program| rig.run_with(program, &rig.root(program), &file, &[], command));
             assert_eq!(runs[0].code, Some(1), "{what}: {runs:?}");
             compare(&format!("{what} {command:?}"), runs, Words::Same);
             assert_eq!(rig.tree(Program::Ours).below("discovery").names(), [""; 0]);
@@ -199,20 +200,16 @@ fn nobody_listens() {
         let Some(rig) = Rig::new(wire, EmbeddedServer::builder()) else {
             return;
         };
-        // A port that nobody has any more.
-        let gone = EmbeddedServer::builder()
-            .start_in_thread()
-            .expect("a server");
+        let nobody = Refused::new();
         let kubeconfig = rig
             .server
             .kubeconfig()
-            .replace(&rig.server.addr().to_string(), &gone.addr().to_string());
-        drop(gone);
+            .replace(&rig.server.addr().to_string(), &nobody.addr().to_string());
         let file = rig.path("other kubeconfig");
         std::fs::write(&file, kubeconfig).expect("a file");
         for command in COMMANDS {
             let runs =
-                BOTH.map(|program| rig.run_with(program, &rig.root(program), &file, command));
+                BOTH.map(|program| rig.run_with(program, &rig.root(program), &file, &[], command));
             assert_eq!(runs[0].code, Some(1), "{runs:?}");
             compare(&format!("{wire:?} {command:?}"), runs, Words::Same);
         }

@@ -8,7 +8,12 @@ mod failures;
 #[path = "../support/kube_config.rs"]
 mod kube_config;
 mod output;
+#[path = "../support/refused.rs"]
+mod refused;
 mod rig;
+#[path = "../support/run.rs"]
+mod run;
+mod settings;
 mod sharing;
 #[path = "../support/tree.rs"]
 mod tree;

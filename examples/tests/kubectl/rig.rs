@@ -6,22 +6,17 @@ use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::{OnceLock, mpsc},
-    thread,
-    time::Duration,
+    sync::OnceLock,
 };
 
 use discovery_examples::embedded::{Builder, Control, EmbeddedServer, Entry};
 use tempfile::TempDir;
 
-use super::tree::Tree;
+pub(crate) use super::run::Run;
+use super::{run::run, tree::Tree};
 
 /// The version whose files and words are to be matched.
 const VERSION: &str = "v1.37.";
-
-/// Far more than any run takes; only against hanging for ever.
-const LIMIT: Duration = Duration::from_secs(120);
 
 /// kubectl, or `None` where there is none and none is required.
 pub(crate) fn kubectl() -> Option<&'static Path> {
@@ -50,7 +45,7 @@ fn find() -> Result<PathBuf, String> {
             .ok_or("there is no kubectl in the PATH")?,
     };
     let home = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let run = run(&path, ["version".into(), "--client".into()], home.path());
+    let run = run(&path, ["version", "--client"], home.path(), &[]);
     if run.code == Some(0) && run.stdout.contains(VERSION) {
         Ok(path)
     } else {
@@ -87,14 +82,6 @@ pub(crate) struct Rig {
     dir: TempDir,
 }
 
-/// What a run left behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Run {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
 impl Rig {
     /// `None` where there is no kubectl.
     pub(crate) fn new(wire: Wire, server: Builder) -> Option<Self> {
@@ -124,7 +111,7 @@ impl Rig {
     /// Runs a program on a cache.
     pub(crate) fn run_on(&self, program: Program, root: &Path, arguments: &[&str]) -> Run {
         let kubeconfig = self.dir.path().join("kubeconfig");
-        self.run_with(program, root, &kubeconfig, arguments)
+        self.run_with(program, root, &kubeconfig, &[], arguments)
     }
 
     pub(crate) fn run_with(
@@ -132,6 +119,7 @@ impl Rig {
         program: Program,
         root: &Path,
         kubeconfig: &Path,
+        variables: &[(&str, OsString)],
         arguments: &[&str],
     ) -> Run {
         let binary = match program {
@@ -146,7 +134,7 @@ impl Rig {
             "--cache-dir".into(),
             root.into(),
         ]);
-        run(binary, all, &home)
+        run(binary, all, &home, variables)
     }
 
     /// A program's cache.
@@ -178,50 +166,5 @@ impl Rig {
         let log = self.control.log();
         self.control.clear_log();
         log
-    }
-}
-
-impl Run {
-    /// What it printed, if it went well.
-    #[track_caller]
-    pub(crate) fn good(self) -> String {
-        assert!(self.code == Some(0) && self.stderr.is_empty(), "{self:?}");
-        self.stdout
-    }
-
-    pub(crate) fn last_line(&self) -> &str {
-        self.stderr.lines().last().unwrap_or_default()
-    }
-}
-
-fn run(binary: &Path, arguments: impl IntoIterator<Item = OsString>, home: &Path) -> Run {
-    let child = Command::new(binary)
-        .args(arguments)
-        .env_clear()
-        .env("HOME", home)
-        .current_dir(home)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
-    let id = child.id().to_string();
-    let (done, wait) = mpsc::channel();
-    let waiter = thread::spawn(move || {
-        let output = child.wait_with_output();
-        // Whoever has given up does not listen any more.
-        let _ = done.send(());
-        output
-    });
-    if wait.recv_timeout(LIMIT).is_err() {
-        let killed = Command::new("kill").args(["-9", &id]).status();
-        panic!("{} does not end; killed: {killed:?}", binary.display());
-    }
-    let output = waiter.join().expect("no panic").expect("an output");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    Run {
-        code: output.status.code(),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
     }
 }

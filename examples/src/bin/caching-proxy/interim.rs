@@ -14,6 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::hop;
 
+/// The most bytes that wait for a client. What comes beyond that is left out: it is only
+/// information, and a server may send it without end.
+const MOST: usize = 64 * 1024;
+
 /// A connection to a client, with a way to write informational responses on it.
 pub(crate) struct Connection<IO> {
     io: IO,
@@ -67,7 +71,7 @@ impl Sender {
         let mut headers = headers.clone();
         hop::remove(&mut headers);
         let reason = status.canonical_reason().unwrap_or_default();
-        let out = &mut waiting.bytes;
+        let mut out = BytesMut::new();
         out.put_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
         for (name, value) in &headers {
             out.put_slice(name.as_str().as_bytes());
@@ -76,6 +80,10 @@ impl Sender {
             out.put_slice(b"\r\n");
         }
         out.put_slice(b"\r\n");
+        if waiting.bytes.len() + out.len() > MOST {
+            return;
+        }
+        waiting.bytes.unsplit(out);
         if let Some(waker) = waiting.waker.take() {
             waker.wake();
         }
@@ -156,5 +164,24 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn a_server_that_goes_on_and_on() {
+        let (_connection, queue) = Connection::new(tokio::io::duplex(1).0);
+        let sender = queue.begin();
+        let mut headers = HeaderMap::new();
+        headers.insert("x-long", HeaderValue::from_str(&"x".repeat(1000)).unwrap());
+        for _ in 0..1000 {
+            sender.send(StatusCode::PROCESSING, &headers);
+        }
+        let waiting = queue.lock().bytes.len();
+        assert!((MOST - 2000..=MOST).contains(&waiting), "{waiting}");
     }
 }

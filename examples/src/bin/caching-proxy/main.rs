@@ -5,11 +5,14 @@
 //! $ curl -i http://127.0.0.1:8080/slow
 //! ```
 //!
-//! The cache is a private one (RFC 9111 §1): all who use the proxy count as one user.
+//! The cache is a private one (RFC 9111 §1): all who use the proxy count as one user, so that what
+//! was answered to one of them is served to another.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
+mod accept;
 mod hop;
 mod interim;
+mod tls;
 mod upstream;
 
 use std::convert::Infallible;
@@ -23,7 +26,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use clap::Parser;
 use discovery_core::store::Store;
-use discovery_disk::DiskStore;
+use discovery_disk::KubectlStore;
 use discovery_http_cache::{Body, CacheStatus, HttpCacheLayer, RefreshOn};
 use discovery_memory::MemoryStore;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
@@ -36,20 +39,28 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tower::{Layer, ServiceExt};
 
-use crate::upstream::{Failure, Upstream};
+use crate::accept::Acceptor;
+use crate::tls::Tls;
+use crate::upstream::{Failure, Target, Upstream};
 
 const MEMORY: u64 = 256 * 1024 * 1024;
 
-/// A caching reverse proxy.
+/// A caching reverse proxy, for one user.
+///
+/// Its cache is a private one: it keeps answers that are meant for one user, and serves them to
+/// whoever asks for the same URL, with other credentials or none. Let only yourself reach it.
 #[derive(Parser)]
 struct Arguments {
-    /// Where to listen. Port 0 is any.
+    /// Where to listen. Port 0 is any. Whoever can reach it can read what was answered to others.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// The server whose answers are cached: `http://HOST[:PORT][/PATH]`.
+    /// The server whose answers are cached: `http[s]://HOST[:PORT][/PATH]`.
     #[arg(long, value_name = "URL")]
-    upstream: Upstream,
-    /// Where to keep them: `memory` or `disk:DIR`.
+    upstream: Target,
+    /// Trust the authorities in this PEM file, and not those of the system, for an https server.
+    #[arg(long, value_name = "FILE")]
+    upstream_ca: Option<PathBuf>,
+    /// Where to keep them: `memory` or `disk:DIR`. Files have checksums; damaged ones are not served.
     #[arg(long, value_name = "STORE", default_value = "memory")]
     store: StoreArgument,
     /// Log what the cache does.
@@ -77,22 +88,33 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let store: Arc<dyn Store> = match arguments.store {
         StoreArgument::Memory => Arc::new(MemoryStore::new(MEMORY)),
-        StoreArgument::Disk(dir) => Arc::new(DiskStore::new(dir)),
+        StoreArgument::Disk(dir) => Arc::new(KubectlStore::new(dir)),
     };
     let layer = HttpCacheLayer::new(store)
         .cache_posts(true)
         .stale_if_disconnected(true)
         .marker(CacheStatus::new("caching-proxy").expect("a token"))
         .executor(TokioExecutor::new());
-    let listener = TcpListener::bind(arguments.listen).await?;
-    println!("http://{}", listener.local_addr()?);
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(serve(stream, layer.clone(), arguments.upstream.clone()));
-            }
-            Err(error) => eprintln!("a connection could not be accepted: {error}"),
+    let tls = match arguments.upstream.tls_host() {
+        Some(host) => Some(Tls::new(host, arguments.upstream_ca.as_deref())?),
+        None if arguments.upstream_ca.is_some() => {
+            return Err("--upstream-ca makes sense only with an https:// server".into());
         }
+        None => None,
+    };
+    let upstream = Upstream::new(arguments.upstream, tls);
+    let listener = TcpListener::bind(arguments.listen).await?;
+    let address = listener.local_addr()?;
+    if !address.ip().is_loopback() {
+        eprintln!(
+            "warning: {address} can be reached by others, who are served what was answered to you"
+        );
+    }
+    println!("http://{address}");
+    let mut acceptor = Acceptor::new(listener);
+    loop {
+        let stream = acceptor.accept().await;
+        tokio::spawn(serve(stream, layer.clone(), upstream.clone()));
     }
 }
 
@@ -144,6 +166,8 @@ fn forward_interim(request: &mut Request<Incoming>, interim: &interim::Sender) {
 fn answer(response: Result<Response<Body<Incoming>>, Failure>) -> Response<ProxyBody> {
     match response {
         Ok(mut response) => {
+            // The server's own, or what a store's file says, is not ours (RFC 9110 §2.5).
+            *response.version_mut() = Version::HTTP_11;
             hop::remove(response.headers_mut());
             response.map(Either::Left)
         }
@@ -171,79 +195,4 @@ impl FromStr for StoreArgument {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use discovery_core::store::MapStore;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-
-    /// A proxy in front of a server that sends these bytes to one request.
-    async fn proxy(answer: &'static str) -> DuplexStream {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let upstream = format!("http://{}/base", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            drop(listener);
-            let mut asked = [0; 1024];
-            let size = stream.read(&mut asked).await.unwrap();
-            assert!(asked[..size].starts_with(b"GET /base/a?b HTTP/1.1\r\n"));
-            stream.write_all(answer.as_bytes()).await.unwrap();
-        });
-        let store: Arc<dyn Store> = Arc::new(MapStore::new());
-        let layer = HttpCacheLayer::new(store).executor(TokioExecutor::new());
-        let (client, server) = tokio::io::duplex(4096);
-        tokio::spawn(serve(server, layer, upstream.parse().unwrap()));
-        client
-    }
-
-    async fn get(client: &mut DuplexStream, version: &str, until: &str) -> String {
-        let request = format!("GET /a?b {version}\r\nHost: h\r\nConnection: keep-alive\r\n\r\n");
-        client.write_all(request.as_bytes()).await.unwrap();
-        let mut got = String::new();
-        while !got.ends_with(until) {
-            let mut bytes = [0; 1024];
-            let size = client.read(&mut bytes).await.unwrap();
-            assert!(size > 0, "{got}");
-            got.push_str(std::str::from_utf8(&bytes[..size]).unwrap());
-        }
-        got
-    }
-
-    const ANSWER: &str = "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\nconnection: y\r\ny: 1\r\n\r\n\
-        HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncache-control: max-age=60\r\nconnection: z\r\nz: 1\r\n\r\none";
-
-    #[tokio::test]
-    async fn informational_responses_are_passed_on() {
-        let mut client = proxy(ANSWER).await;
-        let first = get(&mut client, "HTTP/1.1", "one").await;
-        let (hint, rest) = first.split_once("\r\n\r\n").unwrap();
-        assert_eq!(hint, "HTTP/1.1 103 Early Hints\r\nlink: </x>");
-        assert!(rest.starts_with("HTTP/1.1 200 OK\r\n"), "{rest}");
-        assert!(
-            !rest.contains("\r\nz: 1"),
-            "of the connection to the server only"
-        );
-        // They are not stored.
-        let second = get(&mut client, "HTTP/1.1", "one").await;
-        assert!(second.starts_with("HTTP/1.1 200 OK\r\n"), "{second}");
-        assert!(second.contains("\r\nage: 0\r\n"), "{second}");
-    }
-
-    #[tokio::test]
-    async fn old_clients_get_none() {
-        let mut client = proxy(ANSWER).await;
-        let got = get(&mut client, "HTTP/1.0", "one").await;
-        assert!(got.starts_with("HTTP/1.0 200 OK\r\n"), "{got}");
-    }
-
-    #[tokio::test]
-    async fn failures_have_a_status() {
-        for answer in ["", "HTTP/1.1 200 OK\r\nconten", "nonsense\r\n\r\n"] {
-            let mut client = proxy(answer).await;
-            let got = get(&mut client, "HTTP/1.1", "answer\n").await;
-            assert!(got.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{got}");
-            // And then there is nobody.
-            let got = get(&mut client, "HTTP/1.1", "reached\n").await;
-            assert!(got.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{got}");
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::print::Format;
 use crate::select::{Filter, SortBy};
@@ -54,13 +55,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The address and port of the Kubernetes API server.
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "URL",
-        conflicts_with = "embedded"
-    )]
+    #[arg(short, long, global = true, value_name = "URL")]
     pub(crate) server: Option<String>,
 
     /// Path to the kubeconfig file; if not given, the files in KUBECONFIG, or ~/.kube/config.
@@ -111,18 +106,16 @@ pub(crate) struct Global {
     pub(crate) embedded: bool,
 
     /// With --embedded: how many custom resources it serves, five to a group.
-    #[arg(
-        long,
-        global = true,
-        value_name = "N",
-        requires = "embedded",
-        conflicts_with = "groups"
-    )]
+    #[arg(long, global = true, value_name = "N")]
     pub(crate) crds: Option<usize>,
 
     /// With --embedded: how many groups with one custom resource it serves.
-    #[arg(long, global = true, value_name = "N", requires = "embedded")]
+    #[arg(long, global = true, value_name = "N")]
     pub(crate) groups: Option<usize>,
+
+    /// With --embedded: the port of 127.0.0.1, and no other one.
+    #[arg(long, global = true, value_name = "PORT")]
+    pub(crate) embedded_port: Option<u16>,
 
     /// Tell on stderr what was sent, what the caches answered, and how long it took.
     #[arg(long, global = true)]
@@ -217,6 +210,46 @@ fn one_of(words: &[&'static str]) -> PossibleValuesParser {
         .chain([PossibleValue::new("").hide(true)])
         .collect::<Vec<_>>()
         .into()
+}
+
+impl Arguments {
+    /// What this process was given; ends it if that makes no sense.
+    pub(crate) fn read() -> Self {
+        let arguments = Self::parse();
+        if let Some((kind, message)) = arguments.global.contradiction() {
+            Self::command().error(kind, message).exit();
+        }
+        arguments
+    }
+}
+
+impl Global {
+    /// Flags that don't go together. clap would compare only those that stand on the same side of
+    /// the subcommand.
+    fn contradiction(&self) -> Option<(ErrorKind, String)> {
+        let conflict = |one: &str, other: &str| {
+            let message = format!("the argument '{one}' cannot be used with '{other}'");
+            Some((ErrorKind::ArgumentConflict, message))
+        };
+        if self.embedded && self.server.as_deref().is_some_and(|url| !url.is_empty()) {
+            return conflict("--server <URL>", "--embedded");
+        }
+        if self.crds.is_some() && self.groups.is_some() {
+            return conflict("--crds <N>", "--groups <N>");
+        }
+        let lonely = [
+            ("--crds <N>", self.crds.is_some()),
+            ("--groups <N>", self.groups.is_some()),
+            ("--embedded-port <PORT>", self.embedded_port.is_some()),
+        ]
+        .into_iter()
+        .find(|(_, is_given)| *is_given && !self.embedded)?;
+        let message = format!(
+            "the argument '{}' makes sense only with '--embedded'",
+            lonely.0
+        );
+        Some((ErrorKind::MissingRequiredArgument, message))
+    }
 }
 
 impl ApiResources {

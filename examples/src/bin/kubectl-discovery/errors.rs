@@ -8,10 +8,20 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use discovery_core::{Failure, GroupVersion};
 use http::{StatusCode, Uri};
 
-use crate::transport::{SendError, without_password};
+use crate::transport::{Elapsed, SendError, without_password};
+
+/// The connector's word for it, whose type is its own.
+const DNS: &str = "dns error: ";
+
+/// What Go says of a body that takes too long.
+const BODY_TIMEOUT: &str =
+    "context deadline exceeded (Client.Timeout or context cancellation while reading body)";
+
+/// What client-go puts before that.
+const BODY: &str = "unexpected error when reading response body. Please retry. Original error";
 
 /// The last line on stderr of a run that fails; empty if there is nothing to say.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Fatal(String);
 
 impl Fatal {
@@ -28,10 +38,25 @@ impl Fatal {
         }
     }
 
+    /// Several things are wrong with the configuration.
+    pub(crate) fn configuration(several: &[String]) -> Self {
+        let bullets: String = several.iter().map(|one| format!("\n* {one}")).collect();
+        Self(format!("Error in configuration: {bullets}"))
+    }
+
+    /// What is wrong with the configuration, if that is why the server could not be asked.
+    pub(crate) fn of_configuration(failure: &Failure) -> Option<Self> {
+        find::<SendError>(failure)?.configuration().cloned()
+    }
+
     /// The server at `server` could not be asked, or did not answer as it should.
     pub(crate) fn failure(failure: &Failure, server: &Uri) -> Self {
         if let Some(error) = find::<SendError>(failure) {
             return Self::sending(error);
+        }
+        if find::<Elapsed>(failure).is_some() {
+            let message = message(failure, server);
+            return Self(format!("{message}\nerror: {BODY}: {BODY_TIMEOUT}"));
         }
         let message = message(failure, server);
         Self(match (failure.code(), failure.reason()) {
@@ -49,32 +74,59 @@ impl Fatal {
 
     /// A request that got no answer.
     pub(crate) fn sending(error: &SendError) -> Self {
-        let refused = is_refused(error);
-        let host = error
-            .url()
-            .authority()
-            .map_or("", |authority| authority.as_str());
-        Self(if refused {
+        if let Some(fatal) = error.configuration() {
+            return fatal.clone();
+        }
+        let host = error.url().authority().map_or("", |authority| {
+            let authority = authority.as_str();
+            authority
+                .rsplit_once('@')
+                .map_or(authority, |(_, host)| host)
+        });
+        Self(if is_refused(error) {
             format!(
                 "The connection to the server {host} was refused - did you specify the right host \
                  or port?"
             )
         } else {
-            format!("Unable to connect to the server: {}", chain(error.cause()))
+            format!("Unable to connect to the server: {}", words(error))
         })
+    }
+
+    /// The answer at `url` did not come to its end, with no one in between to say so.
+    pub(crate) fn broken(url: &Uri, error: &(dyn Error + 'static)) -> Self {
+        let url = without_password(url);
+        let message = format!("the answer from {url} broke off: {}", chain(error));
+        match find::<Elapsed>(error) {
+            Some(_) => Self(format!("{message}\nerror: {BODY_TIMEOUT}")),
+            None => Self::new(message),
+        }
     }
 
     /// As [`failure`](Self::failure), in the words of `api-versions`.
     pub(crate) fn versions(failure: &Failure, server: &Uri) -> Self {
         let message = match find::<SendError>(failure) {
-            None => message(failure, server),
-            Some(error) if is_refused(error) => {
-                // Both requests were refused; kubectl sends the one for `/api` first.
-                let url = error.url().to_string().replacen("/apis?", "/api?", 1);
-                let address = address(error.url()).map_or_else(String::new, |at| format!(" {at}"));
-                format!("Get \"{url}\": dial tcp{address}: connect: connection refused")
+            None if find::<Elapsed>(failure).is_some() => {
+                format!("{BODY}: {BODY_TIMEOUT}")
             }
-            Some(error) => format!("Get \"{}\": {}", error.url(), chain(error.cause())),
+            None => message(failure, server),
+            Some(error) => {
+                if let Some(fatal) = error.configuration() {
+                    return fatal.clone();
+                }
+                let mut url = error.url().to_string();
+                let mut words = words(error);
+                if is_refused(error) {
+                    let address = address(error.url());
+                    let address = address.map_or_else(String::new, |at| format!(" {at}"));
+                    words = format!("dial tcp{address}: connect: connection refused");
+                }
+                if error.is_unsent() || words.starts_with("dial ") {
+                    // Neither request got through; kubectl sends the one for `/api` first.
+                    url = url.replacen("/apis?", "/api?", 1);
+                }
+                format!("Get \"{url}\": {words}")
+            }
         };
         Self::new(format_args!(
             "couldn't get available api versions from server: {message}"
@@ -121,10 +173,25 @@ impl fmt::Display for Fatal {
     }
 }
 
+impl Error for Fatal {}
+
 fn list_failure(failure: &Failure, server: &Uri) -> String {
     match find::<SendError>(failure) {
-        Some(error) => format!("Get \"{}\": {}", error.url(), chain(error.cause())),
+        Some(error) => format!("Get \"{}\": {}", error.url(), words(error)),
         None => message(failure, server),
+    }
+}
+
+/// Why a request got no answer, in Go's words where those are known.
+fn words(error: &SendError) -> String {
+    let text = chain(error.cause());
+    let host = error.url().host().unwrap_or_default();
+    match text.split_once(DNS) {
+        Some((_, why)) if why.contains("Temporary failure") => {
+            format!("dial tcp: lookup {host}: Temporary failure in name resolution")
+        }
+        Some(_) => format!("dial tcp: lookup {host}: no such host"),
+        None => text,
     }
 }
 
@@ -156,6 +223,15 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What Go says of an error of the operating system: without its number, and in lower case.
+pub(crate) fn go_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or_default();
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(chars).collect()
 }
 
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {

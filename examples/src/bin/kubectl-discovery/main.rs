@@ -7,6 +7,8 @@
 mod args;
 mod counted;
 mod errors;
+mod events;
+mod kubeconfig;
 mod print;
 mod progress;
 mod raw;
@@ -24,19 +26,14 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-
 use crate::args::{Arguments, Command};
 use crate::errors::Fatal;
 use crate::session::Session;
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let Arguments { global, command } = Arguments::parse();
-    trace(global.verbosity);
+    let Arguments { global, command } = Arguments::read();
+    events::show(global.verbosity);
     let stats = global.stats;
 
     let mut session = None;
@@ -81,32 +78,4 @@ fn print(text: &str) -> Result<(), Fatal> {
 fn eprint(text: &str) {
     // If stderr is closed, there is no place left to complain.
     let _ = io::stderr().lock().write_all(text.as_bytes());
-}
-
-/// Events go to stderr. Warnings always do.
-fn trace(verbosity: u8) {
-    let (own, others) = match verbosity {
-        0 => (LevelFilter::WARN, LevelFilter::ERROR),
-        1..=4 => (LevelFilter::INFO, LevelFilter::WARN),
-        5..=7 => (LevelFilter::DEBUG, LevelFilter::INFO),
-        _ => (LevelFilter::TRACE, LevelFilter::DEBUG),
-    };
-    let targets = Targets::new()
-        .with_default(others)
-        // The crates are all named `discovery_…`.
-        .with_target("discovery", own)
-        // That the cache directory can't be written is told once, by the discovery files.
-        .with_target(
-            "discovery_http_cache",
-            if verbosity == 0 { others } else { own },
-        )
-        .with_target("kubectl_discovery", own);
-    let events = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .without_time();
-    tracing_subscriber::registry()
-        .with(events)
-        .with(targets)
-        .init();
 }

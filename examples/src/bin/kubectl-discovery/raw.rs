@@ -1,6 +1,5 @@
 //! `get --raw`: past all caches.
 
-use std::error::Error;
 use std::io::{self, Write};
 
 use bytes::Bytes;
@@ -15,9 +14,8 @@ use http_body_util::{BodyExt, Full};
 use tower::{ServiceBuilder, ServiceExt};
 
 use crate::args::Get;
-use crate::errors::{Fatal, chain};
+use crate::errors::Fatal;
 use crate::session::{Session, agent};
-use crate::transport::without_password;
 
 /// The most that is read of an error answer.
 const MAX_ERROR: usize = 1 << 20;
@@ -51,21 +49,13 @@ async fn fetch(session: &Session, uri: Uri) -> Result<(), Fatal> {
     let mut body = response.into_body();
     let mut out = io::stdout().lock();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| broken(&uri, &*error))?;
+        let frame = frame.map_err(|error| Fatal::broken(&uri, &*error))?;
         if let Ok(data) = frame.into_data() {
             out.write_all(&data)
                 .map_err(|error| Fatal::output(&error))?;
         }
     }
     out.flush().map_err(|error| Fatal::output(&error))
-}
-
-fn broken(uri: &Uri, error: &(dyn Error + 'static)) -> Fatal {
-    let uri = without_password(uri);
-    Fatal::new(format_args!(
-        "the answer from {uri} broke off: {}",
-        chain(error)
-    ))
 }
 
 /// The path below the server's own. Of a whole URL it is the path as well, as in kubectl.

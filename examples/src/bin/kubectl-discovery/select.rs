@@ -24,30 +24,17 @@ pub(crate) enum SortBy {
 /// are equal keep their order.
 pub(crate) fn select(rows: &mut Vec<Row<'_>>, filter: &Filter, sort_by: SortBy) {
     rows.retain(|row| filter.lets_through(row));
-    rows.sort_by(|a, b| {
-        let (a, b) = (Key::of(a), Key::of(b));
-        match sort_by {
-            SortBy::Group => a.group.cmp(b.group).then_with(|| a.name.cmp(b.name)),
-            SortBy::Name => a.name.cmp(b.name),
-            SortBy::Kind => a.kind.cmp(b.kind),
-        }
-    });
-}
-
-struct Key<'a> {
-    group: &'a str,
-    name: &'a str,
-    kind: &'a str,
-}
-
-impl<'a> Key<'a> {
-    fn of(row: &Row<'a>) -> Self {
-        Self {
-            group: row.group_version.group(),
-            name: &row.resource.name,
-            kind: &row.resource.kind,
-        }
+    // A group has to be searched for in its group version: once for each row, not for each
+    // comparison.
+    match sort_by {
+        SortBy::Group => rows.sort_by_cached_key(|row| (row.group_version.group(), name(row))),
+        SortBy::Name => rows.sort_by(|a, b| name(a).cmp(name(b))),
+        SortBy::Kind => rows.sort_by(|a, b| a.resource.kind.cmp(&b.resource.kind)),
     }
+}
+
+fn name<'a>(row: &Row<'a>) -> &'a str {
+    &row.resource.name
 }
 
 impl Filter {

@@ -1,15 +1,14 @@
 //! Which server, and who we are to it.
 
 use std::env;
-use std::io;
-use std::path::PathBuf;
 
 use http::Uri;
 use kube::Config;
-use kube::config::{Cluster, KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 
 use crate::args::Global;
 use crate::errors::Fatal;
+use crate::kubeconfig::{chosen, no_context, read};
 
 /// kubectl's server where none is configured.
 const DEFAULT_SERVER: &str = "http://localhost:8080";
@@ -64,9 +63,15 @@ impl Server {
                 (Some(address), None) => Ok(Self::open(address)),
             };
         };
-        let cluster = cluster(&kubeconfig, context.as_deref())?;
+        let chosen = chosen(&kubeconfig, context.as_deref())?;
         let address = given
-            .or_else(|| cluster?.server.clone().filter(|server| !server.is_empty()))
+            .or_else(|| {
+                chosen?
+                    .cluster?
+                    .server
+                    .clone()
+                    .filter(|server| !server.is_empty())
+            })
             .unwrap_or_else(|| DEFAULT_SERVER.into());
         Ok(Self {
             address,
@@ -74,8 +79,7 @@ impl Server {
         })
     }
 
-    /// The address with a scheme: where it has none, TLS is meant if there is something configured
-    /// for TLS.
+    /// The address with a scheme. Where it has none, TLS is not meant, whatever is configured for it.
     pub(crate) fn url(&self) -> Result<String, Fatal> {
         if self.address.contains("://") {
             return Ok(self.address.clone());
@@ -83,12 +87,7 @@ impl Server {
         if self.address.contains('/') {
             return Err(Self::no_url(&self.address));
         }
-        let scheme = if self.credentials.want_tls() {
-            "https"
-        } else {
-            "http"
-        };
-        Ok(format!("{scheme}://{}", self.address))
+        Ok(format!("http://{}", self.address))
     }
 
     /// An address that is not to be used.
@@ -98,7 +97,8 @@ impl Server {
         ))
     }
 
-    /// Everything that is needed to talk to the server at `url`, certificates and all.
+    /// Everything that is needed to talk to the server at `url`, certificates and all. Who we are is
+    /// told over TLS only; whom we act for, which is no secret, over anything, as in kubectl.
     pub(crate) async fn config(&self, url: Uri) -> Result<Config, Fatal> {
         let mut config = match &self.credentials {
             Credentials::None => Config::new(url.clone()),
@@ -111,22 +111,22 @@ impl Server {
                 None => Config::new(url.clone()),
             },
         };
+        if url.scheme_str() != Some("https") {
+            let user = std::mem::take(&mut config.auth_info);
+            config.auth_info = AuthInfo {
+                impersonate: user.impersonate,
+                impersonate_uid: user.impersonate_uid,
+                impersonate_groups: user.impersonate_groups,
+                impersonate_user_extra: user.impersonate_user_extra,
+                ..AuthInfo::default()
+            };
+        } else if config.root_cert.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Fatal::new(
+                "unable to load root certificates: unable to parse bytes as PEM block",
+            ));
+        }
         config.cluster_url = url;
         Ok(config)
-    }
-}
-
-impl Credentials {
-    fn want_tls(&self) -> bool {
-        let Self::Kubeconfig(kubeconfig, context) = self else {
-            return false;
-        };
-        let cluster = cluster(kubeconfig, context.as_deref()).ok().flatten();
-        cluster.is_some_and(|cluster| {
-            cluster.certificate_authority.is_some()
-                || cluster.certificate_authority_data.is_some()
-                || cluster.insecure_skip_tls_verify == Some(true)
-        })
     }
 }
 
@@ -135,8 +135,13 @@ async fn load(
     context: Option<String>,
     url: &Uri,
 ) -> Result<Config, Fatal> {
-    if context.is_none() && current_context(&kubeconfig).is_none() {
+    let Some(chosen) = chosen(&kubeconfig, context.as_deref())? else {
         return Ok(Config::new(url.clone()));
+    };
+    chosen.check()?;
+    let has_tls = url.scheme_str() == Some("https");
+    if has_tls {
+        chosen.check_token()?;
     }
     // The address may be missing there, or be in a form that is no URL.
     for cluster in kubeconfig
@@ -145,6 +150,10 @@ async fn load(
         .filter_map(|named| named.cluster.as_mut())
     {
         cluster.server = Some(url.to_string());
+        if !has_tls {
+            cluster.certificate_authority = None;
+            cluster.certificate_authority_data = None;
+        }
     }
     let options = KubeConfigOptions {
         context,
@@ -153,89 +162,6 @@ async fn load(
     Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
         .map_err(Fatal::new)
-}
-
-/// Reads the kubeconfig that was named, or those that are where they should be; `None` if there is
-/// none. Of those in `KUBECONFIG` some may be missing.
-fn read(named: Option<PathBuf>) -> Result<Option<Kubeconfig>, Fatal> {
-    if let Some(file) = named {
-        return match file.metadata() {
-            Ok(_) => read_one(&file).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Fatal::new(format_args!(
-                "stat {}: no such file or directory",
-                file.display()
-            ))),
-            Err(error) => Err(Fatal::new(format_args!("stat {}: {error}", file.display()))),
-        };
-    }
-    let listed = env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
-    let files: Vec<_> = match listed {
-        Some(value) => env::split_paths(&value).collect(),
-        None => env::home_dir()
-            .map(|home| home.join(".kube/config"))
-            .into_iter()
-            .collect(),
-    };
-    let mut merged: Option<Kubeconfig> = None;
-    for file in files.into_iter().filter(|file| file.exists()) {
-        let next = read_one(&file)?;
-        merged = Some(match merged {
-            Some(merged) => merged.merge(next).map_err(Fatal::new)?,
-            None => next,
-        });
-    }
-    Ok(merged)
-}
-
-fn read_one(file: &PathBuf) -> Result<Kubeconfig, Fatal> {
-    Kubeconfig::read_from(file).map_err(|error| {
-        // What follows the first line is a piece of the file, which may have secrets.
-        let error = error.to_string();
-        let error = error.lines().next().unwrap_or_default();
-        Fatal::new(format_args!(
-            "error loading config file \"{}\": {error}",
-            file.display()
-        ))
-    })
-}
-
-/// The cluster of a context, of the current one if none is given; `None` if there is no current one.
-fn cluster<'a>(
-    kubeconfig: &'a Kubeconfig,
-    context: Option<&str>,
-) -> Result<Option<&'a Cluster>, Fatal> {
-    let Some(name) = context.or_else(|| current_context(kubeconfig)) else {
-        return Ok(None);
-    };
-    let context = kubeconfig
-        .contexts
-        .iter()
-        .find(|named| named.name == name)
-        .and_then(|named| named.context.as_ref())
-        .ok_or_else(|| no_context(name))?;
-    let cluster = kubeconfig
-        .clusters
-        .iter()
-        .find(|named| named.name == context.cluster);
-    match cluster {
-        Some(named) => Ok(named.cluster.as_ref()),
-        None if context.cluster.is_empty() => Ok(None),
-        None => Err(Fatal::new(format_args!(
-            "cluster {:?} of context {name:?} does not exist",
-            context.cluster,
-        ))),
-    }
-}
-
-fn current_context(kubeconfig: &Kubeconfig) -> Option<&str> {
-    kubeconfig
-        .current_context
-        .as_deref()
-        .filter(|name| !name.is_empty())
-}
-
-fn no_context(name: &str) -> Fatal {
-    Fatal::new(format_args!("context {name:?} does not exist"))
 }
 
 /// In a pod without a kubeconfig: the server of its own cluster.
@@ -258,4 +184,26 @@ fn in_cluster() -> Option<Server> {
         address: format!("https://{host}:{port}"),
         credentials: Credentials::InCluster,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::Arguments;
+
+    #[test]
+    fn where_nothing_is_configured_it_is_localhost() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config");
+        for config in ["", "apiVersion: v1\nkind: Config\nclusters: []\n"] {
+            std::fs::write(&file, config).unwrap();
+            let file = file.to_str().unwrap();
+            let arguments = ["kubectl-discovery", "--kubeconfig", file, "api-versions"];
+            let flags = Arguments::try_parse_from(arguments).unwrap().global;
+            let server = Server::configured(&flags).unwrap();
+            assert_eq!(server.url().unwrap(), "http://localhost:8080");
+        }
+    }
 }

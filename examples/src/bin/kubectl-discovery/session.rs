@@ -125,11 +125,21 @@ fn embedded(flags: &Global) -> Result<EmbeddedServer, Fatal> {
     if let Some(count) = flags.groups {
         builder = builder.custom_groups(count);
     }
+    if let Some(port) = flags.embedded_port {
+        builder = builder.port(port);
+        return builder
+            .start_in_thread()
+            .map_err(|error| not_started(&error));
+    }
     let started = match builder.clone().port(EMBEDDED_PORT).start_in_thread() {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => builder.start_in_thread(),
         started => started,
     };
-    started.map_err(|error| Fatal::new(format_args!("can't start the embedded server: {error}")))
+    started.map_err(|error| not_started(&error))
+}
+
+fn not_started(error: &io::Error) -> Fatal {
+    Fatal::new(format_args!("can't start the embedded server: {error}"))
 }
 
 /// Where kubectl has its caches.

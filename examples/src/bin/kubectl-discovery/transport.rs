@@ -2,6 +2,9 @@
 
 mod connect;
 mod deadline;
+mod forward;
+mod plugin;
+mod redirect;
 
 use std::error::Error;
 use std::fmt;
@@ -24,7 +27,11 @@ use tower::util::BoxCloneSyncService;
 use tower_service::Service;
 
 pub(crate) use self::connect::without_password;
-use self::deadline::{Deadline, Elapsed};
+use self::connect::without_user;
+use self::deadline::Deadline;
+pub(crate) use self::deadline::Elapsed;
+use self::plugin::PluginError;
+use crate::errors::{Fatal, chain};
 use crate::server::Server;
 
 /// A response body, whatever it came through.
@@ -44,7 +51,8 @@ pub(crate) struct Transport {
 struct Shared {
     server: Server,
     url: Uri,
-    connection: OnceCell<Connection>,
+    /// Made once, even if that fails: a plugin is not run again for the next request.
+    connection: OnceCell<Result<Connection, NotReady>>,
     sent: AtomicU64,
     not_modified: AtomicU64,
 }
@@ -60,7 +68,22 @@ pub(crate) struct Sent {
 #[derive(Debug)]
 pub(crate) struct SendError {
     url: Uri,
-    cause: BoxError,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    /// Nothing could be sent.
+    NotReady(NotReady),
+    /// Nothing, or not enough, came back.
+    Exchange(BoxError),
+}
+
+/// Why there is nothing to send requests with.
+#[derive(Clone, Debug)]
+enum NotReady {
+    Configuration(Fatal),
+    Plugin(PluginError),
 }
 
 impl Transport {
@@ -96,22 +119,27 @@ impl Transport {
 }
 
 impl Shared {
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, BoxError> {
-        let connection = self
-            .connection
-            .get_or_try_init(|| async {
-                let config = self.server.config(self.url.clone()).await;
-                connect::connect(&config.map_err(|fatal| fatal.to_string())?)
-            })
-            .await?;
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, Cause> {
+        let connection = self.connection.get_or_init(|| self.connect()).await;
+        let connection = connection.clone().map_err(Cause::NotReady)?;
         self.sent.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(method = %request.method(), uri = %request.uri(), "sending");
-        let response = connection.clone().oneshot(request).await?;
-        tracing::debug!(status = %response.status(), version = ?response.version(), "answered");
+        let uri = without_user(request.uri());
+        tracing::info!(method = %request.method(), %uri, "sending");
+        let response = connection.oneshot(request).await;
+        let response = response.map_err(Cause::Exchange)?;
+        tracing::info!(%uri, status = %response.status(), version = ?response.version(), "answered");
         if response.status() == StatusCode::NOT_MODIFIED {
             self.not_modified.fetch_add(1, Ordering::Relaxed);
         }
         Ok(response)
+    }
+
+    async fn connect(&self) -> Result<Connection, NotReady> {
+        let config = self.server.config(self.url.clone()).await;
+        let mut config = config.map_err(NotReady::Configuration)?;
+        plugin::resolve(&mut config.auth_info).map_err(NotReady::Plugin)?;
+        let connection = connect::connect(&config);
+        connection.map_err(|error| NotReady::Configuration(Fatal::new(chain(&*error))))
     }
 }
 
@@ -128,12 +156,13 @@ impl Service<Request<Full<Bytes>>> for Transport {
         let Self { shared, limit } = self.clone();
         Box::pin(async move {
             let url = without_password(request.uri());
-            let deadline = limit.map(|limit| Instant::now() + limit);
+            // One beyond the end of time is none.
+            let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
             let answer = match deadline {
                 None => shared.send(request).await,
                 Some(deadline) => timeout_at(deadline, shared.send(request))
                     .await
-                    .unwrap_or_else(|_| Err(Elapsed.into())),
+                    .unwrap_or_else(|_| Err(Cause::Exchange(Elapsed.into()))),
             };
             match (answer, deadline) {
                 (Ok(answer), None) => Ok(answer),
@@ -153,7 +182,24 @@ impl SendError {
     }
 
     pub(crate) fn cause(&self) -> &(dyn Error + 'static) {
-        &*self.cause
+        match &self.cause {
+            Cause::NotReady(NotReady::Configuration(fatal)) => fatal,
+            Cause::NotReady(NotReady::Plugin(error)) => error,
+            Cause::Exchange(error) => &**error,
+        }
+    }
+
+    /// What is wrong with the configuration, if that is why.
+    pub(crate) const fn configuration(&self) -> Option<&Fatal> {
+        match &self.cause {
+            Cause::NotReady(NotReady::Configuration(fatal)) => Some(fatal),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing was sent.
+    pub(crate) const fn is_unsent(&self) -> bool {
+        matches!(self.cause, Cause::NotReady(_))
     }
 }
 
@@ -174,6 +220,6 @@ impl fmt::Display for SendError {
 
 impl Error for SendError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.cause)
+        Some(self.cause())
     }
 }

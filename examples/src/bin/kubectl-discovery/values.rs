@@ -55,19 +55,24 @@ pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
         let part = fraction.parse().unwrap_or(0) * unit / scale;
         total = whole
             .checked_mul(unit)
-            .and_then(|whole| total.checked_add(whole + part))
+            .and_then(|whole| total.checked_add(whole)?.checked_add(part))
             .ok_or(TOO_LONG)?;
         rest = tail;
     }
-    // Go counts nanoseconds in 64 bits.
-    let nanos = i64::try_from(total).map_err(|_| TOO_LONG)?;
-    Ok(Duration::from_nanos(nanos.unsigned_abs()))
+    in_go(Duration::from_nanos_u128(total)).ok_or(TOO_LONG)
+}
+
+/// A duration that Go has as well: it counts nanoseconds in 64 bits, with a sign.
+fn in_go(duration: Duration) -> Option<Duration> {
+    i64::try_from(duration.as_nanos())
+        .is_ok()
+        .then_some(duration)
 }
 
 /// A timeout: whole seconds or a duration. Zero means none.
 pub(crate) fn timeout(text: &str) -> Result<Duration, &'static str> {
     match text.parse() {
-        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Ok(seconds) => in_go(Duration::from_secs(seconds)).ok_or("too long a timeout"),
         Err(_) => duration(text).map_err(
             |_| "must be a single integer in seconds, or an integer followed by a time unit (1s, 2m, 3h)",
         ),
@@ -156,6 +161,27 @@ mod tests {
         assert_eq!(timeout("5s"), Ok(Duration::from_secs(5)));
         assert!(timeout("-1").is_err());
         assert!(timeout("abc").is_err());
+        // The longest that Go has, and more than that.
+        let longest = Duration::from_nanos(i64::MAX.unsigned_abs());
+        assert_eq!(duration("9223372036854775807ns"), Ok(longest));
+        assert_eq!(
+            timeout("9223372036"),
+            Ok(Duration::from_secs(9_223_372_036))
+        );
+        for long in [
+            "9223372037",
+            "18446744073709551615",
+            "9223372036854775808ns",
+        ] {
+            assert!(timeout(long).is_err(), "{long}");
+        }
+        for long in [
+            "94522879700260684295381835.99h",
+            "340282366920938463463374607431768211455ns1ns",
+            "340282366920938463463374607431768211456ns",
+        ] {
+            assert_eq!(duration(long), Err("too long a duration"), "{long}");
+        }
     }
 
     #[test]

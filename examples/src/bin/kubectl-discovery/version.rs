@@ -15,6 +15,9 @@ pub(crate) fn client(flags: &Version) -> Result<(), Fatal> {
 /// Both versions; ours also where the server's can't be had.
 pub(crate) fn run(session: &Session, flags: &Version) -> Result<(), Fatal> {
     let server = session.wait(session.client.server_version());
+    if let Some(fatal) = server.as_ref().err().and_then(Fatal::of_configuration) {
+        return Err(fatal);
+    }
     crate::print(&text(flags, server.as_ref().ok()))?;
     server
         .map(drop)

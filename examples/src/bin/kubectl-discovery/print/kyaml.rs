@@ -76,13 +76,12 @@ fn text(out: &mut String, text: &str) {
             '\u{a0}' => out.push_str("\\_"),
             '\u{2028}' => out.push_str("\\L"),
             '\u{2029}' => out.push_str("\\P"),
-            // What can't be seen is written by its number; `escape_debug` knows what that is.
-            c if c.escape_debug().len() > 2 => {
+            c if !is_visible(c) => {
                 let code = u32::from(c);
                 // Writing to a string does not fail.
                 let _ = match code {
-                    0..=0xff => write!(out, "\\x{code:02x}"),
-                    0x100..=0xffff => write!(out, "\\u{code:04x}"),
+                    0..=0x7f => write!(out, "\\x{code:02x}"),
+                    0x80..=0xffff => write!(out, "\\u{code:04x}"),
                     _ => write!(out, "\\U{code:08x}"),
                 };
             }
@@ -90,6 +89,15 @@ fn text(out: &mut String, text: &str) {
         }
     }
     out.push('"');
+}
+
+/// What can't be seen is written by its number; `escape_debug` knows what that is. Behind a letter it
+/// leaves combining marks as they are, as kubectl does anywhere.
+fn is_visible(c: char) -> bool {
+    let mut bytes = [b'x'; 5];
+    let end = 1 + c.encode_utf8(&mut bytes[1..]).len();
+    let text = str::from_utf8(&bytes[..end]).unwrap_or_default();
+    c == '\'' || text.escape_debug().nth(1) == Some(c)
 }
 
 #[cfg(test)]
@@ -115,6 +123,13 @@ mod tests {
                 r#""\u200b\ue000\ud7ff\U0010ffff""#,
             ),
             ("a\rb", r#""a\rb""#),
+            ("e\u{301}", "\"e\u{301}\""),
+            ("\u{301}\u{93c}", "\"\u{301}\u{93c}\""),
+            ("soft\u{ad}hyphen", r#""soft\u00adhyphen""#),
+            (
+                "\u{2003}\u{e0001}\u{e0100}",
+                "\"\\u2003\\U000e0001\u{e0100}\"",
+            ),
         ] {
             let mut out = String::new();
             text(&mut out, given);

@@ -23,26 +23,35 @@ const HEADER: [&str; 7] = [
 pub(crate) fn write(out: &mut String, rows: &[Row<'_>], wide: bool, header: bool) {
     let columns = if wide { 7 } else { 5 };
     let header = header.then(|| HEADER.map(Cow::Borrowed));
-    let cells: Vec<[Cow<'_, str>; 7]> = header
-        .into_iter()
-        .chain(rows.iter().map(|row| cells(row, wide)))
-        .collect();
-
+    // Cells are made twice, once to be measured: cheaper than to keep thousands of them.
+    let lines = || {
+        let rows = rows.iter().map(|row| cells(row, wide));
+        header.clone().into_iter().chain(rows)
+    };
     let mut widths = [MIN_WIDTH; 7];
-    for row in &cells {
-        for (width, cell) in widths.iter_mut().zip(row) {
+    for line in lines() {
+        for (width, cell) in widths.iter_mut().zip(&line) {
             *width = (*width).max(count(cell) + PADDING);
         }
     }
-    out.reserve(cells.len() * (widths[..columns].iter().sum::<usize>() + 1));
-    for row in &cells {
-        let (last, others) = (&row[columns - 1], &row[..columns - 1]);
+    out.reserve((rows.len() + 1) * (widths[..columns].iter().sum::<usize>() + 1));
+    for line in lines() {
+        let (last, others) = (&line[columns - 1], &line[..columns - 1]);
         for (cell, width) in others.iter().zip(widths) {
             out.push_str(cell);
-            out.extend(std::iter::repeat_n(' ', width - count(cell)));
+            pad(out, width - count(cell));
         }
         out.push_str(last);
         out.push('\n');
+    }
+}
+
+fn pad(out: &mut String, mut width: usize) {
+    const SPACES: &str = "                                ";
+    while width > 0 {
+        let some = width.min(SPACES.len());
+        out.push_str(&SPACES[..some]);
+        width -= some;
     }
 }
 

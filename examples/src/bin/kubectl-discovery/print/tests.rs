@@ -27,7 +27,7 @@ fn server() -> Vec<(GroupVersion, ApiResource)> {
             singular_name: singular.into(),
             namespaced,
             kind: kind.into(),
-            verbs: Some(list(verbs)),
+            verbs: Some(list(verbs).into()),
             short_names: list(short),
             categories: list(categories),
             // What the kind says; a list of resources tells where they were found.

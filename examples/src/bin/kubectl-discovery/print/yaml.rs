@@ -116,15 +116,26 @@ fn is_number(text: &str) -> bool {
         let digits = prefix
             .into_iter()
             .find_map(|prefix| digits.strip_prefix(prefix));
-        digits.is_some_and(|digits| u64::from_str_radix(digits, radix).is_ok())
+        digits
+            .is_some_and(|digits| is_unsigned(digits) && u64::from_str_radix(digits, radix).is_ok())
     };
+    // Go's parser does the same behind this prefix.
+    let has_inner_sign = text.strip_prefix("0b");
+    if has_inner_sign.is_some_and(|digits| i64::from_str_radix(digits, 2).is_ok()) {
+        return true;
+    }
     if radix(["0x", "0X"], 16) || radix(["0o", "0O"], 8) || radix(["0b", "0B"], 2) {
         return true;
     }
     // Rust's own parser takes words as well.
     let numeric =
         |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
-    digits.bytes().all(numeric) && digits.parse().is_ok_and(f64::is_finite)
+    is_unsigned(digits) && digits.bytes().all(numeric) && digits.parse().is_ok_and(f64::is_finite)
+}
+
+/// Rust's parsers take a sign themselves, which would be one too many.
+fn is_unsigned(digits: &str) -> bool {
+    !digits.starts_with(['+', '-'])
 }
 
 /// `12:30`, which YAML 1.1 reads as a number in base 60.
@@ -144,7 +155,9 @@ fn is_sexagesimal(text: &str) -> bool {
     let Some((last, middle)) = rest.split_last() else {
         return false;
     };
-    let sixtieth = |part: &str| part.parse().is_ok_and(|value: u8| value < 60) && part.len() < 3;
+    let sixtieth = |part: &str| {
+        part.len() < 3 && is_unsigned(part) && part.parse().is_ok_and(|value: u8| value < 60)
+    };
     first
         && middle.iter().all(|part| sixtieth(part))
         && sixtieth(last.split('.').next().unwrap_or(last))
@@ -157,6 +170,7 @@ fn is_time(text: &str) -> bool {
     let parts: Vec<_> = date.split('-').collect();
     let within = |part: &str, max: u8| {
         part.len() < 3
+            && is_unsigned(part)
             && part
                 .parse()
                 .is_ok_and(|value: u8| (1..=max).contains(&value))
@@ -273,6 +287,15 @@ mod tests {
             "a}",
             "a,b",
             "a{b",
+            "++1",
+            "+-1",
+            "--1",
+            "0x+1f",
+            "0o+7",
+            "1:30:+5",
+            "12:+3",
+            "2001-+1-01",
+            "2001-1-+1",
             "\u{200b}",
             "\u{e000}",
             "\u{d7ff}",
@@ -311,6 +334,7 @@ mod tests {
             "-1",
             "-.5",
             "0b11",
+            "0b+1",
             "2001-12-14t21:59:43.10-05:00",
             "1:30",
             "0.",

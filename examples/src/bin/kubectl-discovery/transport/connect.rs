@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use discovery_core::BoxError;
 use discovery_core::dump::Uncompressed;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, PROXY_AUTHORIZATION};
 use http::uri::Authority;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
@@ -24,8 +24,10 @@ use tower::{ServiceBuilder, ServiceExt};
 use tower_http::decompression::DecompressionLayer;
 
 use super::Connection;
+use super::forward::Forward;
+use super::redirect::follow;
 
-/// Reads certificates and runs plugins, but opens no socket.
+/// Reads certificates, but opens no socket.
 pub(super) fn connect(config: &Config) -> Result<Connection, BoxError> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
@@ -36,6 +38,7 @@ pub(super) fn connect(config: &Config) -> Result<Connection, BoxError> {
     };
     let (uri, auth) = (proxy.uri().clone(), proxy.basic_auth().cloned());
     match uri.scheme_str() {
+        Some("http") if !has_tls(config) => speak(config, Forward::new(uri, tcp), auth),
         Some("http") => {
             let tunnel = Tunnel::new(uri, tcp);
             over(config, auth.into_iter().fold(tunnel, Tunnel::with_auth))
@@ -92,8 +95,8 @@ where
     C::Future: Send + Unpin + 'static,
     C::Error: Into<BoxError>,
 {
-    if config.cluster_url.scheme_str() != Some("https") {
-        return speak(config, connector);
+    if !has_tls(config) {
+        return speak(config, connector, None);
     }
     let mut builder = HttpsConnectorBuilder::new()
         .with_tls_config(config.rustls_client_config()?)
@@ -105,11 +108,21 @@ where
     speak(
         config,
         builder.enable_all_versions().wrap_connector(connector),
+        None,
     )
 }
 
-/// HTTP over a connector: HTTP/2 where TLS has agreed on it, else HTTP/1.1.
-fn speak<C>(config: &Config, connector: C) -> Result<Connection, BoxError>
+fn has_tls(config: &Config) -> bool {
+    config.cluster_url.scheme_str() == Some("https")
+}
+
+/// HTTP over a connector: HTTP/2 where TLS has agreed on it, else HTTP/1.1. With credentials for a
+/// proxy if that is to see each request.
+fn speak<C>(
+    config: &Config,
+    connector: C,
+    proxy_auth: Option<HeaderValue>,
+) -> Result<Connection, BoxError>
 where
     C: Connect + Clone + Send + Sync + 'static,
 {
@@ -117,7 +130,13 @@ where
         .timer(TokioTimer::new())
         .build::<_, Full<Bytes>>(connector);
     let client = ServiceBuilder::new()
-        .map_request(with_url_credentials)
+        .map_request(move |mut request: Request<_>| {
+            if let Some(auth) = &proxy_auth {
+                let headers = request.headers_mut();
+                headers.insert(PROXY_AUTHORIZATION, auth.clone());
+            }
+            request
+        })
         .map_response(|response: Response<_>| {
             let mut response = response;
             // What is kept of a response depends on whether it came compressed.
@@ -127,8 +146,10 @@ where
             }
             response
         })
-        .service(client)
-        .map_err(BoxError::from);
+        .service(client);
+    let client = ServiceBuilder::new()
+        .map_request(with_url_credentials)
+        .service_fn(move |request| follow(client.clone(), request));
     let client = ServiceBuilder::new()
         .layer(config.extra_headers_layer()?)
         .option_layer(config.auth_layer()?)
@@ -170,6 +191,19 @@ fn with_url_credentials<B>(mut request: Request<B>) -> Request<B> {
         replace_authority(request.uri_mut(), host);
     }
     request
+}
+
+/// A URL for the log: without user and password, as either may be a secret.
+pub(super) fn without_user(uri: &Uri) -> Uri {
+    let mut uri = uri.clone();
+    let host = uri.authority().and_then(|authority| {
+        let (_, host) = authority.as_str().rsplit_once('@')?;
+        host.parse().ok()
+    });
+    if let Some(host) = host {
+        replace_authority(&mut uri, host);
+    }
+    uri
 }
 
 /// A URL to show: with stars for a password, as Go shows it.
@@ -240,5 +274,12 @@ mod tests {
             without_password(&"http://h:1/".parse().unwrap()),
             "http://h:1/"
         );
+        for uri in [
+            "http://me:p@h:1/api?x",
+            "http://me@h:1/api?x",
+            "http://h:1/api?x",
+        ] {
+            assert_eq!(without_user(&uri.parse().unwrap()), "http://h:1/api?x");
+        }
     }
 }

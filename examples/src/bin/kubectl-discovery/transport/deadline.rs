@@ -17,7 +17,7 @@ pub(super) struct Deadline {
 
 /// A request took too long.
 #[derive(Debug)]
-pub(super) struct Elapsed;
+pub(crate) struct Elapsed;
 
 impl Deadline {
     pub(super) fn new(body: Body, deadline: Instant) -> Self {

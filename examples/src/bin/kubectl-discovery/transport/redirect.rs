@@ -1,0 +1,165 @@
+//! Redirects: followed as Go's HTTP client follows them, but with credentials for the user's own
+//! server alone, and without changing between http and https.
+
+use std::fmt;
+
+use bytes::Bytes;
+use discovery_core::BoxError;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, LOCATION};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use tower::ServiceExt;
+use tower_service::Service;
+
+/// Go sends as many requests, the first one included.
+const MOST: usize = 10;
+
+/// There is no end to the redirects.
+#[derive(Debug)]
+struct TooMany;
+
+/// Sends a GET request, to other URLs if the answer is that.
+pub(super) async fn follow<S, B>(
+    client: S,
+    mut request: Request<Full<Bytes>>,
+) -> Result<Response<B>, BoxError>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error: Into<BoxError>> + Clone,
+{
+    for turn in 0..MOST {
+        let mut next = request.clone();
+        let response = client.clone().oneshot(request).await;
+        let mut response = response.map_err(Into::into)?;
+        let Some(target) = target(next.uri(), &response) else {
+            if turn > 0 {
+                // It is not the answer of the URL that was asked for, to be kept under that.
+                let no_store = HeaderValue::from_static("no-store");
+                response.headers_mut().insert(CACHE_CONTROL, no_store);
+            }
+            return Ok(response);
+        };
+        if !is_same_server(next.uri(), &target) {
+            remove_credentials(next.headers_mut());
+        }
+        *next.uri_mut() = target;
+        request = next;
+    }
+    Err(TooMany.into())
+}
+
+/// Where a response redirects to, if it does.
+fn target<B>(asked: &Uri, response: &Response<B>) -> Option<Uri> {
+    let is_redirect = matches!(
+        response.status(),
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    );
+    let location = response.headers().get(LOCATION).filter(|_| is_redirect)?;
+    let target = resolve(asked, location.to_str().ok()?)?;
+    // There is a connector for one of the two only; and from https it would be a step down.
+    (target.scheme() == asked.scheme()).then_some(target)
+}
+
+/// A reference in relation to a URL (RFC 3986 §5.2.2), as far as servers send them.
+fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
+    let reference = reference.split('#').next().unwrap_or_default();
+    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
+    let target = if reference.contains("://") && !reference.starts_with(['/', '?', '.']) {
+        reference.to_owned()
+    } else if reference.starts_with("//") {
+        format!("{scheme}:{reference}")
+    } else if reference.starts_with('/') {
+        format!("{scheme}://{authority}{reference}")
+    } else if reference.starts_with('?') {
+        format!("{scheme}://{authority}{}{reference}", base.path())
+    } else {
+        let dir = base.path().rsplit_once('/').map_or("", |(dir, _)| dir);
+        format!("{scheme}://{authority}{dir}/{reference}")
+    };
+    target
+        .parse::<Uri>()
+        .ok()
+        .filter(|uri| uri.host().is_some())
+}
+
+fn is_same_server(one: &Uri, other: &Uri) -> bool {
+    (one.host(), one.port_u16()) == (other.host(), other.port_u16())
+}
+
+fn remove_credentials(headers: &mut HeaderMap) {
+    let impersonation: Vec<_> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("impersonate-"))
+        .cloned()
+        .collect();
+    for name in impersonation.iter().chain(&[AUTHORIZATION, COOKIE]) {
+        headers.remove(name);
+    }
+}
+
+impl fmt::Display for TooMany {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Go's words, which kubectl shows.
+        write!(f, "stopped after {MOST} redirects")
+    }
+}
+
+impl std::error::Error for TooMany {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references() {
+        let base = "http://h:1/k8s/api?x=1".parse().unwrap();
+        for (reference, expected) in [
+            ("http://other/api#f", Some("http://other/api")),
+            ("//other:2/api", Some("http://other:2/api")),
+            ("/login?to=/api", Some("http://h:1/login?to=/api")),
+            ("/to?http://x", Some("http://h:1/to?http://x")),
+            ("?y", Some("http://h:1/k8s/api?y")),
+            ("apis", Some("http://h:1/k8s/apis")),
+            ("http://", None),
+            ("/a b", None),
+        ] {
+            let found = resolve(&base, reference).map(|uri| uri.to_string());
+            assert_eq!(found.as_deref(), expected, "{reference}");
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_stay_with_the_server() {
+        let client = tower::service_fn(|request: Request<Full<Bytes>>| async move {
+            let secrets = request
+                .headers()
+                .keys()
+                .filter(|name| *name != "accept")
+                .count();
+            let location = match (request.uri().to_string().as_str(), secrets) {
+                ("http://h:1/a", 2) => Some("/b"),
+                ("http://h:1/b", 2) => Some("http://h:2/c"),
+                // And not even on the way back.
+                ("http://h:2/c", 0) => Some("http://h:1/d"),
+                ("http://h:1/d", 0) => Some("https://h:1/e"),
+                other => return Err(BoxError::from(format!("{other:?}"))),
+            };
+            let response = Response::builder().status(302);
+            let response = location.into_iter().fold(response, |response, location| {
+                response.header(LOCATION, location)
+            });
+            Ok(response.body(()).unwrap())
+        });
+        let request = Request::get("http://h:1/a")
+            .header(AUTHORIZATION, "secret")
+            .header("impersonate-user", "secret")
+            .header("accept", "x")
+            .body(Full::default());
+        let response = follow(client, request.unwrap()).await.unwrap();
+        assert_eq!(response.headers()[LOCATION], "https://h:1/e");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+    }
+}

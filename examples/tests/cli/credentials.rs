@@ -1,0 +1,154 @@
+//! Who we are to the server, and who gets to know.
+
+use std::path::PathBuf;
+
+use discovery_examples::embedded::{Builder, EmbeddedServer};
+
+use crate::program::Home;
+
+const CREDENTIAL: &str = r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"let-me-in"}}"#;
+
+/// A server that wants a token, and a kubeconfig for it that has this for the user.
+struct Scene {
+    home: Home,
+    server: EmbeddedServer,
+    file: PathBuf,
+}
+
+impl Scene {
+    fn new(builder: Builder, user: &str) -> Self {
+        let (home, server) = (Home::new(), builder.start_in_thread().unwrap());
+        let config = server.kubeconfig();
+        let (token, none) = ("user:\n    token: \"let-me-in\"\n", "user: {}\n");
+        let user = format!("user:\n{user}\n");
+        let file = home.path().join("config");
+        std::fs::write(&file, config.replace(token, &user).replace(none, &user)).unwrap();
+        Self { home, server, file }
+    }
+
+    fn run(&self, arguments: &[&str]) -> crate::run::Run {
+        let file = self.file.to_str().unwrap();
+        self.home
+            .run(&[&["--kubeconfig", file], arguments].concat())
+    }
+
+    /// How often a plugin has run; forgotten then.
+    #[cfg(unix)]
+    fn plugin_runs(&self) -> usize {
+        let traces = self.home.path().join("traces");
+        let text = std::fs::read_to_string(&traces).unwrap_or_default();
+        let _ = std::fs::remove_file(traces);
+        text.lines().count()
+    }
+
+    /// A plugin that leaves a trace of each run, and then does this.
+    #[cfg(unix)]
+    fn with_plugin(builder: Builder, script: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+
+        let user = "    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      \
+             command: ./plugin\n      interactiveMode: Never";
+        let scene = Self::new(builder, user);
+        let plugin = scene.home.path().join("plugin");
+        let traces = scene.home.path().join("traces");
+        let script = format!("#!/bin/sh\necho run >>'{}'\n{script}\n", traces.display());
+        std::fs::write(&plugin, script).unwrap();
+        std::fs::set_permissions(&plugin, std::fs::Permissions::from_mode(0o755)).unwrap();
+        scene
+    }
+}
+
+fn with_tls() -> Builder {
+    EmbeddedServer::builder().tls(true).token("let-me-in")
+}
+
+#[test]
+fn nothing_secret_goes_over_plain_http() {
+    for user in [
+        "    token: let-me-in\n    as: somebody",
+        "    username: me\n    password: let-me-in\n    as: somebody",
+        "    tokenFile: /nowhere\n    as: somebody",
+    ] {
+        let scene = Scene::new(EmbeddedServer::builder(), user);
+        scene.run(&["api-resources"]).ok();
+        scene.run(&["get", "--raw", "/version"]).ok();
+        let log = scene.server.log();
+        assert_eq!(log.len(), 3);
+        assert!(log.iter().all(|entry| !entry.authorization), "{user}");
+        assert!(
+            log.iter()
+                .all(|entry| entry.header("impersonate-user") == Some("somebody"))
+        );
+    }
+    // Nor to another server than the context's.
+    let scene = Scene::new(with_tls(), "    token: let-me-in");
+    let other = EmbeddedServer::builder().start_in_thread().unwrap();
+    scene.run(&["version", "-s", &other.url()]).ok();
+    scene
+        .run(&["version", "-s", &other.addr().to_string()])
+        .ok();
+    assert!(other.log().iter().all(|entry| !entry.authorization));
+}
+
+#[cfg(unix)]
+#[test]
+fn plugins_run_once_and_only_when_a_request_is_sent() {
+    // YAML will do, too.
+    let yaml =
+        "printf 'apiVersion: client.authentication.k8s.io/v1\\nstatus:\\n  token: let-me-in\\n'";
+    for script in [format!("echo '{CREDENTIAL}'"), yaml.to_owned()] {
+        let scene = Scene::with_plugin(with_tls(), &script);
+        scene.run(&["api-resources"]).ok();
+        assert_eq!(scene.plugin_runs(), 1);
+        assert!(scene.server.log().iter().all(|entry| entry.authorization));
+        scene.run(&["api-resources", "--cached"]).ok();
+        assert_eq!(scene.plugin_runs(), 0);
+    }
+    let plain = Scene::with_plugin(EmbeddedServer::builder(), &format!("echo '{CREDENTIAL}'"));
+    plain.run(&["api-resources"]).ok();
+    assert_eq!(plain.plugin_runs(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn plugins_that_fail() {
+    let words = "getting credentials: ";
+    let decoding = "decoding stdout: not an ExecCredential";
+    let old = CREDENTIAL.replace("io/v1", "io/v1beta1");
+    for (script, message) in [
+        (
+            "echo s3cr3t; echo said >&2; exit 3",
+            "failed with exit code 3",
+        ),
+        ("echo s3cr3t", decoding),
+        ("echo '{\"status\":{\"token\":\"s3cr3t\"'", decoding),
+        (
+            &format!("echo '{old}'"),
+            "plugin returned version client.authentication.k8s.io/v1beta1",
+        ),
+    ] {
+        let scene = Scene::with_plugin(with_tls(), script);
+        for command in [&["api-resources"][..], &["api-versions"], &["version"]] {
+            let run = scene.run(command);
+            let line = run.failed();
+            assert!(line.contains(words) && line.ends_with(message), "{run:?}");
+            assert!(!run.stderr.contains("s3cr3t"), "{run:?}");
+            assert_eq!(scene.plugin_runs(), 1, "{command:?}");
+            // What it says to the user is for the user.
+            assert_eq!(run.stderr.contains("said\n"), script.contains("said"));
+        }
+        assert_eq!(scene.server.counters().total, 0);
+    }
+    let scene = Scene::new(
+        with_tls(),
+        "    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      \
+         command: no-such-plugin\n      installHint: get it",
+    );
+    let run = scene.run(&["version"]);
+    assert!(
+        run.stderr
+            .contains("exec: executable no-such-plugin not found"),
+        "{run:?}"
+    );
+    assert!(run.failed().ends_with("get it"));
+}

@@ -1,0 +1,290 @@
+//! The same to be told, or not, by what is configured; and the same words if it can't be used.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use discovery_examples::embedded::{Canned, EmbeddedServer, Fault};
+use http::{HeaderValue, StatusCode, header};
+
+use super::rig::{BOTH, Rig, Run, Wire};
+
+const COMMANDS: [&[&str]; 4] = [
+    &["api-resources"],
+    &["api-versions"],
+    &["version"],
+    &["get", "--raw", "/version"],
+];
+
+fn rig(wire: Wire) -> Option<Rig> {
+    Rig::new(wire, EmbeddedServer::builder())
+}
+
+/// Both programs' runs of each command, kubectl's first.
+fn runs(
+    rig: &Rig,
+    kubeconfig: &str,
+    extra: &[&str],
+    variables: &[(&str, OsString)],
+) -> Vec<(&'static [&'static str], [Run; 2])> {
+    let file = rig.path("other kubeconfig");
+    std::fs::write(&file, kubeconfig).expect("a file");
+    let each = COMMANDS.into_iter().map(|command| {
+        rig.clean();
+        let arguments = [command, extra].concat();
+        let run = |program| rig.run_with(program, &rig.root(program), &file, variables, &arguments);
+        (command, BOTH.map(run))
+    });
+    each.collect()
+}
+
+/// The user of a kubeconfig with a token, or with none, replaced.
+fn with_user(kubeconfig: &str, user: &str) -> String {
+    let start = kubeconfig.find("  user:").expect("a user");
+    let end = kubeconfig.find("contexts:").expect("contexts");
+    format!(
+        "{}  user: {user}\n{}",
+        &kubeconfig[..start],
+        &kubeconfig[end..]
+    )
+}
+
+fn with_cluster(kubeconfig: &str, line: &str) -> String {
+    let authority = |given: &&str| !given.contains("certificate-authority");
+    let lines: Vec<_> = kubeconfig.lines().filter(authority).collect();
+    lines
+        .join("\n")
+        .replace("  cluster:\n", &format!("  cluster:\n    {line}\n"))
+        + "\n"
+}
+
+/// The same last line, and the same outcome.
+#[track_caller]
+fn assert_same(what: &str, [theirs, ours]: &[Run; 2]) {
+    assert_eq!(ours.code, theirs.code, "{what}: {ours:?} {theirs:?}");
+    assert_eq!(ours.last_line(), theirs.last_line(), "{what}");
+    assert_eq!(
+        ours.stdout.is_empty(),
+        theirs.stdout.is_empty(),
+        "{what}: {ours:?} {theirs:?}"
+    );
+}
+
+#[test]
+fn who_we_are_is_told_over_tls_only() {
+    let Some(rig) = rig(Wire::Plain) else {
+        return;
+    };
+    let plain = rig.server.kubeconfig();
+    let with_tls = EmbeddedServer::builder()
+        .tls(true)
+        .start_in_thread()
+        .expect("a server");
+    let schemeless = with_tls
+        .kubeconfig()
+        .replace(&with_tls.url(), &rig.server.addr().to_string());
+    for (what, kubeconfig) in [
+        (
+            "a token",
+            with_user(&plain, "{token: secret, as: somebody}"),
+        ),
+        (
+            "a password",
+            with_user(&plain, "{username: me, password: secret, as: somebody}"),
+        ),
+        (
+            "a plugin",
+            with_user(
+                &plain,
+                "{exec: {apiVersion: client.authentication.k8s.io/v1, command: /nope, interactiveMode: Never}, as: somebody}",
+            ),
+        ),
+        (
+            "no scheme",
+            with_user(&schemeless, "{token: secret, as: somebody}"),
+        ),
+    ] {
+        for (command, [theirs, ours]) in runs(&rig, &kubeconfig, &[], &[]) {
+            assert_eq!(theirs.code, Some(0), "{what}: {theirs:?}");
+            assert_eq!(ours.code, Some(0), "{what} {command:?}: {ours:?}");
+        }
+        for entry in rig.taken() {
+            assert!(!entry.authorization, "{what}: {entry:?}");
+            assert_eq!(entry.header("impersonate-user"), Some("somebody"), "{what}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_used() {
+    let Some(rig) = rig(Wire::Tls) else {
+        return;
+    };
+    let good = rig.server.kubeconfig();
+    let plain = good.replace("https://", "http://");
+    let files = "{client-certificate: /nope, client-key: /nope}";
+    for (what, kubeconfig) in [
+        (
+            "no authority",
+            with_cluster(&good, "certificate-authority: /nope"),
+        ),
+        (
+            "no authority, http",
+            with_cluster(&plain, "certificate-authority: /nope"),
+        ),
+        (
+            "a directory",
+            with_cluster(&good, "certificate-authority: relative/nope"),
+        ),
+        (
+            "no PEM",
+            with_cluster(&good, "certificate-authority-data: aGVsbG8="),
+        ),
+        ("no certificate", with_user(&good, files)),
+        ("no certificate, http", with_user(&plain, files)),
+        (
+            "no key",
+            with_user(&good, "{client-certificate: ., client-key: /nope}"),
+        ),
+        ("no token", with_user(&good, "{tokenFile: /nope}")),
+        ("a proxy", with_cluster(&good, "proxy-url: ftp://p:1")),
+    ] {
+        for (command, runs) in runs(&rig, &kubeconfig, &[], &[]) {
+            assert_eq!(runs[0].code, Some(1), "{what}: {runs:?}");
+            assert_same(&format!("{what} {command:?}"), &runs);
+        }
+    }
+    assert_eq!(rig.taken().len(), 0);
+}
+
+#[test]
+fn plugins_that_fail() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let Some(rig) = rig(Wire::Tls) else {
+        return;
+    };
+    let plugin = rig.path("plugin");
+    let user = |command: &str, mode: &str| {
+        let exec = format!(
+            "{{exec: {{apiVersion: client.authentication.k8s.io/v1, command: {command:?}, interactiveMode: {mode}}}}}"
+        );
+        with_user(&rig.server.kubeconfig(), &exec)
+    };
+    let kind = "\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\"";
+    for script in [
+        "exit 3".to_owned(),
+        "kill -9 $$".to_owned(),
+        format!("echo '{{{kind}}}'"),
+        format!("echo '{{{kind},\"status\":{{}}}}'"),
+        format!("echo '{{{kind},\"status\":{{\"clientKeyData\":\"x\"}}}}'"),
+        format!(
+            "echo '{{{},\"status\":{{\"token\":\"t\"}}}}'",
+            kind.replace("v1", "v1beta1")
+        ),
+    ] {
+        std::fs::write(&plugin, format!("#!/bin/sh\n{script}\n")).expect("a file");
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&plugin, mode).expect("a file of ours");
+        let kubeconfig = user(plugin.to_str().expect("text"), "Never");
+        for (command, runs) in runs(&rig, &kubeconfig, &[], &[]) {
+            assert_same(&format!("{script} {command:?}"), &runs);
+        }
+    }
+    for (command, mode) in [("/nope", "Never"), ("/bin/true", "Always")] {
+        for (_, runs) in runs(&rig, &user(command, mode), &[], &[]) {
+            assert_same(command, &runs);
+        }
+    }
+    assert_eq!(rig.taken().len(), 0);
+}
+
+#[test]
+fn names_that_are_none() {
+    let Some(rig) = rig(Wire::Plain) else {
+        return;
+    };
+    // Two dots in a row are no name to ask anybody for.
+    let address = rig.server.addr().to_string();
+    let kubeconfig = rig.server.kubeconfig().replace(&address, "no..host:80");
+    for (command, runs) in runs(&rig, &kubeconfig, &[], &[]) {
+        assert_same(&format!("{command:?}"), &runs);
+    }
+}
+
+#[test]
+fn time_is_up() {
+    let Some(rig) = rig(Wire::Plain) else {
+        return;
+    };
+    // kubectl has two clocks, and says which of them was first.
+    let same = |text: &str| {
+        text.replace("net/http: request canceled", "context deadline exceeded")
+            .replace(" (Client.Timeout exceeded while awaiting headers)", "")
+            .replace(
+                " (Client.Timeout or context cancellation while reading body)",
+                "",
+            )
+    };
+    let head = Fault::Delay(Duration::from_secs(60));
+    for (what, fault) in [("head", head), ("body", Fault::Stall(5))] {
+        for path in ["/api", "/apis", "/version"] {
+            rig.control.set_fault(path, fault.clone());
+        }
+        let kubeconfig = rig.server.kubeconfig();
+        for (command, [theirs, ours]) in runs(&rig, &kubeconfig, &["--request-timeout=1s"], &[]) {
+            assert_eq!(
+                (ours.code, theirs.code),
+                (Some(1), Some(1)),
+                "{what} {command:?}"
+            );
+            let (ours, theirs) = (ours.last_line(), theirs.last_line());
+            assert_eq!(same(ours), same(theirs), "{what} {command:?}");
+        }
+    }
+}
+
+#[test]
+fn redirects() {
+    let Some(rig) = rig(Wire::Plain) else {
+        return;
+    };
+    let other = EmbeddedServer::builder()
+        .start_in_thread()
+        .expect("a server");
+    let to = |place: String| {
+        let answer = Canned::new("").code(StatusCode::FOUND);
+        let place = HeaderValue::try_from(place).expect("a header");
+        Fault::Answer(answer.header(header::LOCATION, place))
+    };
+    let paths = ["/api", "/apis", "/version"];
+    let kubeconfig = rig.server.kubeconfig();
+    for path in paths {
+        rig.control
+            .set_fault(path, to(format!("{}{path}", other.url())));
+    }
+    for (command, [theirs, ours]) in runs(&rig, &kubeconfig, &[], &[]) {
+        let theirs = theirs.ok();
+        assert!(command == ["version"] || ours.ok() == theirs, "{command:?}");
+    }
+    for path in paths {
+        rig.control.set_fault(path, to(path.to_owned()));
+    }
+    for (command, [theirs, ours]) in runs(&rig, &kubeconfig, &[], &[]) {
+        let (ours, theirs) = (ours.last_line(), theirs.last_line());
+        let end = "stopped after 10 redirects";
+        assert!(
+            theirs.ends_with(end) && ours.ends_with(end),
+            "{command:?}: {ours} {theirs}"
+        );
+    }
+    for path in paths {
+        rig.control.set_fault(path, status_without_location());
+    }
+    for (command, runs) in runs(&rig, &kubeconfig, &[], &[]) {
+        assert_same(&format!("{command:?}"), &runs);
+    }
+}
+
+fn status_without_location() -> Fault {
+    Fault::Answer(Canned::new("").code(StatusCode::FOUND))
+}
