@@ -32,7 +32,7 @@ pin_project! {
         B: http_body::Body,
     {
         Passed { #[pin] body: B },
-        Teed { tee: Tee<B> },
+        Teed { tee: Box<Tee<B>> },
         Stored { data: Option<Bytes> },
     }
 }
@@ -46,7 +46,7 @@ impl<B: http_body::Body> Body<B> {
 
     pub(crate) fn teed(tee: Tee<B>) -> Self {
         Self {
-            kind: Kind::Teed { tee },
+            kind: Kind::Teed { tee: Box::new(tee) },
         }
     }
 

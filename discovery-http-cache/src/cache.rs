@@ -1,56 +1,43 @@
 //! What the services of a layer share, and what they do with the store.
 
-use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use discovery_core::clock::Clock;
-use discovery_core::flight::{Flights, Follow};
-use discovery_core::key::Origin;
 use discovery_core::store::{Op, Store, Value};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, request};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, request, response};
 use tracing::{debug, warn};
 
-use crate::extend::{Cacheable, Marker, RequestKey};
+use crate::config::Config;
+use crate::crowd::Crowds;
+use crate::epoch::{Epoch, Epochs};
 use crate::handle::Counters;
+use crate::mark::{Forward, Outcome, Report};
 use crate::memo::{Entry, Memo};
-
 use crate::policy::directives::RequestDirectives;
-use crate::policy::request::{Purpose, may_share, purpose};
-use crate::policy::{Rules, status};
-
-/// What a layer is told. Services have a copy.
-#[derive(Clone)]
-pub(crate) struct Config {
-    pub(crate) key: Arc<dyn RequestKey>,
-    pub(crate) cacheable: Option<Arc<dyn Cacheable>>,
-    pub(crate) marker: Option<Arc<dyn Marker>>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) origin: Option<Origin>,
-    pub(crate) rules: Rules,
-    pub(crate) posts: bool,
-    pub(crate) max_entry_size: u64,
-    pub(crate) memo_size: usize,
-}
+use crate::policy::request::{Bypass, Purpose, may_share, purpose};
+use crate::policy::stored::Stored;
+use crate::policy::{status, storing};
+use crate::redact::Redacted;
 
 /// What all services of a layer and of its clones share, but for the store.
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) counters: Counters,
-    pub(crate) flights: Flights<Arc<str>>,
-    /// How many wait for each flight.
-    waiting: Mutex<HashMap<Arc<str>, usize>>,
+    pub(crate) crowds: Arc<Crowds>,
+    pub(crate) epochs: Epochs,
     /// How many entries with variants there were.
     families: AtomicU64,
-    /// How many flights have landed: whoever saw this change while looking has to look again.
-    landings: AtomicU64,
-    /// Whether there has been a warning of requests without an origin, and of the store.
-    warned: AtomicBool,
-    warned_of_store: AtomicBool,
+    warned_of_relative_uris: Once,
+    warned_of_store: Once,
+    warned_of_damage: Once,
 }
+
+/// What is told once.
+#[derive(Default)]
+struct Once(AtomicBool);
 
 pub(crate) struct Cache {
     pub(crate) store: Arc<dyn Store>,
@@ -69,6 +56,7 @@ pub(crate) enum Route {
         invalidate: Option<Uri>,
         /// Whether its answer may be one that is stored for GET.
         stores: bool,
+        why: Bypass,
     },
     /// To the store, first.
     Lookup(Ask),
@@ -88,6 +76,8 @@ pub(crate) struct Ask {
     pub(crate) directives: RequestDirectives,
     /// Whether it may wait for the answer to another.
     pub(crate) shares: bool,
+    /// Why the server is asked, if it is.
+    pub(crate) forward: Forward,
 }
 
 /// A stored response that was found.
@@ -97,13 +87,6 @@ pub(crate) struct Found {
     pub(crate) body: Bytes,
 }
 
-/// A follower's place: counted, so that the leader knows that somebody waits.
-pub(crate) struct Waiting {
-    pub(crate) follow: Follow<Arc<str>>,
-    state: Arc<State>,
-    key: Arc<str>,
-}
-
 impl Cache {
     pub(crate) fn now(&self) -> SystemTime {
         self.config.clock.now()
@@ -111,26 +94,34 @@ impl Cache {
 
     /// Decides what becomes of a request, and counts those that the cache leaves alone.
     pub(crate) fn route(&self, request: &request::Parts) -> Route {
-        let mut route = Route::Pass {
-            remove: None,
-            invalidate: None,
-            stores: false,
-        };
-        let why = self.purpose(request, &mut route);
-        if let (Route::Pass { .. }, Some(why)) = (&route, why) {
+        let route = self.purpose(request);
+        if let Route::Pass { why, .. } = &route {
             self.state.counters.bypassed.add();
-            debug!(method = %request.method, uri = %request.uri, decision = "bypass", reason = why);
+            debug!(
+                method = %request.method,
+                uri = %Redacted::new(&request.uri.to_string()),
+                decision = "bypass",
+                reason = why.as_str()
+            );
         }
         route
     }
 
-    /// Sets the route, and says why the cache leaves the request alone, if it does.
-    fn purpose(&self, request: &request::Parts, route: &mut Route) -> Option<&'static str> {
-        let cacheable = self.config.cacheable.as_deref();
-        if cacheable.is_some_and(|policy| !policy.is_cacheable(request)) {
-            return Some("policy");
-        }
+    fn purpose(&self, request: &request::Parts) -> Route {
+        let pass = |why| Route::Pass {
+            remove: None,
+            invalidate: None,
+            stores: false,
+            why,
+        };
         let purpose = purpose(request, self.config.rules);
+        let cacheable = self.config.cacheable.as_deref();
+        // Unsafe requests invalidate what the cache has, whether it may look at them or not.
+        if purpose != Purpose::Unsafe
+            && cacheable.is_some_and(|policy| !policy.is_cacheable(request))
+        {
+            return pass(Bypass::Policy);
+        }
         let absolute;
         let uri = if request.uri.authority().is_some() {
             &request.uri
@@ -141,49 +132,65 @@ impl Cache {
             if matches!(purpose, Purpose::Lookup(_)) {
                 self.warn_of_relative_uris(&request.uri);
             }
-            return Some("relative URI");
+            return pass(Bypass::RelativeUri);
         };
-        let Some(key) = self.config.key.key(&request.method, uri, &request.headers) else {
-            return Some("no key");
-        };
+        let key = self.config.key.key(&request.method, uri, &request.headers);
 
-        let why = match purpose {
-            Purpose::Lookup(directives) => {
-                let shares = may_share(&directives, &request.headers);
-                let get = if request.method == Method::HEAD && !self.config.rules.kubectl {
-                    self.config.key.key(&Method::GET, uri, &request.headers)
-                } else {
-                    None
-                };
-                let (key, kept, fallback) = match get {
-                    Some(get) => (get, Method::GET, Some(key)),
-                    None => (key, request.method.clone(), None),
-                };
-                *route = Route::Lookup(Ask {
-                    key,
-                    kept,
-                    fallback,
-                    first: None,
-                    directives,
-                    shares,
-                });
-                return None;
+        let (why, key) = match (purpose, key) {
+            (Purpose::Lookup(directives), Some(key)) => {
+                return Route::Lookup(self.ask(request, uri, key, directives));
             }
-            Purpose::Unsafe => "method",
-            Purpose::Pass(why) => why,
+            (Purpose::Lookup(_), None) => return pass(Bypass::NoKey),
+            (Purpose::Unsafe, key) => {
+                let posts = self.config.posts && request.method == Method::POST;
+                return Route::Pass {
+                    remove: key.filter(|_| self.config.rules.kubectl),
+                    invalidate: Some(uri.clone()),
+                    // RFC 9111 §5.2.1.5.
+                    stores: posts && !RequestDirectives::parse(&request.headers).no_store,
+                    why: Bypass::Method,
+                };
+            }
+            (Purpose::Pass(why), key) => (why, key),
         };
         let own = match request.method {
-            Method::GET | Method::HEAD => matches!(why, "range" | "request no-store"),
+            Method::GET | Method::HEAD => matches!(why, Bypass::Range | Bypass::NoStore),
             _ => true,
         };
-        let remove = (self.config.rules.kubectl && own).then_some(key);
-        let invalidate = (purpose == Purpose::Unsafe).then(|| uri.clone());
-        *route = Route::Pass {
-            remove,
-            invalidate,
-            stores: self.config.posts && request.method == Method::POST,
+        Route::Pass {
+            remove: key.filter(|_| self.config.rules.kubectl && own),
+            invalidate: None,
+            stores: false,
+            why,
+        }
+    }
+
+    fn ask(
+        &self,
+        request: &request::Parts,
+        uri: &Uri,
+        key: String,
+        directives: RequestDirectives,
+    ) -> Ask {
+        let shares = may_share(&directives, &request.headers);
+        let get = if request.method == Method::HEAD && !self.config.rules.kubectl {
+            self.config.key.key(&Method::GET, uri, &request.headers)
+        } else {
+            None
         };
-        Some(why)
+        let (key, kept, fallback) = match get {
+            Some(get) => (get, Method::GET, Some(key)),
+            None => (key, request.method.clone(), None),
+        };
+        Ask {
+            key,
+            kept,
+            fallback,
+            first: None,
+            directives,
+            shares,
+            forward: Forward::UriMiss,
+        }
     }
 
     /// The URI on the origin that the layer was given.
@@ -196,13 +203,27 @@ impl Cache {
     }
 
     fn warn_of_relative_uris(&self, uri: &Uri) {
-        if !self.state.warned.swap(true, Ordering::Relaxed) {
+        if self.state.warned_of_relative_uris.is_first() {
             warn!(
-                %uri,
+                path = uri.path(),
                 "requests with relative URIs are not cached: \
                  put the cache inside the layer that completes them, or give it an authority"
             );
         }
+    }
+
+    /// What the head of a response means.
+    pub(crate) fn understand(&self, key: &str, parts: &response::Parts) -> Stored {
+        let (rules, now) = (self.config.rules, self.now());
+        let mut stored = Stored::of(parts.status, &parts.headers, rules, now);
+        if let Some(policy) = &self.config.lifetime {
+            let said = stored.freshness.lifetime();
+            // The keys of other variants begin with that of the first.
+            let key = key.split('\n').next().unwrap_or_default();
+            let lifetime = policy.lifetime(key, parts, said);
+            stored.freshness = stored.freshness.with_lifetime(lifetime);
+        }
+        stored
     }
 
     /// Makes sense of what the store returned. What makes none is not there.
@@ -221,12 +242,14 @@ impl Cache {
         };
         let entry = match self.memo.find(key, method, &value) {
             Some(entry) => Ok(entry),
-            None => Entry::decode(method, &value, self.config.rules).map(|entry| {
-                let entry = Arc::new(entry);
-                self.memo
-                    .insert(key, Arc::clone(&entry), self.config.memo_size);
-                entry
-            }),
+            None => {
+                Entry::decode(method, &value, |parts| self.understand(key, parts)).map(|entry| {
+                    let entry = Arc::new(entry);
+                    self.memo
+                        .insert(key, Arc::clone(&entry), self.config.memo_size);
+                    entry
+                })
+            }
         };
         let found = entry.and_then(|entry| {
             let body = entry.head.body(&value)?;
@@ -234,22 +257,31 @@ impl Cache {
         });
         match found {
             // Only what may be stored is reused: kubectl stores errors too.
-            Ok(found) if !self.is_usable(found.entry.head.parts().status) => None,
+            Ok(found) if !self.is_usable(found.entry.head.parts()) => None,
             Ok(found) => Some(found),
             Err(error) => {
                 self.state.counters.errors.add();
-                warn!(key, %error, "a stored response is damaged, and counts as missing");
+                if self.state.warned_of_damage.is_first() {
+                    let key = Redacted::without_query(key);
+                    warn!(
+                        %key, %error,
+                        "a stored response is damaged, and counts as missing; more of this is not told"
+                    );
+                } else {
+                    debug!(key = %Redacted::new(key), %error, "a stored response is damaged");
+                }
                 None
             }
         }
     }
 
-    fn is_usable(&self, status: StatusCode) -> bool {
-        if self.config.rules.kubectl {
-            status == StatusCode::OK
+    fn is_usable(&self, parts: &response::Parts) -> bool {
+        let status = if self.config.rules.kubectl {
+            parts.status == StatusCode::OK
         } else {
-            status::is_whole(status)
-        }
+            status::is_whole(parts.status)
+        };
+        status && storing::is_readable(&parts.headers)
     }
 
     /// A name that no family of variants has had, here or in another process.
@@ -262,71 +294,98 @@ impl Cache {
     }
 
     pub(crate) fn remove(&self, key: &str) -> Op<io::Result<()>> {
-        self.store.remove(key).map(|removed| removed.map(drop))
+        let state = Arc::clone(&self.state);
+        self.store.remove(key).map(move |removed| {
+            removed.map(|was_there| {
+                if was_there {
+                    state.counters.removals.add();
+                }
+            })
+        })
     }
 
-    /// Removes what is stored for a URI.
+    /// Stores what was asked for in `epoch`, unless that has ended: then it may be older than what
+    /// has ended it.
+    pub(crate) fn put(
+        self: &Arc<Self>,
+        key: String,
+        value: Value,
+        epoch: Epoch,
+    ) -> Op<io::Result<()>> {
+        if !epoch.is_now() {
+            return Op::Ready(Ok(()));
+        }
+        let cache = Arc::clone(self);
+        match self.store.put(&key, value) {
+            Op::Ready(result) => {
+                let stored = result.map(|()| cache.stored(&key, &epoch));
+                stored.unwrap_or_else(|error| Op::Ready(Err(error)))
+            }
+            Op::Wait(put) => Op::wait(async move {
+                put.await?;
+                cache.stored(&key, &epoch).await
+            }),
+        }
+    }
+
+    /// What has been stored goes again if the epoch has ended meanwhile:
+    /// whoever ended it may have removed the entry too early.
+    fn stored(&self, key: &str, epoch: &Epoch) -> Op<io::Result<()>> {
+        if !epoch.is_now() {
+            debug!(key = %Redacted::new(key), decision = "removed", reason = "invalidated");
+            return self.remove(key);
+        }
+        self.count_stored(key);
+        Op::Ready(Ok(()))
+    }
+
+    pub(crate) fn count_stored(&self, key: &str) {
+        self.state.counters.stores.add();
+        debug!(key = %Redacted::new(key), decision = "stored");
+    }
+
+    /// Removes what is stored for a URI, and keeps what is on its way from being stored.
     pub(crate) fn invalidate(&self, uri: &Uri, headers: &HeaderMap) -> Vec<Op<io::Result<()>>> {
         [Method::GET, Method::HEAD]
             .iter()
             .filter_map(|method| self.config.key.key(method, uri, headers))
             .map(|key| {
-                debug!(key, decision = "invalidate");
+                debug!(key = %Redacted::new(&key), decision = "invalidate");
+                self.state.epochs.end(&key);
                 self.remove(&key)
             })
             .collect()
     }
 
-    pub(crate) fn stored(&self, key: &str) {
-        self.state.counters.stores.add();
-        debug!(key, decision = "stored");
-    }
-
     pub(crate) fn store_failed(&self, key: &str, what: &str, error: &io::Error) {
         self.state.counters.errors.add();
-        if self.state.warned_of_store.swap(true, Ordering::Relaxed) {
-            debug!(key, %error, "the cache's store failed to {what}");
+        if self.state.warned_of_store.is_first() {
+            let key = Redacted::without_query(key);
+            warn!(%key, %error, "the cache's store failed to {what}; more of this is not told");
         } else {
-            warn!(key, %error, "the cache's store failed to {what}; more of this is not told");
+            debug!(key = %Redacted::new(key), %error, "the cache's store failed to {what}");
+        }
+    }
+
+    /// Marks the answer to a request that the cache leaves alone.
+    pub(crate) fn mark_passed(&self, why: Bypass, status: StatusCode, headers: &mut HeaderMap) {
+        // What comes after it is no HTTP.
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return;
+        }
+        let forward = match why {
+            Bypass::Method => Forward::Method,
+            _ => Forward::Bypass,
+        };
+        if let Some(marker) = &self.config.marker {
+            let report = Report::new(Outcome::Bypass, Some(forward), why.as_str());
+            marker.mark(&report, headers);
         }
     }
 }
 
-impl State {
-    /// How many flights have landed so far.
-    pub(crate) fn landings(&self) -> u64 {
-        self.landings.load(Ordering::Acquire)
-    }
-
-    /// To be called before a flight lands, with its result in the store.
-    pub(crate) fn count_landing(&self) {
-        self.landings.fetch_add(1, Ordering::AcqRel);
-    }
-
-    pub(crate) fn is_awaited(&self, key: &str) -> bool {
-        self.waiting().contains_key(key)
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Arc<str>, usize>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Waiting {
-    pub(crate) fn new(follow: Follow<Arc<str>>, state: Arc<State>, key: Arc<str>) -> Self {
-        *state.waiting().entry(Arc::clone(&key)).or_default() += 1;
-        Self { follow, state, key }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let mut waiting = self.state.waiting();
-        if let Some(count) = waiting.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                waiting.remove(&self.key);
-            }
-        }
+impl Once {
+    fn is_first(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
     }
 }

@@ -10,7 +10,7 @@ use http::{Response, response};
 
 use crate::body::Body;
 use crate::cache::Cache;
-use crate::exchange::Lead;
+use crate::crowd::Lead;
 use crate::sink::HOLD;
 use crate::tee::Tee;
 
@@ -31,7 +31,6 @@ pub(crate) struct Settle<B: http_body::Body, E> {
 pub(crate) struct Drain<B: http_body::Body> {
     pub(crate) tee: Tee<B>,
     pub(crate) parts: response::Parts,
-    pub(crate) key: String,
     pub(crate) lead: Option<Lead>,
 }
 
@@ -47,8 +46,8 @@ impl<B: http_body::Body, E> Settle<B, E> {
         Poll::Ready(())
     }
 
-    pub(crate) fn finish(self, cache: &Cache) -> Result<Response<Body<B>>, E> {
-        end(cache, self.lead, self.lands);
+    pub(crate) fn finish(self) -> Result<Response<Body<B>>, E> {
+        end(self.lead, self.lands);
         self.result
     }
 }
@@ -59,12 +58,12 @@ impl<B: http_body::Body<Data = Bytes>> Drain<B> {
     /// While others wait, that is when all of the body is in the store, so that they need not wait
     /// for this caller to read it; unless it is too large to be held. Otherwise it is as soon
     /// as there is nothing more to read without waiting.
-    pub(crate) fn poll(&mut self, cache: &Cache, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.tee.poll_store(cx));
-            let awaited = self.lead.is_some() && cache.state.is_awaited(&self.key);
+            let awaited = self.lead.as_ref().is_some_and(Lead::is_awaited);
             let limit = if awaited { HOLD } else { AHEAD };
-            if !self.tee.is_storing() || self.tee.unread_bytes() >= limit {
+            if !self.tee.is_storing() || self.tee.unread_cost() >= limit {
                 return Poll::Ready(());
             }
             match self.tee.poll_ahead(cx) {
@@ -75,25 +74,29 @@ impl<B: http_body::Body<Data = Bytes>> Drain<B> {
         }
     }
 
-    pub(crate) fn finish(self, cache: &Cache) -> Response<Body<B>> {
-        // If there is more to read, nobody knows when the caller will.
-        if self.tee.is_storing() && !cache.state.is_awaited(&self.key) {
-            // Whoever comes in this moment leads.
-            drop(self.lead);
+    pub(crate) fn finish(mut self, cache: &Cache) -> Response<Body<B>> {
+        if self.tee.is_storing() {
+            // There is more to read, and nobody knows when the caller will.
+            match self.lead {
+                // The others know how long they wait.
+                Some(lead) if lead.is_awaited() && cache.config.patience.is_some() => {
+                    self.tee.lead(lead);
+                }
+                Some(lead) if lead.is_awaited() => lead.release(),
+                // Whoever comes in this moment leads.
+                lead => drop(lead),
+            }
         } else {
-            end(cache, self.lead, self.tee.is_stored());
+            end(self.lead, self.tee.is_stored());
         }
         Response::from_parts(self.parts, Body::teed(self.tee))
     }
 }
 
 /// Tells those who wait.
-fn end(cache: &Cache, lead: Option<Lead>, lands: bool) {
+fn end(lead: Option<Lead>, lands: bool) {
     match lead {
-        Some(lead) if lands => {
-            cache.state.count_landing();
-            lead.land();
-        }
+        Some(lead) if lands => lead.land(),
         Some(lead) => lead.release(),
         None => {}
     }

@@ -6,21 +6,22 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use discovery_core::dump::{self, Framing};
-use discovery_core::flight;
 use discovery_core::store::Op;
 use http::{HeaderMap, Method, Response, StatusCode, header, response};
 use tracing::debug;
 
 use crate::body::Body;
 use crate::cache::{Ask, Cache, Found};
+use crate::crowd::Lead;
 use crate::drain::{Drain, Settle};
-use crate::extend::Outcome;
+use crate::epoch::Epoch;
+use crate::mark::{Outcome, Report};
 use crate::policy::stored::Stored;
 use crate::policy::{storing, validation, vary};
-use crate::sink::Sink;
+use crate::redact::Redacted;
+use crate::serve::Answer;
+use crate::sink::{NewEntry, Sink};
 use crate::tee::Tee;
-
-pub(crate) type Lead = flight::Lead<Arc<str>>;
 
 /// A request that is with the server.
 pub(crate) struct Exchange {
@@ -33,6 +34,8 @@ pub(crate) struct Exchange {
     /// Whether the request asks if that is still good.
     pub(crate) conditional: bool,
     pub(crate) asked: SystemTime,
+    /// What ends it makes the answer too old to be stored.
+    pub(crate) epoch: Epoch,
     /// The others that wait for this.
     pub(crate) lead: Option<Lead>,
 }
@@ -77,9 +80,16 @@ impl Exchange {
                 cache.config.rules,
             )
         {
-            self.log("stale", "error");
-            let (found, request) = (found.clone(), (&self.method, &self.headers));
-            let response = cache.serve_unasked(found, now, Outcome::Stale, request);
+            let reason = status.map_or("unreachable", |_| "server error");
+            self.log("stale", reason);
+            let found = found.clone();
+            if let Some(lead) = self.lead.take() {
+                lead.fail(status);
+            }
+            let mut report = Report::new(Outcome::Stale, Some(self.ask.forward), reason);
+            report.forward_status = status;
+            let request = (&self.method, &self.headers);
+            let response = cache.serve_unasked(found, now, &self.ask.key, report, request);
             return Step::Answer(Ok(response));
         }
 
@@ -87,7 +97,7 @@ impl Exchange {
         match result {
             Err(error) => {
                 self.log("miss", "the request failed");
-                self.give_up(cache, Err(error))
+                self.give_up(cache, Err(error), now)
             }
             Ok(response) => self.fresh(cache, response, now),
         }
@@ -107,54 +117,74 @@ impl Exchange {
             return self.head(cache, response, now);
         }
         let (mut parts, body) = response.into_parts();
-        let rules = cache.config.rules;
         let size = body.size_hint().exact();
-        let storable = storing::may_store(parts.status, &parts.headers, now, rules)
-            .and_then(|()| self.expected_size(&parts.headers, size))
-            .and_then(|expected| match expected {
-                Some(size) if size > cache.config.max_entry_size => Err("too large"),
-                expected => Ok(expected),
-            });
-        let expected = match storable {
-            Ok(expected) => expected,
-            Err(reason) => {
-                self.log("miss", reason);
-                cache.mark(Outcome::Miss, &mut parts.headers);
-                let response = Response::from_parts(parts, Body::passed(body));
-                return self.give_up(cache, Ok(response));
-            }
+        let storable = self.storable(cache, &parts, size, now);
+        let reason = storable
+            .as_ref()
+            .map_or_else(|reason| *reason, |_| "to be stored");
+        self.log("miss", reason);
+        self.mark_miss(cache, storable.is_ok(), reason, &mut parts.headers);
+        let Ok((kept, stored, expected)) = storable else {
+            let response = Response::from_parts(parts, Body::passed(body));
+            return self.give_up(cache, Ok(response), now);
         };
-        self.log("miss", "to be stored");
-        if let Some(first) = self
+        let first = self
             .ask
             .first
-            .take_if(|_| !parts.headers.contains_key(header::VARY))
-        {
-            // It is for all requests.
+            .take_if(|_| !kept.headers.contains_key(header::VARY));
+        let is_for_all = first.is_some();
+        if let Some(first) = first {
             self.ask.key = first;
         }
 
-        let kept = self.to_store(cache, &parts, now);
-        let shareable = Stored::of(kept.status, &kept.headers, rules).is_shareable()
-            && !is_stream(&parts.headers);
-        let lead = release_unless(shareable, self.lead);
-        let framing = Framing::of(&self.method, &parts, size);
-        let key = self.ask.key;
-        let sink = Sink::new(
-            Arc::clone(cache),
-            key.clone(),
-            self.method,
-            kept,
-            framing,
+        let shareable = stored.is_shareable(now) && !is_stream(&parts.headers);
+        let entry = NewEntry {
+            framing: Framing::of(&self.method, &parts, size),
+            key: self.ask.key,
+            method: self.method,
+            parts: kept,
             expected,
-        );
-        cache.mark(Outcome::Miss, &mut parts.headers);
+            epoch: self.epoch,
+            replaces: self.found.is_some() || is_for_all,
+        };
         Step::Drain(Box::new(Drain {
-            tee: Tee::new(body, expected, Box::new(sink)),
+            tee: Tee::new(
+                body,
+                expected,
+                Box::new(Sink::new(Arc::clone(cache), entry)),
+            ),
             parts,
-            key,
-            lead,
+            lead: release_unless(shareable, self.lead),
         }))
+    }
+
+    /// The head to store of a new response, what it means, and the size of the body, if that is known.
+    fn storable(
+        &self,
+        cache: &Cache,
+        parts: &response::Parts,
+        size: Option<u64>,
+        now: SystemTime,
+    ) -> Result<(response::Parts, Stored, Option<u64>), storing::Refusal> {
+        let rules = cache.config.rules;
+        storing::may_store(parts.status, &parts.headers, rules)?;
+        if self.headers.contains_key(header::RANGE) {
+            storing::may_store_in_place_of_part(parts.status)?;
+        }
+        let expected = self.expected_size(&parts.headers, size)?;
+        if expected.is_some_and(|size| size > cache.config.max_entry_size) {
+            return Err("too large");
+        }
+        let mut kept = storing::to_store(parts, &self.headers, self.asked, now, rules)?;
+        if !rules.kubectl && self.ask.first.is_none() && kept.headers.contains_key(header::VARY) {
+            let found = self.found.as_ref();
+            let family = found.and_then(|found| found.entry.stored.family().cloned());
+            let family = family.unwrap_or_else(|| cache.new_family());
+            vary::set_family(&mut kept.headers, family);
+        }
+        let stored = cache.understand(&self.ask.key, &kept);
+        storing::is_worth_storing(&kept, stored.freshness.lifetime(), rules)?;
+        Ok((kept, stored, expected))
     }
 
     /// How many bytes the body will have, if that is known.
@@ -190,19 +220,42 @@ impl Exchange {
         if !validation::is_about(update, &entry.headers) {
             // Whatever it is about, it says that this body will do; but it tells nothing new.
             self.log("revalidated", "a 304 with another ETag");
-            let age = entry.stored.freshness.age(now).as_secs();
+            let stored = &entry.stored;
+            let (age, ttl) = (stored.freshness.age(now).as_secs(), stored.ttl(now));
             let headers = entry.headers.clone();
-            let request = (&self.method, &self.headers);
-            let response = cache.serve(found, headers, Some(age), Outcome::Revalidated, request);
+            let response = self.revalidated(cache, found, headers, (age, ttl), now);
             return self.settle(Vec::new(), false, Ok(response));
         }
 
         let update = self.update(cache, &found, update, now);
         self.log("revalidated", update.reason);
-        let request = (&self.method, &self.headers);
-        let (headers, age) = (update.headers, Some(update.age));
-        let response = cache.serve(found, headers, age, Outcome::Revalidated, request);
+        let times = (update.age, update.ttl);
+        let response = self.revalidated(cache, found, update.headers, times, now);
         self.settle(update.ops, update.lands, Ok(response))
+    }
+
+    fn revalidated<B: http_body::Body>(
+        &self,
+        cache: &Cache,
+        found: Found,
+        headers: HeaderMap,
+        (age, ttl): (u64, i64),
+        now: SystemTime,
+    ) -> Response<Body<B>> {
+        let forward = Some(self.ask.forward);
+        let mut report = Report::new(Outcome::Revalidated, forward, "not modified");
+        report.forward_status = Some(StatusCode::NOT_MODIFIED);
+        report.ttl = Some(ttl);
+        let answer = Answer {
+            found,
+            headers,
+            age,
+            key: &self.ask.key,
+            report,
+            method: &self.method,
+            asked: &self.headers,
+        };
+        cache.serve(answer, now)
     }
 
     /// The answer to a HEAD for which there was an answer to a GET, though not a fresh one
@@ -232,50 +285,46 @@ impl Exchange {
             }
             None => Vec::new(),
         };
-        cache.mark(Outcome::Miss, &mut parts.headers);
+        self.mark_miss(cache, false, "HEAD", &mut parts.headers);
         let result = Ok(Response::from_parts(parts, Body::passed(body)));
         if ops.is_empty() {
-            return self.give_up(cache, result);
+            return self.give_up(cache, result, now);
         }
         self.settle(ops, false, result)
-    }
-
-    /// The head to store of a new response.
-    fn to_store(&self, cache: &Cache, parts: &response::Parts, now: SystemTime) -> response::Parts {
-        let rules = cache.config.rules;
-        let mut kept = storing::to_store(parts, &self.headers, self.asked, now, rules);
-        if !rules.kubectl && self.ask.first.is_none() && kept.headers.contains_key(header::VARY) {
-            let found = self.found.as_ref();
-            let family = found.and_then(|found| found.entry.stored.family().cloned());
-            let family = family.unwrap_or_else(|| cache.new_family());
-            vary::set_family(&mut kept.headers, family);
-        }
-        kept
     }
 
     /// There is nothing for those who wait, and what was stored is no longer to be used: kubectl
     /// deletes it on any other answer than 200 and 304, and a 200 that can't be stored has
     /// outdated it.
-    fn give_up<B, E>(self, cache: &Cache, result: Result<Response<Body<B>>, E>) -> Step<B, E>
+    fn give_up<B, E>(
+        mut self,
+        cache: &Cache,
+        result: Result<Response<Body<B>>, E>,
+        now: SystemTime,
+    ) -> Step<B, E>
     where
         B: http_body::Body,
     {
         let rules = cache.config.rules;
-        let failed = result
-            .as_ref()
-            .map_or(true, |response| response.status().is_server_error());
-        let outdated = match &result {
+        let status = result.as_ref().ok().map(Response::status);
+        let failed = status.is_none_or(|status| status.is_server_error());
+        let is_outdated = |found: &Found| match status {
+            // Others may have it as it is, if not this request.
+            _ if found.entry.stored.outlives_error(status, now) => false,
             _ if failed && rules.keep_on_error => false,
             // About the client's copy, or a part of what is stored: nothing new.
-            Ok(response) if !self.conditional && !rules.kubectl => {
-                !matches!(response.status().as_u16(), 206 | 304 | 416)
+            Some(status) if !self.conditional && !rules.kubectl => {
+                !matches!(status.as_u16(), 206 | 304 | 416)
             }
             _ => true,
         };
         let ops = match &self.found {
-            Some(_) if outdated => vec![cache.remove(&self.ask.key)],
+            Some(found) if is_outdated(found) => vec![cache.remove(&self.ask.key)],
             _ => Vec::new(),
         };
+        if failed && let Some(lead) = self.lead.take() {
+            lead.fail(status);
+        }
         self.settle(ops, false, result)
     }
 
@@ -298,7 +347,20 @@ impl Exchange {
     }
 
     fn log(&self, decision: &'static str, reason: &'static str) {
-        debug!(key = self.ask.key, decision, reason);
+        debug!(key = %Redacted::new(&self.ask.key), decision, reason);
+    }
+
+    fn mark_miss(
+        &self,
+        cache: &Cache,
+        stored: bool,
+        reason: &'static str,
+        headers: &mut HeaderMap,
+    ) {
+        let mut report = Report::new(Outcome::Miss, Some(self.ask.forward), reason);
+        report.stored = stored;
+        report.key = Some(&self.ask.key);
+        cache.mark(&report, headers);
     }
 }
 

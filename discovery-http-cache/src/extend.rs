@@ -1,9 +1,9 @@
 //! What a user of the layer can replace: small traits, which closures implement.
 
-use discovery_core::key;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request};
+use std::time::Duration;
 
-use crate::policy::storing::FROM_CACHE;
+use discovery_core::{Endpoint, key};
+use http::{HeaderMap, Method, Uri, request, response};
 
 /// Names the entry for a request.
 ///
@@ -42,8 +42,9 @@ where
 
 /// Says which requests are the cache's business. The others pass through untouched.
 ///
-/// Requests for an upgrade, with a body, with a range or with conditions are never cached, and need
-/// not be looked for here.
+/// Requests for an upgrade, with a body or with conditions on the resource are never answered from the
+/// cache, and need not be looked for here. Nor are unsafe requests: what they invalidate is removed
+/// whatever this says.
 ///
 /// ```
 /// use discovery_core::store::MapStore;
@@ -67,120 +68,41 @@ where
     }
 }
 
-/// Marks a response with where it came from. Responses to requests that are not the cache's
-/// business are not marked.
+/// Says for how long a stored response is fresh.
+///
+/// What the response and the request say otherwise stays as it is: what is `no-store` is not stored,
+/// what is `no-cache` is validated each time.
 ///
 /// ```
-/// use discovery_core::store::MapStore;
-/// use discovery_http_cache::{HttpCacheLayer, Outcome};
-/// use http::{HeaderMap, HeaderValue};
+/// use std::time::Duration;
 ///
-/// let mark = |outcome: Outcome, headers: &mut HeaderMap| {
-///     let value = if outcome.is_from_cache() { "hit" } else { "miss" };
-///     headers.insert("x-cache", HeaderValue::from_static(value));
+/// use discovery_core::store::MapStore;
+/// use discovery_http_cache::HttpCacheLayer;
+/// use http::response::Parts;
+///
+/// // At least an hour for what an API tells about itself; for the rest, what the response says.
+/// let hour = |key: &str, _: &Parts, said: Duration| {
+///     if key.ends_with("/openapi.json") { said.max(Duration::from_secs(3600)) } else { said }
 /// };
-/// let layer = HttpCacheLayer::new(MapStore::new()).marker(mark);
+/// let layer = HttpCacheLayer::new(MapStore::new()).lifetime(hour);
 /// ```
-pub trait Marker: Send + Sync + 'static {
-    /// Changes the headers of a response on its way to the caller.
-    fn mark(&self, outcome: Outcome, headers: &mut HeaderMap);
+pub trait Lifetime: Send + Sync + 'static {
+    /// The freshness lifetime (RFC 9111 §4.2.1), which is compared with the age.
+    ///
+    /// It is asked for when a response is stored, and once for each entry that is read; what it says is
+    /// kept in memory with the decoded entry.
+    ///
+    /// `key` is that of the entry: the URI, unless [another key](RequestKey) was chosen. `stored`
+    /// is the response as it is stored, `said` the lifetime by `max-age`, `Expires` or heuristics.
+    fn lifetime(&self, key: &str, stored: &response::Parts, said: Duration) -> Duration;
 }
 
-impl<F> Marker for F
+impl<F> Lifetime for F
 where
-    F: Fn(Outcome, &mut HeaderMap) + Send + Sync + 'static,
+    F: Fn(&str, &response::Parts, Duration) -> Duration + Send + Sync + 'static,
 {
-    fn mark(&self, outcome: Outcome, headers: &mut HeaderMap) {
-        self(outcome, headers);
-    }
-}
-
-/// Where a response came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// From the cache, without asking the server.
-    Hit,
-    /// From the cache although it is no longer fresh, because the request or the response allows it.
-    Stale,
-    /// From the cache, after the server has confirmed it.
-    Revalidated,
-    /// From the server.
-    Miss,
-}
-
-impl Outcome {
-    /// Whether the body came from the cache.
-    ///
-    /// ```
-    /// use discovery_http_cache::Outcome;
-    ///
-    /// assert!(Outcome::Revalidated.is_from_cache());
-    /// assert!(!Outcome::Miss.is_from_cache());
-    /// ```
-    #[must_use]
-    pub const fn is_from_cache(self) -> bool {
-        !matches!(self, Self::Miss)
-    }
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Stale => "stale",
-            Self::Revalidated => "revalidated",
-            Self::Miss => "miss",
-        }
-    }
-}
-
-/// Marks responses with `Cache-Status` (RFC 9211): whether the cache answered, or why it did not.
-///
-/// What caches further in have said is kept, in front.
-///
-/// ```
-/// use discovery_core::store::MapStore;
-/// use discovery_http_cache::{CacheStatus, HttpCacheLayer, Marker, Outcome};
-/// use http::HeaderMap;
-///
-/// let status = CacheStatus::new("ExampleCache").unwrap();
-/// let mut headers = HeaderMap::new();
-/// status.mark(Outcome::Revalidated, &mut headers);
-/// assert_eq!(headers["cache-status"], "ExampleCache; fwd=stale; fwd-status=304");
-/// let layer = HttpCacheLayer::new(MapStore::new()).marker(status);
-/// ```
-#[derive(Clone, Debug)]
-pub struct CacheStatus {
-    hit: HeaderValue,
-    revalidated: HeaderValue,
-    miss: HeaderValue,
-}
-
-impl CacheStatus {
-    /// A mark under the cache's name, or `None` if the name is no token.
-    #[must_use]
-    pub fn new(name: &str) -> Option<Self> {
-        let is_token = name.starts_with(|c: char| c.is_ascii_alphabetic())
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-._~*!:/".contains(&b));
-        let value = |parameters| HeaderValue::try_from(format!("{name}; {parameters}")).ok();
-        is_token.then_some(())?;
-        Some(Self {
-            hit: value("hit")?,
-            revalidated: value("fwd=stale; fwd-status=304")?,
-            miss: value("fwd=miss")?,
-        })
-    }
-}
-
-impl Marker for CacheStatus {
-    fn mark(&self, outcome: Outcome, headers: &mut HeaderMap) {
-        let value = match outcome {
-            Outcome::Hit | Outcome::Stale => &self.hit,
-            Outcome::Revalidated => &self.revalidated,
-            Outcome::Miss => &self.miss,
-        };
-        headers.append(HeaderName::from_static("cache-status"), value.clone());
+    fn lifetime(&self, key: &str, stored: &response::Parts, said: Duration) -> Duration {
+        self(key, stored, said)
     }
 }
 
@@ -205,29 +127,12 @@ impl RequestKey for KubectlKey {
     }
 }
 
-/// kubectl's mark.
-pub(crate) struct FromCache;
+/// kubectl's preset: what discovery asks for. All that an API server sends may be stored in a
+/// private cache, Secrets included.
+pub(crate) struct OnlyDiscovery;
 
-impl Marker for FromCache {
-    fn mark(&self, outcome: Outcome, headers: &mut HeaderMap) {
-        if outcome.is_from_cache() {
-            headers.insert(FROM_CACHE, HeaderValue::from_static("1"));
-        }
-    }
-}
-
-/// Kubernetes' streams, which end when the server or the client wants them to.
-pub(crate) struct NoWatch;
-
-impl Cacheable for NoWatch {
+impl Cacheable for OnlyDiscovery {
     fn is_cacheable(&self, request: &request::Parts) -> bool {
-        let is_stream = |pair: &str| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            matches!(name, "watch" | "follow") && !matches!(value, "false" | "0")
-        };
-        !request
-            .uri
-            .query()
-            .is_some_and(|query| query.split('&').any(is_stream))
+        Endpoint::parse(request.uri.path(), "").is_some()
     }
 }

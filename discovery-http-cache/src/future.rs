@@ -6,19 +6,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use discovery_core::flight::Turn;
 use discovery_core::store::{Op, Value};
 use http::{Request, Response};
+use hyper::rt::Sleep;
 use pin_project_lite::pin_project;
 use tower_service::Service;
+use tracing::debug;
 
-use crate::cache::{Cache, Found, Route, Waiting};
+use crate::cache::{Cache, Found, Route};
+use crate::crowd::{Follower, News};
 use crate::drain::{Drain, Settle};
 use crate::exchange::{Exchange, Step};
 use crate::pass::{Pass, Target, passed};
+use crate::policy::request::Bypass;
+use crate::redact::Redacted;
 use crate::refresh::{NoRefresh, Refresh, Refresher};
 use crate::steps::{Answer, Look, Next, Pending, Ready, Stage};
-use crate::steps::{go, look, looked};
+use crate::steps::{failed, go, look, looked, unsent};
 
 pin_project! {
     /// The future of [`HttpCache`](crate::HttpCache).
@@ -48,11 +52,16 @@ pin_project! {
             pass: Option<Pass<S, B>>,
         },
         // With the inner service, none of the cache's business.
-        Passing { #[pin] future: F, target: Option<Box<Target>> },
+        Passing { #[pin] future: F, target: Option<Box<Target>>, why: Bypass },
         // Waiting for the store.
         Looking { op: Op<io::Result<Option<Value>>>, look: Option<Look<S, B>> },
         // Waiting for another request.
-        Following { waiting: Waiting, pending: Option<Pending<S, B>>, found: Option<Found> },
+        Following {
+            follower: Box<Follower>,
+            timeout: Option<Pin<Box<dyn Sleep>>>,
+            pending: Option<Pending<S, B>>,
+            found: Option<Found>,
+        },
         // Waiting for the inner service to be ready.
         Readying { ready: Option<Ready<S, B>> },
         // Waiting for the inner service's answer.
@@ -78,6 +87,7 @@ where
                 remove,
                 invalidate,
                 stores,
+                why,
             } => {
                 let target = invalidate.map(|uri| {
                     let headers = parts.headers.clone();
@@ -93,6 +103,7 @@ where
                     inner,
                     request,
                     target,
+                    why,
                 };
                 match remove {
                     Some(key) => State::Removing {
@@ -103,6 +114,7 @@ where
                     None => State::Passing {
                         future: pass.inner.call(pass.request),
                         target: pass.target,
+                        why: pass.why,
                     },
                 }
             }
@@ -155,60 +167,73 @@ where
                     Next::State(State::Passing {
                         future: pass.inner.call(pass.request),
                         target: pass.target,
+                        why: pass.why,
                     })
                 }
-                StateProj::Passing { future, target } => {
+                StateProj::Passing {
+                    future,
+                    target,
+                    why,
+                } => {
                     let result = ready!(future.poll(cx));
-                    passed(cache, target.take(), result)
+                    passed(cache, target.take(), *why, result)
                 }
                 StateProj::Looking { op, look } => {
                     let value = ready!(Pin::new(op).poll(cx));
                     looked(cache, look.take().expect(TWICE), value, X::RUNS)
                 }
                 StateProj::Following {
-                    waiting,
+                    follower,
+                    timeout,
                     pending,
                     found,
                 } => {
-                    let turn = ready!(Pin::new(&mut waiting.follow).poll(cx));
+                    let news = match (follower.poll(cx), timeout) {
+                        (Poll::Ready(news), _) => news,
+                        (Poll::Pending, Some(timeout)) => {
+                            ready!(timeout.as_mut().poll(cx));
+                            News::TooLong
+                        }
+                        (Poll::Pending, None) => return Poll::Pending,
+                    };
                     let pending = pending.take().expect(TWICE);
-                    match turn {
-                        Turn::Landed => Next::State(look(cache, pending, Stage::Landed)),
-                        Turn::Lead(lead) => Next::State(look(cache, pending, Stage::Leading(lead))),
-                        Turn::Released => go(cache, pending, found.take(), None),
+                    debug!(
+                        key = %Redacted::new(&pending.ask.key),
+                        decision = "go on",
+                        reason = news.as_str()
+                    );
+                    match news {
+                        News::Landed => Next::State(look(cache, pending, Stage::Landed)),
+                        News::Lead(lead) => Next::State(look(cache, pending, Stage::Leading(lead))),
+                        News::Failed(status) => {
+                            failed(cache, pending, found.take(), status, follower.epoch())
+                        }
+                        News::Released | News::TooLong => go(cache, pending, found.take(), None),
                     }
                 }
                 StateProj::Readying { ready } => {
                     let waiting = ready.as_mut().expect(TWICE);
                     let result = ready!(waiting.pending.inner.poll_ready(cx));
-                    let Ready {
-                        mut pending,
-                        found,
-                        lead,
-                    } = ready.take().expect(TWICE);
-                    pending.ready = true;
+                    let mut ready = ready.take().expect(TWICE);
                     match result {
-                        Ok(()) => go(cache, pending, found, lead),
-                        Err(error) => Next::Answer(Err(error)),
+                        Ok(()) => {
+                            ready.pending.ready = true;
+                            go(cache, ready.pending, ready.found, ready.lead)
+                        }
+                        Err(error) => unsent(cache, ready, error).into(),
                     }
                 }
                 StateProj::Asking { future, exchange } => {
                     let result = ready!(future.poll(cx));
-                    match exchange.take().expect(TWICE).answer(cache, result) {
-                        Step::Answer(answer) => Next::Answer(answer),
-                        Step::Settle(settle) => Next::State(State::Settling {
-                            settle: Some(settle),
-                        }),
-                        Step::Drain(drain) => Next::State(State::Draining { drain: Some(drain) }),
-                    }
+                    exchange.take().expect(TWICE).answer(cache, result).into()
                 }
                 StateProj::Draining { drain } => {
-                    ready!(drain.as_mut().expect(TWICE).poll(cache, cx));
+                    ready!(drain.as_mut().expect(TWICE).poll(cx));
                     Next::Answer(Ok(drain.take().expect(TWICE).finish(cache)))
                 }
                 StateProj::Settling { settle } => {
                     ready!(settle.as_mut().expect(TWICE).poll(cache, cx));
-                    Next::Answer(settle.take().expect(TWICE).finish(cache))
+                    Next::Answer(settle.take().expect(TWICE).finish())
                 }
                 StateProj::Answered => panic!("{TWICE}"),
             };
@@ -225,6 +250,18 @@ where
                     return Poll::Ready(answer);
                 }
             }
+        }
+    }
+}
+
+impl<S, B, ResB: http_body::Body, F, E> From<Step<ResB, E>> for Next<S, B, ResB, F, E> {
+    fn from(step: Step<ResB, E>) -> Self {
+        match step {
+            Step::Answer(answer) => Self::Answer(answer),
+            Step::Settle(settle) => Self::State(State::Settling {
+                settle: Some(settle),
+            }),
+            Step::Drain(drain) => Self::State(State::Draining { drain: Some(drain) }),
         }
     }
 }

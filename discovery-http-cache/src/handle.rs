@@ -1,6 +1,6 @@
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cache::State;
 
@@ -35,6 +35,11 @@ pub struct Stats {
     pub bypassed: u64,
     /// Requests among the hits that waited for another's answer in place of asking.
     pub coalesced: u64,
+    /// Entries removed, because they had been outdated or invalidated.
+    pub removals: u64,
+    /// Values that the store has forgotten to make room, if the layer
+    /// [has been told](crate::HttpCacheLayer::evictions) where to ask.
+    pub evictions: u64,
     /// Failures of the store, and entries that could not be decoded.
     pub errors: u64,
 }
@@ -47,11 +52,17 @@ pub(crate) struct Counters {
     pub(crate) stores: Counter,
     pub(crate) bypassed: Counter,
     pub(crate) coalesced: Counter,
+    pub(crate) removals: Counter,
+    pub(crate) evictions: Source,
     pub(crate) errors: Counter,
 }
 
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
+
+/// A count that somebody else keeps.
+#[derive(Default)]
+pub(crate) struct Source(Mutex<Option<Arc<dyn Fn() -> u64 + Send + Sync>>>);
 
 impl Handle {
     pub(crate) fn new(state: Arc<State>) -> Self {
@@ -69,6 +80,8 @@ impl Handle {
             stores: counters.stores.value(),
             bypassed: counters.bypassed.value(),
             coalesced: counters.coalesced.value(),
+            removals: counters.removals.value(),
+            evictions: counters.evictions.value(),
             errors: counters.errors.value(),
         }
     }
@@ -81,6 +94,22 @@ impl Counter {
 
     pub(crate) fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Source {
+    pub(crate) fn set(&self, count: impl Fn() -> u64 + Send + Sync + 'static) {
+        *self.lock() = Some(Arc::new(count));
+    }
+
+    fn value(&self) -> u64 {
+        // Not under the lock: it is somebody else's.
+        let count = self.lock().clone();
+        count.map_or(0, |count| count())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<dyn Fn() -> u64 + Send + Sync>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

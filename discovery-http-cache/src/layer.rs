@@ -2,22 +2,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use discovery_core::clock::{Clock, SystemClock};
+use discovery_core::clock::Clock;
 use discovery_core::key::Origin;
 use discovery_core::store::Store;
 use http::uri::{Authority, Scheme};
+use hyper::rt::Timer;
 use tower_layer::Layer;
 
-use crate::cache::{Cache, Config, State};
-use crate::extend::{Cacheable, ExactKey, FromCache, KubectlKey, Marker, NoWatch, RequestKey};
+use crate::cache::{Cache, State};
+use crate::config::{Patience, Settings};
+use crate::extend::{Cacheable, Lifetime, RequestKey};
 use crate::handle::Handle;
+use crate::mark::Marker;
 use crate::memo::Memo;
-use crate::policy::Rules;
 use crate::refresh::{NoRefresh, RefreshOn};
 use crate::service::HttpCache;
-
-const MAX_ENTRY_SIZE: u64 = 64 * 1024 * 1024;
-const MEMO_SIZE: usize = 8 * 1024 * 1024;
 
 /// Caches HTTP responses in a [`Store`]. See the [crate's documentation](crate).
 ///
@@ -58,7 +57,7 @@ pub struct HttpCacheLayer<St, X = NoRefresh> {
     store: Arc<St>,
     state: Arc<State>,
     memo: Arc<Memo>,
-    config: Config,
+    settings: Settings,
     refresher: X,
 }
 
@@ -70,26 +69,21 @@ impl<St: Store> HttpCacheLayer<St> {
             store: Arc::new(store),
             state: Arc::default(),
             memo: Arc::default(),
-            config: Config {
-                key: Arc::new(ExactKey),
-                cacheable: None,
-                marker: None,
-                clock: Arc::new(SystemClock),
-                origin: None,
-                rules: Rules::STRICT,
-                posts: false,
-                max_entry_size: MAX_ENTRY_SIZE,
-                memo_size: MEMO_SIZE,
-            },
+            settings: Settings::default(),
             refresher: NoRefresh,
         }
     }
 }
 
 impl<St: Store, X> HttpCacheLayer<St, X> {
-    /// What kubectl's stack needs, on top of the defaults:
+    /// What kubectl's stack needs, in place of the defaults:
     ///
     /// - its keys;
+    /// - only requests for discovery documents, OpenAPI and the server's version are the cache's
+    ///   business. kube-apiserver marks all that it sends `no-cache, private`, which a private cache may
+    ///   store, Secrets included. [`cacheable`](Self::cacheable) says something else, as it has to for a
+    ///   server below a base path;
+    /// - watches and followed logs are left alone, whatever that says;
     /// - [`lenient_dates`](Self::lenient_dates), because Kubernetes sends such;
     /// - no `Age`, but `X-From-Cache: 1` on what comes from the cache;
     /// - every 200 that may be stored is stored, also if it can only be served under `max-stale`, and
@@ -97,8 +91,9 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// - no freshness by heuristics, and one variant for each key;
     /// - HEAD has entries of its own, and requests with ranges or conditions are left alone;
     /// - a request with another method than GET and HEAD, with a range, or with `no-store`, removes
-    ///   the entry of its own key;
-    /// - watches and followed logs are left alone.
+    ///   the entry of its own key.
+    ///
+    /// What the layer has been told, or is told later, counts more than these.
     ///
     /// ```
     /// use discovery_core::store::MapStore;
@@ -108,10 +103,7 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// ```
     #[must_use]
     pub fn kubectl(mut self) -> Self {
-        self.config.key = Arc::new(KubectlKey);
-        self.config.cacheable = Some(Arc::new(NoWatch));
-        self.config.marker = Some(Arc::new(FromCache));
-        self.config.rules = Rules::KUBECTL;
+        self.settings.kubectl = true;
         self.memo = Arc::default();
         self
     }
@@ -119,14 +111,25 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// What names the entries. By default, method and URI as they are.
     #[must_use]
     pub fn key(mut self, key: impl RequestKey) -> Self {
-        self.config.key = Arc::new(key);
+        self.settings.key = Some(Arc::new(key));
         self
     }
 
-    /// Which requests are the cache's business. By default, all are.
+    /// Which requests are the cache's business. By default, all are; see also
+    /// [`kubectl`](Self::kubectl).
+    ///
+    /// What an unsafe request invalidates is invalidated in any case.
     #[must_use]
     pub fn cacheable(mut self, policy: impl Cacheable) -> Self {
-        self.config.cacheable = Some(Arc::new(policy));
+        self.settings.cacheable = Some(Arc::new(policy));
+        self
+    }
+
+    /// For how long responses are fresh. By default, for as long as they say.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: impl Lifetime) -> Self {
+        self.settings.lifetime = Some(Arc::new(lifetime));
+        self.memo = Arc::default();
         self
     }
 
@@ -134,14 +137,14 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// By default, nothing does but `Age`.
     #[must_use]
     pub fn marker(mut self, marker: impl Marker) -> Self {
-        self.config.marker = Some(Arc::new(marker));
+        self.settings.marker = Some(Arc::new(marker));
         self
     }
 
     /// Where the time comes from. By default, from the system.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.config.clock = Arc::new(clock);
+        self.settings.clock = Arc::new(clock);
         self
     }
 
@@ -161,7 +164,7 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// ```
     #[must_use]
     pub fn authority(mut self, scheme: Scheme, authority: Authority) -> Self {
-        self.config.origin = Some(Origin::new(scheme, authority));
+        self.settings.origin = Some(Origin::new(scheme, authority));
         self
     }
 
@@ -171,7 +174,7 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// come with them. RFC 9110 knows only GMT, and by default anything else has expired.
     #[must_use]
     pub fn lenient_dates(mut self, lenient: bool) -> Self {
-        self.config.rules.lenient_dates = lenient;
+        self.settings.lenient_dates = Some(lenient);
         self.memo = Arc::default();
         self
     }
@@ -180,7 +183,7 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// by default.
     #[must_use]
     pub fn max_entry_size(mut self, bytes: u64) -> Self {
-        self.config.max_entry_size = bytes;
+        self.settings.max_entry_size = bytes;
         self
     }
 
@@ -191,7 +194,7 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// §4.2.2), up to this.
     #[must_use]
     pub fn heuristic_limit(mut self, limit: Duration) -> Self {
-        self.config.rules.heuristic = limit;
+        self.settings.heuristic = Some(limit);
         self.memo = Arc::default();
         self
     }
@@ -203,7 +206,7 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// `stale-if-error` (RFC 5861 §4) for these.
     #[must_use]
     pub fn stale_if_disconnected(mut self, stale: bool) -> Self {
-        self.config.rules.stale_if_disconnected = stale;
+        self.settings.stale_if_disconnected = stale;
         self
     }
 
@@ -213,7 +216,7 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// RFC 9111 §4.3.3 leaves the choice. What is kept can be validated again later.
     #[must_use]
     pub fn keep_on_error(mut self, keep: bool) -> Self {
-        self.config.rules.keep_on_error = keep;
+        self.settings.keep_on_error = keep;
         self
     }
 
@@ -221,7 +224,7 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// get: by `Content-Location`, and how long it is fresh (RFC 9110 §9.3.3). Off by default.
     #[must_use]
     pub fn cache_posts(mut self, posts: bool) -> Self {
-        self.config.posts = posts;
+        self.settings.posts = posts;
         self
     }
 
@@ -245,16 +248,62 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
             store: self.store,
             state: self.state,
             memo: self.memo,
-            config: self.config,
+            settings: self.settings,
             refresher: RefreshOn::new(executor),
         }
+    }
+
+    /// How long a request waits for another one for the same key before it asks for itself.
+    /// Unlimited by default: until the other one has its answer, fails or goes away.
+    ///
+    /// With a timer, requests also wait for bodies that are too large to be held for them (more than
+    /// 4 MiB), until the first caller has read its own.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use discovery_core::store::MapStore;
+    /// use discovery_http_cache::HttpCacheLayer;
+    /// use hyper_util::rt::TokioTimer;
+    ///
+    /// let layer = HttpCacheLayer::new(MapStore::new())
+    ///     .max_wait(TokioTimer::new(), Duration::from_secs(5));
+    /// ```
+    #[must_use]
+    pub fn max_wait(mut self, timer: impl Timer + Send + Sync + 'static, limit: Duration) -> Self {
+        let timer = Arc::new(timer);
+        self.settings.patience = Some(Patience { timer, limit });
+        self
+    }
+
+    /// Where [`Stats::evictions`](crate::Stats::evictions) comes from: only a store that is
+    /// bounded knows how much it has forgotten. Zero by default.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use discovery_core::store::MapStore;
+    /// use discovery_http_cache::HttpCacheLayer;
+    ///
+    /// let evicted = Arc::new(AtomicU64::new(0));
+    /// let count = Arc::clone(&evicted);
+    /// let layer = HttpCacheLayer::new(MapStore::new())
+    ///     .evictions(move || count.load(Ordering::Relaxed));
+    /// evicted.store(3, Ordering::Relaxed);
+    /// assert_eq!(layer.handle().stats().evictions, 3);
+    /// ```
+    #[must_use]
+    pub fn evictions(self, count: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.state.counters.evictions.set(count);
+        self
     }
 
     /// About how many bytes the decoded heads of entries may take in memory. 8 MiB by default; 0
     /// turns this off.
     #[must_use]
     pub fn memo_size(mut self, bytes: usize) -> Self {
-        self.config.memo_size = bytes;
+        self.settings.memo_size = bytes;
         self
     }
 
@@ -281,7 +330,7 @@ impl<S, St: Store, X: Clone> Layer<S> for HttpCacheLayer<St, X> {
                 store: Arc::clone(&self.store) as Arc<dyn Store>,
                 state: Arc::clone(&self.state),
                 memo: Arc::clone(&self.memo),
-                config: self.config.clone(),
+                config: self.settings.config(),
             },
             self.refresher.clone(),
         )
@@ -294,7 +343,7 @@ impl<St, X: Clone> Clone for HttpCacheLayer<St, X> {
             store: Arc::clone(&self.store),
             state: Arc::clone(&self.state),
             memo: Arc::clone(&self.memo),
-            config: self.config.clone(),
+            settings: self.settings.clone(),
             refresher: self.refresher.clone(),
         }
     }
@@ -303,10 +352,10 @@ impl<St, X: Clone> Clone for HttpCacheLayer<St, X> {
 impl<St, X> fmt::Debug for HttpCacheLayer<St, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpCacheLayer")
-            .field("rules", &self.config.rules)
-            .field("origin", &self.config.origin)
-            .field("max_entry_size", &self.config.max_entry_size)
-            .field("memo_size", &self.config.memo_size)
+            .field("kubectl", &self.settings.kubectl)
+            .field("origin", &self.settings.origin)
+            .field("max_entry_size", &self.settings.max_entry_size)
+            .field("memo_size", &self.settings.memo_size)
             .finish_non_exhaustive()
     }
 }

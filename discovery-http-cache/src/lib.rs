@@ -42,13 +42,21 @@
 //! # });
 //! ```
 //!
+//! # One layer, one user
+//!
+//! It is a private cache: what one caller got may answer the next one. So a layer, with all its services
+//! and clones, is for one user, one set of credentials. Those of several get a layer each with a store of
+//! its own, or a [key](RequestKey) that has the user in it. `Authorization` in a request changes nothing
+//! (RFC 9111 §3.5 is for shared caches).
+//!
 //! # What is stored and reused
 //!
 //! The answers to GET and HEAD, as far as RFC 9111 allows a private cache: those of every final
 //! status that say for how long they are fresh, those with status 200 that can be validated, and by
 //! heuristics those that have not changed for long. Never one whose `Vary` names `Authorization`,
 //! `Cookie`, `Proxy-Authorization` or an `Impersonate-` header, because the secret would be written
-//! beside it.
+//! beside it; nor one for which a header that `Vary` names is
+//! [sensitive](http::HeaderValue::is_sensitive).
 //!
 //! The answer to a GET serves GET, HEAD, requests with conditions of their own and such for one
 //! range. Each variant under `Vary` has an entry; the first has the place where an entry without
@@ -58,10 +66,18 @@
 //! [an executor](HttpCacheLayer::executor), what may be served while it is validated is.
 //!
 //! Requests for upgrades, with bodies or with conditions on the resource (`If-Match`) pass through,
-//! parts that the server sends are not stored, and what a [policy](Cacheable) takes out is not the
-//! cache's business. kubectl's preset does less; see [there](HttpCacheLayer::kubectl). A relative URI does not tell the servers apart:
-//! such requests pass through with one warning, unless the layer is given an
-//! [authority](HttpCacheLayer::authority).
+//! parts that the server sends are passed on and not stored, and what a [policy](Cacheable) takes out is
+//! not the cache's business. kubectl's preset does less; see [there](HttpCacheLayer::kubectl). A relative
+//! URI does not tell the servers apart: such requests pass through with one warning, unless the layer is
+//! given an [authority](HttpCacheLayer::authority).
+//!
+//! An unsafe request that succeeds invalidates what is stored for its URI, and for the URIs on the same
+//! origin that `Location` and `Content-Location` name. What was asked for before is not stored any more,
+//! whenever it comes, and who asks after does not wait for it.
+//!
+//! What is replaced or [outdated](HttpCacheLayer::keep_on_error) goes at once, also if nothing comes in
+//! its place: a body that is cut, or too large. For how long something is fresh is for the response to
+//! say, or for a [policy](Lifetime).
 //!
 //! The inner service's errors come out as they are. A store that fails, or returns what makes no
 //! sense, makes a miss and an event, never an error.
@@ -76,15 +92,18 @@
 //! # Many requests for one key
 //!
 //! One of them, the leader, asks the server; the others, its followers, wait, and then look into
-//! the store by the same rules as any request. That is how they come by nothing which they might not
-//! have had from the cache a moment later, with one exception: what is stale as soon as it has come,
-//! but may be reused without validation, serves those who were waiting for it. A request that must
-//! get an answer of its own (`no-cache`, `max-age`, a range…) neither waits nor leads.
+//! the store by the same rules as any request (RFC 9111 §4). That is how they come by nothing which they
+//! might not have had from the cache a moment later, with one exception: what is stale as soon as it has
+//! come, but may be reused without validation, serves those who were waiting for it. What is `no-cache`,
+//! or stale with `must-revalidate`, serves none but the one who asked (§5.2.2.4, §5.2.2.2), and where that
+//! is known nobody waits for it. A request that must get an answer of its own (`no-cache`, `max-age`, a
+//! range…) neither waits nor leads.
 //!
 //! Nobody waits for long or for nothing:
 //!
 //! - A leader that is dropped hands the lead to a follower.
-//! - After an error, or an answer that followers can't use, they all go on at once, on their own.
+//! - After an error, or an answer that followers can't use, they all go on at once: with what is stale, if
+//!   they may have it, or on their own.
 //! - A follower holds nothing that the inner service reserves for callers, such as a permit of a
 //!   concurrency limit. It takes its turn when it has to ask.
 //! - The leader's caller may never read its response. While followers wait, the leader therefore
@@ -92,20 +111,62 @@
 //!   that need not end, the followers are let go. If nobody waits, the leader answers as
 //!   soon as it can and gives up the lead, so that later requests do not depend on its caller.
 //!
-//! This needs neither a runtime nor a timer. A caller that wants to wait for less long puts a
-//! timeout around the service.
+//! This needs neither a runtime nor a timer. With [a timer](HttpCacheLayer::max_wait), nobody waits for
+//! longer than it says, and followers wait also while the leader's caller reads a larger body.
+//!
+//! # Services that can't be cloned
+//!
+//! The service inside is cloned for each request. One that can't be gets a buffer around it:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use discovery_core::store::MapStore;
+//! use discovery_http_cache::HttpCacheLayer;
+//! use http::{Request, Response};
+//! use http_body_util::{BodyExt, Full};
+//! use tower::util::BoxService;
+//! use tower::{BoxError, ServiceBuilder, ServiceExt};
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+//! # runtime.block_on(async {
+//! let server = tower::service_fn(|_: Request<()>| async {
+//!     let response = Response::builder().header("cache-control", "max-age=60");
+//!     Ok::<_, BoxError>(response.body(Full::new(Bytes::from("hello"))).unwrap())
+//! });
+//! let boxed: BoxService<Request<()>, Response<Full<Bytes>>, BoxError> = BoxService::new(server);
+//!
+//! let service = ServiceBuilder::new()
+//!     .layer(HttpCacheLayer::new(MapStore::new()))
+//!     .buffer(16)
+//!     .service(boxed);
+//! let request = Request::get("http://example.com/").body(()).unwrap();
+//! let response = service.oneshot(request).await.unwrap();
+//! assert_eq!(response.collect().await.unwrap().to_bytes(), "hello");
+//! # });
+//! ```
+//!
+//! # Seeing what it does
+//!
+//! The [`Handle`] counts. Each decision is an event of `tracing` at level `DEBUG` with the key, the
+//! decision and the reason; of what an operator should know (the store fails, an entry is damaged) there
+//! is one at level `WARN` for each layer. A [`Marker`] tells the caller.
 
 mod body;
 mod cache;
+mod config;
+mod crowd;
 mod drain;
+mod epoch;
 mod exchange;
 mod extend;
 mod future;
 mod handle;
 mod layer;
+mod mark;
 mod memo;
 mod pass;
 mod policy;
+mod redact;
 mod refresh;
 mod serve;
 mod service;
@@ -115,9 +176,10 @@ mod tee;
 mod update;
 
 pub use self::body::Body;
-pub use self::extend::{CacheStatus, Cacheable, Marker, Outcome, RequestKey};
+pub use self::extend::{Cacheable, Lifetime, RequestKey};
 pub use self::future::ResponseFuture;
 pub use self::handle::{Handle, Stats};
 pub use self::layer::HttpCacheLayer;
+pub use self::mark::{CacheStatus, Forward, Marker, Outcome, Report};
 pub use self::refresh::{NoRefresh, Refresh, RefreshOn, Refresher};
 pub use self::service::HttpCache;

@@ -11,9 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use discovery_core::dump::{DumpError, Head};
 use discovery_core::store::Value;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, response};
 
-use crate::policy::Rules;
 use crate::policy::stored::Stored;
 use crate::policy::storing;
 
@@ -43,13 +42,17 @@ struct Generations {
 }
 
 impl Entry {
-    pub(crate) fn decode(method: &Method, value: &Value, rules: Rules) -> Result<Self, DumpError> {
+    /// `understand` says what the head means.
+    pub(crate) fn decode(
+        method: &Method,
+        value: &Value,
+        understand: impl FnOnce(&response::Parts) -> Stored,
+    ) -> Result<Self, DumpError> {
         let head = Head::decode(method, value)?;
-        let headers = &head.parts().headers;
         Ok(Self {
             method: method.clone(),
-            stored: Stored::of(head.parts().status, headers, rules),
-            headers: storing::to_serve(headers),
+            stored: understand(head.parts()),
+            headers: storing::to_serve(&head.parts().headers),
             head,
         })
     }
@@ -103,14 +106,20 @@ impl Generations {
     }
 }
 
-/// About what an entry takes: its bytes, and the maps that point into them.
+/// About what an entry takes: its bytes, and the two maps that point into them. A header in a map
+/// has a place in two tables that are partly empty.
 fn cost(key: &str, entry: &Entry) -> usize {
-    1024 + key.len() + entry.head.as_bytes().len() * 2
+    const HEADER: usize = 256;
+    let headers = entry.head.parts().headers.len() + entry.headers.len();
+    1024 + key.len() + entry.head.as_bytes().len() * 2 + headers * HEADER
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
+    use crate::policy::Rules;
 
     fn value(tag: usize) -> Value {
         Value::new(
@@ -120,7 +129,10 @@ mod tests {
     }
 
     fn entry(tag: usize) -> Arc<Entry> {
-        Arc::new(Entry::decode(&Method::GET, &value(tag), Rules::STRICT).unwrap())
+        let understand = |parts: &response::Parts| {
+            Stored::of(parts.status, &parts.headers, Rules::STRICT, UNIX_EPOCH)
+        };
+        Arc::new(Entry::decode(&Method::GET, &value(tag), understand).unwrap())
     }
 
     #[test]

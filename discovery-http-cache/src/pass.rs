@@ -11,8 +11,10 @@ use tracing::debug;
 use crate::body::Body;
 use crate::cache::Cache;
 use crate::drain::Settle;
+use crate::policy::request::Bypass;
 use crate::policy::{invalidation, storing};
-use crate::sink::Sink;
+use crate::redact::Redacted;
+use crate::sink::{NewEntry, Sink};
 use crate::steps::Next;
 use crate::tee::Tee;
 
@@ -21,6 +23,7 @@ pub(crate) struct Pass<S, B> {
     pub(crate) inner: S,
     pub(crate) request: Request<B>,
     pub(crate) target: Option<Box<Target>>,
+    pub(crate) why: Bypass,
 }
 
 /// What an unsafe request is about.
@@ -35,26 +38,35 @@ pub(crate) struct Target {
 pub(crate) fn passed<S, B, ResB, F, E>(
     cache: &Arc<Cache>,
     target: Option<Box<Target>>,
+    why: Bypass,
     result: Result<Response<ResB>, E>,
 ) -> Next<S, B, ResB, F, E>
 where
     ResB: http_body::Body<Data = Bytes>,
 {
-    let (Some(target), Ok(response)) = (target, &result) else {
-        return Next::Answer(result.map(|response| response.map(Body::passed)));
-    };
-    let uris = invalidation::targets(&target.uri, response.status(), response.headers());
-    let ops: Vec<_> = uris
-        .iter()
-        .flat_map(|uri| cache.invalidate(uri, &target.headers))
-        .collect();
-    let result = result.map(|response| tee(cache, &target, response));
+    let mut ops = Vec::new();
+    let result = result.map(|response| {
+        let mut response = match &target {
+            Some(target) => {
+                let (status, headers) = (response.status(), response.headers());
+                for uri in invalidation::targets(&target.uri, status, headers) {
+                    ops.extend(cache.invalidate(&uri, &target.headers));
+                }
+                tee(cache, target, response)
+            }
+            None => response.map(Body::passed),
+        };
+        let status = response.status();
+        cache.mark_passed(why, status, response.headers_mut());
+        response
+    });
+    let key = target.map_or_else(String::new, |target| target.uri.to_string());
     if ops.is_empty() {
         return Next::Answer(result);
     }
     Next::State(crate::future::State::Settling {
         settle: Some(Settle {
-            key: target.uri.to_string(),
+            key,
             ops,
             lead: None,
             lands: false,
@@ -83,11 +95,18 @@ where
         if expected.is_some_and(|size| size > cache.config.max_entry_size) {
             return None;
         }
-        debug!(key, decision = "to be stored", reason = "POST");
-        let kept = storing::to_store(&parts, &target.headers, asked, now, rules);
-        let framing = Framing::of(&Method::GET, &parts, exact);
-        let cache = Arc::clone(cache);
-        let sink = Sink::new(cache, key, Method::GET, kept, framing, expected);
+        let kept = storing::to_store(&parts, &target.headers, asked, now, rules).ok()?;
+        debug!(key = %Redacted::new(&key), decision = "to be stored", reason = "POST");
+        let entry = NewEntry {
+            epoch: cache.state.epochs.now(&key),
+            key,
+            method: Method::GET,
+            parts: kept,
+            framing: Framing::of(&Method::GET, &parts, exact),
+            expected,
+            replaces: false,
+        };
+        let sink = Sink::new(Arc::clone(cache), entry);
         Some((sink, expected))
     });
     let body = match sink {

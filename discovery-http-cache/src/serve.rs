@@ -7,65 +7,104 @@ use http::{HeaderMap, Method, Response, StatusCode, Version, header};
 
 use crate::body::Body;
 use crate::cache::{Cache, Found};
-use crate::extend::Outcome;
+use crate::mark::{Outcome, Report};
 use crate::policy::selection::{self, Selection};
+use crate::policy::storing;
+
+/// The largest age that everybody can read (RFC 9111 §1.2.2).
+const MAX_AGE: u64 = 1 << 31;
+
+/// A stored response on its way out.
+pub(crate) struct Answer<'a> {
+    pub(crate) found: Found,
+    pub(crate) headers: HeaderMap,
+    pub(crate) age: u64,
+    pub(crate) key: &'a str,
+    pub(crate) report: Report<'a>,
+    pub(crate) method: &'a Method,
+    pub(crate) asked: &'a HeaderMap,
+}
 
 impl Cache {
-    /// What of the stored response answers this request, with these headers.
+    /// What of the stored response answers this request.
     pub(crate) fn serve<B: http_body::Body>(
         &self,
-        found: Found,
-        mut headers: HeaderMap,
-        age: Option<u64>,
-        outcome: Outcome,
-        (method, asked): (&Method, &HeaderMap),
+        answer: Answer<'_>,
+        now: SystemTime,
     ) -> Response<Body<B>> {
-        if let (true, Some(age)) = (!self.config.rules.kubectl, age) {
-            headers.insert(header::AGE, age.into());
+        let Answer {
+            found,
+            mut headers,
+            age,
+            key,
+            mut report,
+            method,
+            asked,
+        } = answer;
+        // kubectl's entries have an Age only if the server has sent one, or is ahead of its time.
+        if !self.config.rules.kubectl || headers.contains_key(header::AGE) {
+            headers.insert(header::AGE, age.min(MAX_AGE).into());
         }
         let parts = found.entry.head.parts();
         let (mut status, mut body) = (parts.status, found.body);
         if !self.config.rules.kubectl {
-            (status, body) = narrow(method, asked, status, &mut headers, body);
+            (status, body) = narrow(method, asked, status, &mut headers, body, now);
         }
-        self.mark(outcome, &mut headers);
+        if self.config.marker.is_some() {
+            report.key = Some(key);
+            self.mark(&report, &mut headers);
+        }
         let mut response = Response::new(Body::stored(body));
         *response.status_mut() = status;
-        *response.version_mut() = parts.version;
+        *response.version_mut() = storing::known_version(parts.version);
         *response.headers_mut() = headers;
         response
     }
 
-    /// Serves a stored response that the server has not been asked about.
-    pub(crate) fn serve_unasked<B: http_body::Body>(
+    /// Serves a stored response that the server has not been asked about, or has not answered.
+    pub(crate) fn serve_unasked<'a, B: http_body::Body>(
         &self,
         found: Found,
         now: SystemTime,
-        outcome: Outcome,
-        request: (&Method, &HeaderMap),
+        key: &'a str,
+        mut report: Report<'a>,
+        (method, asked): (&'a Method, &'a HeaderMap),
     ) -> Response<Body<B>> {
         self.state.counters.hits.add();
         let stored = &found.entry.stored;
+        report.ttl = Some(stored.ttl(now));
         let age = stored.freshness.age(now).as_secs();
         let mut headers = found.entry.headers.clone();
         // Fields that may only be reused after validation (RFC 9111 §5.2.2.4).
         for name in &stored.directives.no_cache_fields {
             headers.remove(name);
         }
-        self.serve(found, headers, Some(age), outcome, request)
+        let answer = Answer {
+            found,
+            headers,
+            age,
+            key,
+            report,
+            method,
+            asked,
+        };
+        self.serve(answer, now)
     }
 
-    pub(crate) fn mark(&self, outcome: Outcome, headers: &mut HeaderMap) {
+    pub(crate) fn mark(&self, report: &Report<'_>, headers: &mut HeaderMap) {
         if let Some(marker) = &self.config.marker {
-            marker.mark(outcome, headers);
+            marker.mark(report, headers);
         }
     }
 
     /// The answer to `only-if-cached` without an entry to use (RFC 9111 §5.2.1.7).
-    pub(crate) fn unavailable<B: http_body::Body>() -> Response<Body<B>> {
+    pub(crate) fn unavailable<B: http_body::Body>(&self, key: &str) -> Response<Body<B>> {
         let mut response = Response::new(Body::stored(Bytes::new()));
         *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
         *response.version_mut() = Version::HTTP_11;
+        let mut report = Report::new(Outcome::Unavailable, None, "only-if-cached");
+        report.key = Some(key);
+        self.mark(&report, response.headers_mut());
         response
     }
 }
@@ -77,9 +116,10 @@ fn narrow(
     status: StatusCode,
     headers: &mut HeaderMap,
     body: Bytes,
+    now: SystemTime,
 ) -> (StatusCode, Bytes) {
     let size = body.len() as u64;
-    match selection::select(method, asked, status, headers, size) {
+    match selection::select(method, asked, status, headers, size, now) {
         Selection::Whole => (status, body),
         Selection::Head => (status, Bytes::new()),
         Selection::NotModified => {

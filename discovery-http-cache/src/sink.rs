@@ -6,39 +6,62 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use discovery_core::dump::{self, Encoder, Framing};
 use discovery_core::store::{Op, Writer};
 use http::{Method, response};
 use tracing::debug;
 
 use crate::cache::Cache;
+use crate::epoch::Epoch;
+use crate::redact::Redacted;
 
 /// How much of a body is held before it is written bit by bit. Up to here a chunked body gets the
 /// one chunk that kubectl writes, and a single `put` does.
 pub(crate) const HOLD: u64 = 4 * 1024 * 1024;
 
+/// Pieces below this are put together: what is held is bounded in bytes, not in pieces.
+const SMALL: usize = 4 * 1024;
+
 /// Takes a body for one entry. It is stored with [`finish`](Sink::finish), and only if it has
 /// as many bytes as were announced; dropped before, it leaves nothing.
 pub(crate) struct Sink {
     cache: Arc<Cache>,
-    key: String,
-    method: Method,
-    parts: response::Parts,
-    framing: Framing,
-    expected: Option<u64>,
+    entry: NewEntry,
     seen: u64,
     ended: bool,
     state: SinkState,
 }
 
+/// What is to be stored, but for the body.
+pub(crate) struct NewEntry {
+    pub(crate) key: String,
+    pub(crate) method: Method,
+    pub(crate) parts: response::Parts,
+    pub(crate) framing: Framing,
+    /// The number of bytes, if it is known.
+    pub(crate) expected: Option<u64>,
+    /// When it was asked for.
+    pub(crate) epoch: Epoch,
+    /// Whether it takes the place of something that is outdated by now, and goes in any case.
+    pub(crate) replaces: bool,
+}
+
 enum SinkState {
-    Held(Vec<Bytes>),
+    Held(Held),
     /// On the way from holding to writing.
-    Opening(Op<io::Result<Box<dyn Writer>>>, Vec<Bytes>),
+    Opening(Op<io::Result<Box<dyn Writer>>>, Held),
     Writing(Encoder),
     Committing(Op<io::Result<()>>),
+    Removing(Op<io::Result<()>>),
     GivenUp,
+}
+
+/// Pieces of a body.
+#[derive(Default)]
+struct Held {
+    pieces: Vec<Bytes>,
+    small: BytesMut,
 }
 
 /// What a sink that has nothing to wait for is up to.
@@ -53,32 +76,21 @@ pub(crate) enum Settled {
 }
 
 impl Sink {
-    /// `parts` are those to store; `expected` is the number of bytes, if it is known.
-    pub(crate) fn new(
-        cache: Arc<Cache>,
-        key: String,
-        method: Method,
-        parts: response::Parts,
-        framing: Framing,
-        expected: Option<u64>,
-    ) -> Self {
+    pub(crate) fn new(cache: Arc<Cache>, entry: NewEntry) -> Self {
         Self {
             cache,
-            key,
-            method,
-            parts,
-            framing,
-            expected,
+            entry,
             seen: 0,
             ended: false,
-            state: SinkState::Held(Vec::new()),
+            state: SinkState::Held(Held::default()),
         }
     }
 
     /// Takes a piece of the body, and finishes if it is the last.
     pub(crate) fn push(&mut self, data: &Bytes) {
         self.seen = self.seen.saturating_add(data.len() as u64);
-        if self.expected.is_some_and(|expected| self.seen > expected) {
+        let expected = self.entry.expected;
+        if expected.is_some_and(|expected| self.seen > expected) {
             return self.give_up("longer than announced");
         }
         if self.seen > self.cache.config.max_entry_size {
@@ -86,53 +98,70 @@ impl Sink {
         }
         match &mut self.state {
             SinkState::Held(held) => {
-                held.push(data.clone());
+                held.push(data);
                 // What is whole already needs not be held any longer, however large it is.
-                let whole = self.expected == Some(self.seen);
-                if !whole && self.expected.unwrap_or(self.seen) > HOLD {
+                let whole = expected == Some(self.seen);
+                if !whole && expected.unwrap_or(self.seen) > HOLD {
                     let held = mem::take(held);
-                    let head =
-                        dump::encode_head(&self.method, &self.parts, self.framing, self.expected);
-                    let writer = self.cache.store.create(&self.key, head);
-                    self.state = SinkState::Opening(writer, held);
+                    self.open(held);
                 }
             }
-            SinkState::Opening(_, held) => held.push(data.clone()),
+            SinkState::Opening(_, held) => held.push(data),
             SinkState::Writing(encoder) => {
                 if let Err(error) = encoder.write(data) {
                     self.fail(&error);
                 }
             }
-            SinkState::Committing(_) | SinkState::GivenUp => {}
+            SinkState::Committing(_) | SinkState::Removing(_) | SinkState::GivenUp => {}
         }
-        if self.expected == Some(self.seen) {
+        if expected == Some(self.seen) {
             self.finish();
         }
     }
 
+    fn open(&mut self, held: Held) {
+        let NewEntry {
+            key,
+            method,
+            parts,
+            framing,
+            expected,
+            ..
+        } = &mut self.entry;
+        if *framing == Framing::Chunked {
+            // Many chunks would have to be put together at each hit; what runs to the end is read as
+            // it is, by kubectl as well.
+            *framing = Framing::Close;
+        }
+        let head = dump::encode_head(method, parts, *framing, *expected);
+        self.state = SinkState::Opening(self.cache.store.create(key, head), held);
+    }
+
     /// The body has ended.
     pub(crate) fn finish(&mut self) {
-        if self.expected.is_some_and(|expected| self.seen != expected) {
+        let entry = &self.entry;
+        if entry.expected.is_some_and(|expected| self.seen != expected) {
             return self.give_up("shorter than announced");
+        }
+        if !entry.epoch.is_now() {
+            return self.give_up("invalidated");
         }
         self.ended = true;
         match mem::replace(&mut self.state, SinkState::GivenUp) {
             SinkState::Held(held) => {
-                let body = match <[Bytes; 1]>::try_from(held) {
-                    Ok([whole]) => whole,
-                    Err(held) => held.concat().into(),
-                };
-                let value = dump::encode(&self.method, &self.parts, self.framing, body);
-                self.state = SinkState::Committing(self.cache.store.put(&self.key, value));
+                let body = held.into_body();
+                let value = dump::encode(&entry.method, &entry.parts, entry.framing, body);
+                self.state = SinkState::Committing(self.cache.store.put(&entry.key, value));
             }
             SinkState::Writing(encoder) => match encoder.finish() {
                 Ok(commit) => self.state = SinkState::Committing(commit),
                 Err(error) => self.fail(&error),
             },
             // What is opening finishes when it is open.
-            state @ (SinkState::Opening(..) | SinkState::Committing(_) | SinkState::GivenUp) => {
-                self.state = state;
-            }
+            state @ (SinkState::Opening(..)
+            | SinkState::Committing(_)
+            | SinkState::Removing(_)
+            | SinkState::GivenUp) => self.state = state,
         }
     }
 
@@ -142,23 +171,33 @@ impl Sink {
             match &mut self.state {
                 SinkState::Held(_) | SinkState::Writing(_) => return Poll::Ready(Settled::Open),
                 SinkState::GivenUp => return Poll::Ready(Settled::GivenUp),
-                SinkState::Committing(op) => {
-                    let committed = ready!(Pin::new(op).poll(cx));
-                    match committed {
-                        Ok(()) => {
-                            self.cache.stored(&self.key);
-                            self.state = SinkState::GivenUp;
-                            return Poll::Ready(Settled::Stored);
-                        }
-                        Err(error) => self.fail(&error),
+                SinkState::Committing(op) => match ready!(Pin::new(op).poll(cx)) {
+                    Ok(()) if self.entry.epoch.is_now() => {
+                        self.cache.count_stored(&self.entry.key);
+                        self.entry.replaces = false;
+                        self.state = SinkState::GivenUp;
+                        return Poll::Ready(Settled::Stored);
                     }
+                    Ok(()) => {
+                        // Who invalidated it may have been too early to remove it.
+                        self.entry.replaces = true;
+                        self.give_up("invalidated");
+                    }
+                    Err(error) => self.fail(&error),
+                },
+                SinkState::Removing(op) => {
+                    if let Err(error) = ready!(Pin::new(op).poll(cx)) {
+                        self.cache.store_failed(&self.entry.key, "remove", &error);
+                    }
+                    self.state = SinkState::GivenUp;
                 }
                 SinkState::Opening(op, held) => {
                     let opened = ready!(Pin::new(op).poll(cx));
                     let held = mem::take(held);
+                    let framing = self.entry.framing;
                     let written = opened.and_then(|writer| {
-                        let mut encoder = Encoder::new(writer, self.framing);
-                        held.iter().try_for_each(|data| encoder.write(data))?;
+                        let mut encoder = Encoder::new(writer, framing);
+                        held.write(&mut encoder)?;
                         Ok(encoder)
                     });
                     match written {
@@ -174,12 +213,61 @@ impl Sink {
     }
 
     pub(crate) fn give_up(&mut self, reason: &'static str) {
-        debug!(key = self.key, decision = "not stored", reason);
-        self.state = SinkState::GivenUp;
+        let key = &self.entry.key;
+        debug!(key = %Redacted::new(key), decision = "not stored", reason);
+        self.end();
     }
 
     fn fail(&mut self, error: &io::Error) {
-        self.cache.store_failed(&self.key, "write", error);
-        self.state = SinkState::GivenUp;
+        self.cache.store_failed(&self.entry.key, "write", error);
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.state = if mem::take(&mut self.entry.replaces) {
+            SinkState::Removing(self.cache.remove(&self.entry.key))
+        } else {
+            SinkState::GivenUp
+        };
+    }
+}
+
+impl Drop for Sink {
+    /// The server has said that what was stored is outdated, and nothing has come in its place. A
+    /// store that can't forget it at once may keep it.
+    fn drop(&mut self) {
+        if self.entry.replaces {
+            drop(self.cache.remove(&self.entry.key));
+        }
+    }
+}
+
+impl Held {
+    fn push(&mut self, data: &Bytes) {
+        if data.len() < SMALL {
+            self.small.extend_from_slice(data);
+        } else {
+            self.flush();
+            self.pieces.push(data.clone());
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.small.is_empty() {
+            self.pieces.push(self.small.split().freeze());
+        }
+    }
+
+    fn into_body(mut self) -> Bytes {
+        self.flush();
+        match <[Bytes; 1]>::try_from(self.pieces) {
+            Ok([whole]) => whole,
+            Err(pieces) => pieces.concat().into(),
+        }
+    }
+
+    fn write(mut self, encoder: &mut Encoder) -> io::Result<()> {
+        self.flush();
+        self.pieces.iter().try_for_each(|data| encoder.write(data))
     }
 }

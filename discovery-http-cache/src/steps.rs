@@ -5,19 +5,21 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use discovery_core::flight::Joined;
 use discovery_core::store::Value;
-use http::{Request, Response, header, request};
+use http::{Request, Response, StatusCode, header, request};
 use tower_service::Service;
 use tracing::debug;
 
 use crate::body::Body;
-use crate::cache::{Ask, Cache, Found, Waiting};
-use crate::exchange::{Exchange, Lead};
-use crate::extend::Outcome;
+use crate::cache::{Ask, Cache, Found};
+use crate::crowd::{Lead, Place};
+use crate::epoch::Epoch;
+use crate::exchange::{Exchange, Step};
 use crate::future::State;
-use crate::policy::stored::Reuse;
+use crate::mark::{Forward, Outcome, Report};
+use crate::policy::stored::{Because, Reuse};
 use crate::policy::validation;
+use crate::redact::Redacted;
 
 /// A request that the cache may answer.
 pub(crate) struct Pending<S, B> {
@@ -70,7 +72,7 @@ pub(crate) fn look<S, B, ResB: http_body::Body, F, E>(
     stage: Stage,
 ) -> State<S, B, ResB, F, E> {
     // Before the look: what lands during it may have been missed by it.
-    let landings = cache.state.landings();
+    let landings = cache.state.crowds.landings();
     State::Looking {
         op: cache.store.get(&pending.ask.key),
         look: Some(Look {
@@ -94,7 +96,7 @@ where
 {
     let Look {
         mut pending,
-        mut stage,
+        stage,
         landings,
     } = look;
     let Pending { parts, ask, .. } = &mut pending;
@@ -112,32 +114,51 @@ where
                 _ => Outcome::Hit,
             };
             let reason = if waited { "coalesced" } else { "found" };
-            debug!(key = ask.key, decision = outcome.as_str(), reason);
+            debug!(key = %Redacted::new(&ask.key), decision = outcome.as_str(), reason);
+            let mut report = Report::new(outcome, None, reason);
             match stage {
                 Stage::First => {}
-                Stage::Landed => cache.state.counters.coalesced.add(),
+                Stage::Landed => {
+                    cache.state.counters.coalesced.add();
+                    report.collapsed = true;
+                    report.forward = Some(ask.forward);
+                }
                 Stage::Leading(lead) => lead.land(),
             }
             let request = (&parts.method, &parts.headers);
-            return Next::Answer(Ok(cache.serve_unasked(found, now, outcome, request)));
+            let response = cache.serve_unasked(found, now, &ask.key, report, request);
+            return Next::Answer(Ok(response));
         }
         (Some(found), Some(Reuse::StaleWhileRevalidate))
             if refreshes && !ask.directives.only_if_cached =>
         {
             return behind(cache, pending, found, stage, now);
         }
-        (found, Some(Reuse::StaleWhileRevalidate)) => (found, "stale"),
-        (found, Some(Reuse::Validate(reason))) => (found, reason),
+        (found, Some(Reuse::StaleWhileRevalidate)) => {
+            ask.forward = Forward::Stale;
+            (found, Because::Stale.as_str())
+        }
+        (found, Some(Reuse::Validate(because))) => {
+            let is_fresh = |found: &Found| found.entry.stored.is_fresh(now);
+            ask.forward = if because.is_requests() && found.as_ref().is_some_and(is_fresh) {
+                Forward::Request
+            } else {
+                Forward::Stale
+            };
+            (found, because.as_str())
+        }
         (Some(found), Some(_))
             if ask.first.is_none()
                 && let Some(key) = found.entry.stored.other_variant(&ask.key, &parts.headers) =>
         {
+            ask.forward = Forward::VaryMiss;
             ask.first = Some(std::mem::replace(&mut ask.key, key));
-            if let Stage::Leading(lead) = std::mem::replace(&mut stage, Stage::First) {
+            if let Stage::Leading(lead) = stage {
                 // Those who wait look again, too.
                 lead.land();
             }
-            return Next::State(self::look(cache, pending, stage));
+            // Whatever it has waited for was another variant.
+            return Next::State(self::look(cache, pending, Stage::First));
         }
         (None, _) if let Some(key) = ask.fallback.take() => {
             ask.key = key;
@@ -146,18 +167,27 @@ where
             return Next::State(self::look(cache, pending, stage));
         }
         // The entry of another variant says nothing about this one.
-        (_, Some(_)) => (None, "another variant"),
+        (_, Some(_)) => {
+            ask.forward = Forward::VaryMiss;
+            (None, "another variant")
+        }
         (_, None) => (None, "not stored"),
     };
     if ask.directives.only_if_cached {
-        debug!(key = ask.key, decision = "unavailable", reason);
+        debug!(key = %Redacted::new(&ask.key), decision = "unavailable", reason);
         cache.state.counters.misses.add();
-        return Next::Answer(Ok(Cache::unavailable()));
+        return Next::Answer(Ok(cache.unavailable(&ask.key)));
     }
 
-    debug!(key = ask.key, decision = "ask", reason);
+    debug!(key = %Redacted::new(&ask.key), decision = "ask", reason);
+    // There is no point in waiting for an answer that will be for one request only.
+    let is_for_others = |found: &Found| found.entry.stored.may_become_shareable();
     match stage {
-        Stage::First if ask.shares && ask.kept == parts.method => {
+        Stage::First
+            if ask.shares
+                && ask.kept == parts.method
+                && found.as_ref().is_none_or(is_for_others) =>
+        {
             join(cache, pending, found, landings)
         }
         Stage::Leading(lead) => go(cache, pending, found, Some(lead)),
@@ -178,14 +208,17 @@ where
     ResB: http_body::Body<Data = Bytes>,
 {
     let key = &pending.ask.key;
-    debug!(key, decision = "stale", reason = "validated behind");
+    let reason = "validated behind";
+    debug!(key = %Redacted::new(key), decision = "stale", reason);
+    let report = Report::new(Outcome::Stale, None, reason);
     let request = (&pending.parts.method, &pending.parts.headers);
-    let answer = Ok(cache.serve_unasked(found.clone(), now, Outcome::Stale, request));
+    let answer = Ok(cache.serve_unasked(found.clone(), now, key, report, request));
+    let epoch = cache.state.epochs.now(key);
     let lead = match stage {
         Stage::Leading(lead) => lead,
-        Stage::First | Stage::Landed => match cache.state.flights.join(key.as_str().into()) {
-            Joined::Lead(lead) => lead,
-            Joined::Follow(_) => return Next::Answer(answer),
+        Stage::First | Stage::Landed => match cache.state.crowds.join(key, epoch) {
+            Place::Lead(lead) => lead,
+            Place::Follow(_) => return Next::Answer(answer),
         },
     };
     // The answer is for the cache: all of it.
@@ -198,6 +231,7 @@ where
         pending.parts.headers.remove(name);
     }
     // It is sent by the refresh: here the caller waits.
+    pending.ask.forward = Forward::Stale;
     let ready = Ready {
         pending,
         found: Some(found),
@@ -218,24 +252,90 @@ where
     S: Service<Request<B>, Response = Response<ResB>> + Clone,
     ResB: http_body::Body<Data = Bytes>,
 {
-    let key: Arc<str> = pending.ask.key.as_str().into();
-    match cache.state.flights.join(Arc::clone(&key)) {
-        Joined::Lead(lead) if cache.state.landings() == landings => {
+    let epoch = cache.state.epochs.now(&pending.ask.key);
+    match cache.state.crowds.join(&pending.ask.key, epoch) {
+        Place::Lead(lead) if cache.state.crowds.landings() == landings => {
             go(cache, pending, found, Some(lead))
         }
-        Joined::Lead(lead) => Next::State(look(cache, pending, Stage::Leading(lead))),
-        Joined::Follow(follow) => {
-            debug!(key = pending.ask.key, decision = "wait");
+        Place::Lead(lead) => Next::State(look(cache, pending, Stage::Leading(lead))),
+        Place::Follow(follower) => {
+            debug!(key = %Redacted::new(&pending.ask.key), decision = "wait");
             // While it waits, what the inner service has reserved for it is for others.
             pending.inner = pending.inner.clone();
             pending.ready = false;
+            let patience = cache.config.patience.as_ref();
             Next::State(State::Following {
-                waiting: Waiting::new(follow, Arc::clone(&cache.state), key),
+                follower: Box::new(follower),
+                timeout: patience.map(|patience| patience.timer.sleep(patience.limit)),
                 pending: Some(pending),
                 found,
             })
         }
     }
+}
+
+/// The server has failed, says another request. What is stale is taken if it may be: else this request
+/// asks, too.
+pub(crate) fn failed<S, B, ResB>(
+    cache: &Arc<Cache>,
+    pending: Pending<S, B>,
+    found: Option<Found>,
+    status: Option<StatusCode>,
+    epoch: &Epoch,
+) -> Next<S, B, ResB, S::Future, S::Error>
+where
+    S: Service<Request<B>, Response = Response<ResB>>,
+    ResB: http_body::Body<Data = Bytes>,
+{
+    let (now, rules) = (cache.now(), cache.config.rules);
+    let ask = &pending.ask;
+    let may_stand_in = |found: &Found| {
+        let stored = &found.entry.stored;
+        stored.replaces_error(status, &ask.directives, now, rules)
+    };
+    match found {
+        // Found before the wait: it may have been invalidated.
+        Some(found) if may_stand_in(&found) && epoch.is_now() => {
+            let reason = status.map_or("unreachable", |_| "server error");
+            debug!(key = %Redacted::new(&ask.key), decision = "stale", reason);
+            cache.state.counters.coalesced.add();
+            let mut report = Report::new(Outcome::Stale, Some(ask.forward), reason);
+            report.forward_status = status;
+            report.collapsed = true;
+            let request = (&pending.parts.method, &pending.parts.headers);
+            Next::Answer(Ok(
+                cache.serve_unasked(found, now, &ask.key, report, request)
+            ))
+        }
+        found => go(cache, pending, found, None),
+    }
+}
+
+/// The inner service will not be ready, so that the request has failed before it was sent.
+pub(crate) fn unsent<S, B, ResB, E>(
+    cache: &Arc<Cache>,
+    ready: Ready<S, B>,
+    error: E,
+) -> Step<ResB, E>
+where
+    ResB: http_body::Body<Data = Bytes>,
+{
+    let Ready {
+        pending: Pending { parts, ask, .. },
+        found,
+        lead,
+    } = ready;
+    let exchange = Exchange {
+        epoch: cache.state.epochs.now(&ask.key),
+        ask,
+        method: parts.method,
+        headers: parts.headers,
+        found,
+        conditional: false,
+        asked: cache.now(),
+        lead,
+    };
+    exchange.answer::<ResB, E>(cache, Err(error))
 }
 
 /// Asks the inner service, once it is ready.
@@ -271,6 +371,7 @@ where
         validation::make_conditional(&mut parts.headers, &found.entry.headers)
     });
     let exchange = Exchange {
+        epoch: cache.state.epochs.now(&ask.key),
         ask,
         method,
         headers,

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::crowd::Lead;
 use crate::sink::{Settled, Sink};
 
 /// Frames go into the sink when they come, and to the reader when the sink has nothing to wait for:
@@ -22,7 +23,9 @@ pub(crate) struct Tee<B: Body> {
     /// What has been read ahead of the reader.
     unread: VecDeque<Frame<Bytes>>,
     unread_bytes: u64,
-    /// What comes after that.
+    /// Those who wait for the entry.
+    lead: Option<Lead>,
+    /// What comes after what is unread.
     error: Option<B::Error>,
     ended: bool,
     /// `None` once there is nothing to store, or all is stored. The mutex is never locked: it makes
@@ -42,6 +45,7 @@ impl<B: Body<Data = Bytes>> Tee<B> {
             body: Box::pin(body),
             unread: VecDeque::new(),
             unread_bytes: 0,
+            lead: None,
             error: None,
             ended: false,
             sink: Some(Mutex::new(sink)),
@@ -50,9 +54,17 @@ impl<B: Body<Data = Bytes>> Tee<B> {
         }
     }
 
-    /// How much has been read ahead.
-    pub(crate) fn unread_bytes(&self) -> u64 {
-        self.unread_bytes
+    /// How much memory is taken by what has been read ahead, roughly: frames that are small, or have
+    /// no data at all, take some, too.
+    pub(crate) fn unread_cost(&self) -> u64 {
+        const FRAME: u64 = 128;
+        self.unread_bytes + self.unread.len() as u64 * FRAME
+    }
+
+    /// Tells those who wait when the entry is in the store, or never will be. Dropped before, it hands
+    /// the lead on.
+    pub(crate) fn lead(&mut self, lead: Lead) {
+        self.lead = Some(lead);
     }
 
     /// Whether the entry is in the store.
@@ -73,6 +85,11 @@ impl<B: Body<Data = Bytes>> Tee<B> {
                 settled => {
                     self.stored = settled == Settled::Stored;
                     self.sink = None;
+                    match self.lead.take() {
+                        Some(lead) if self.stored => lead.land(),
+                        Some(lead) => lead.release(),
+                        None => {}
+                    }
                 }
             }
         }

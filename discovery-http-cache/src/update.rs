@@ -10,7 +10,6 @@ use http::{HeaderMap, header, response};
 
 use crate::cache::{Cache, Found};
 use crate::exchange::Exchange;
-use crate::policy::stored::Stored;
 use crate::policy::{storing, validation, vary};
 
 /// A stored response with newer headers.
@@ -18,6 +17,7 @@ pub(crate) struct Update {
     /// What users see of them.
     pub(crate) headers: HeaderMap,
     pub(crate) age: u64,
+    pub(crate) ttl: i64,
     pub(crate) reason: &'static str,
     pub(crate) ops: Vec<Op<io::Result<()>>>,
     /// Whether there is something for those who wait.
@@ -33,7 +33,7 @@ impl Exchange {
         update: &HeaderMap,
         now: SystemTime,
     ) -> Update {
-        let (entry, rules) = (&found.entry, cache.config.rules);
+        let entry = &found.entry;
         let old = entry.head.parts();
         // The stored age was that of the old date.
         let mut headers = entry.headers.clone();
@@ -43,41 +43,66 @@ impl Exchange {
             headers.remove(header::DATE);
         }
         let mut parts = old.clone();
-        parts.headers = validation::merge(&headers, update);
+        let merged = validation::merge(&headers, update);
+        let is_mergeable = merged.is_some() && !storing::names_what_decides(update);
+        parts.headers = merged.unwrap_or(headers);
 
-        let mut kept = storing::to_store(&parts, &self.headers, self.asked, now, rules);
-        if let Some(family) = entry.stored.family() {
-            vary::set_family(&mut kept.headers, family.clone());
-        }
-        let stored = Stored::of(kept.status, &kept.headers, rules);
-        let refusal = storing::may_store(parts.status, &parts.headers, now, rules);
-        let (reason, ops, lands) = if let Err(reason) = refusal {
-            (reason, vec![cache.remove(&self.ask.key)], false)
-        } else if !stored.depends_on_time()
-            && validation::is_unchanged(&kept.headers, &stored_form(old))
-        {
-            ("unchanged", Vec::new(), stored.is_shareable())
-        } else {
-            let framing = match entry.head.framing() {
-                // What is known of the connection that the body came on is no longer true.
-                Framing::Bare => Framing::Close,
-                framing => framing,
-            };
-            let value = dump::encode(&self.ask.kept, &kept, framing, found.body.clone());
-            let (cache, key) = (Arc::clone(cache), self.ask.key.clone());
-            let put = cache
-                .store
-                .put(&key, value)
-                .map(move |result| result.inspect(|()| cache.stored(&key)));
-            ("to be stored", vec![put], stored.is_shareable())
+        let mut lands = false;
+        let mut now_stored = None;
+        let (reason, ops) = match self.to_update(cache, found, &parts, is_mergeable, now) {
+            Err(reason) => (reason, vec![cache.remove(&self.ask.key)]),
+            Ok(kept) => {
+                let stored = cache.understand(&self.ask.key, &kept);
+                lands = stored.is_shareable(now);
+                let unchanged = !stored.depends_on_time()
+                    && validation::is_unchanged(&kept.headers, &stored_form(old));
+                now_stored = Some(stored);
+                if unchanged {
+                    ("unchanged", Vec::new())
+                } else {
+                    let framing = match entry.head.framing() {
+                        // What is known of the connection that the body came on is no longer true.
+                        Framing::Bare => Framing::Close,
+                        framing => framing,
+                    };
+                    let body = found.body.clone();
+                    let value = dump::encode(&self.ask.kept, &kept, framing, body);
+                    let put = cache.put(self.ask.key.clone(), value, self.epoch.clone());
+                    ("to be stored", vec![put])
+                }
+            }
         };
+        let stored = now_stored.as_ref().unwrap_or(&entry.stored);
         Update {
             age: stored.freshness.age(now).as_secs(),
+            ttl: stored.ttl(now),
             headers: parts.headers,
             reason,
             ops,
-            lands,
+            // Not if it came too late to be stored.
+            lands: lands && self.epoch.is_now(),
         }
+    }
+
+    /// The head to store in place of the one that there is.
+    fn to_update(
+        &self,
+        cache: &Cache,
+        found: &Found,
+        parts: &response::Parts,
+        is_mergeable: bool,
+        now: SystemTime,
+    ) -> Result<response::Parts, storing::Refusal> {
+        let rules = cache.config.rules;
+        if !is_mergeable {
+            return Err("headers that can't be stored");
+        }
+        storing::may_store(parts.status, &parts.headers, rules)?;
+        let mut kept = storing::to_store(parts, &self.headers, self.asked, now, rules)?;
+        if let Some(family) = found.entry.stored.family() {
+            vary::set_family(&mut kept.headers, family.clone());
+        }
+        Ok(kept)
     }
 }
 

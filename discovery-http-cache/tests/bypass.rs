@@ -4,7 +4,7 @@ mod common;
 
 use common::{Broken, URI, World, get, request};
 use discovery_core::store::{MapStore, NoStore, Store, Value};
-use discovery_http_cache::HttpCacheLayer;
+use discovery_http_cache::{HttpCacheLayer, Report};
 use http::uri::{Authority, Scheme};
 use http::{Method, Request, StatusCode};
 use tower::{Layer, ServiceExt};
@@ -60,23 +60,125 @@ async fn a_policy_can_leave_requests_alone() {
     world.server.ok(&[FRESH], "one");
     world.get(&[]).await;
     assert_eq!(world.store.len(), 1);
+}
 
-    // kubectl's preset knows Kubernetes' streams.
-    let world = World::kubectl();
-    for (query, cached) in [
-        ("watch=1", false),
-        ("a=b&watch", false),
-        ("follow=true", false),
-        ("watch=false", true),
-        ("watched=1", true),
-    ] {
+type Policy = fn(HttpCacheLayer<MapStore>) -> HttpCacheLayer<MapStore>;
+
+/// kubectl's preset knows what may not be written to a disk, and Kubernetes' streams.
+#[tokio::test]
+async fn what_kubectls_preset_leaves_alone() {
+    let presets: [(Policy, bool); 3] = [
+        (HttpCacheLayer::kubectl, false),
+        // A policy of one's own, said before or after, replaces the list; streams stay streams.
+        (
+            |layer| layer.cacheable(|_: &http::request::Parts| true).kubectl(),
+            true,
+        ),
+        (
+            |layer| layer.kubectl().cacheable(|_: &http::request::Parts| true),
+            true,
+        ),
+    ];
+    for (preset, everything) in presets {
+        for (target, discovery, stream) in [
+            ("/api/v1/namespaces/a/secrets/b", false, false),
+            ("/api/v1/pods?watch=1", false, true),
+            ("/api/v1/pods?a=b&watch", false, true),
+            ("/api/v1/pods/a/log?follow=true", false, true),
+            ("/api/v1/watch/pods", false, true),
+            ("/apis/apps/v1/watch/namespaces/a/deployments", false, true),
+            ("/api/v1/pods?watch=false", false, false),
+            ("/api/v1/pods?watched=1", false, false),
+            ("/api", true, false),
+            ("/apis?timeout=32s", true, false),
+            ("/apis/apps/v1?watch=0", true, false),
+            ("/apis/apps/v1?watch=1", true, true),
+            ("/openapi/v2", true, false),
+            ("/openapi/v3/apis/apps/v1?hash=1", true, false),
+            ("/version", true, false),
+        ] {
+            let world = World::new(preset);
+            world.server.ok(&[FRESH], "one");
+            let request = Request::get(format!("https://h{target}")).body(()).unwrap();
+            world.send(request).await.unwrap();
+            let expected = (discovery || everything) && !stream;
+            assert_eq!(world.store.len(), usize::from(expected), "{target}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_layer_has_been_told_counts_more_than_the_preset() {
+    let mark = |report: &Report<'_>, headers: &mut http::HeaderMap| {
+        let value = if report.outcome.is_from_cache() {
+            "hit"
+        } else {
+            "miss"
+        };
+        headers.insert("x-cache", value.parse().unwrap());
+    };
+    for order in [true, false] {
+        let world = World::new(|layer| {
+            let layer = if order { layer.kubectl() } else { layer };
+            let layer = layer
+                .key(|_: &Method, uri: &http::Uri, _: &http::HeaderMap| Some(uri.path().into()))
+                .marker(mark)
+                .lenient_dates(false)
+                .keep_on_error(true);
+            if order { layer } else { layer.kubectl() }
+        });
+        let utc = common::date(60).replace("GMT", "UTC");
+        world
+            .server
+            .ok(&[("expires", &utc), ("etag", "\"1\"")], "one");
+        assert_eq!(world.get(&[]).await.header("x-cache"), Some("miss"));
+        assert_eq!(world.store.keys(), ["/apis"]);
+        // Not fresh, because the date is none.
+        world.server.answer(503, &[], "");
+        assert_eq!(world.get(&[]).await.status, 503);
+        assert_eq!(world.store.len(), 1, "kept on error");
+        world.server.answer(304, &[], "");
+        let got = world.get(&[]).await;
+        assert_eq!(
+            (got.header("x-cache"), got.header("age")),
+            (Some("hit"), None)
+        );
+    }
+}
+
+/// Whatever the policy says about the request itself.
+#[tokio::test]
+async fn unsafe_requests_invalidate_whatever_they_are_to_the_cache() {
+    let world = World::new(|layer| {
+        layer.cacheable(|request: &http::request::Parts| request.method == Method::GET)
+    });
+    let keyed = World::new(|layer| {
+        layer.key(|method: &Method, uri: &http::Uri, _: &http::HeaderMap| {
+            (*method == Method::GET).then(|| uri.to_string())
+        })
+    });
+    for world in [world, keyed] {
         world.server.ok(&[FRESH], "one");
-        let watch = Request::get(format!("https://h/api/v1/pods?{query}"))
-            .body(())
-            .unwrap();
-        let before = world.store.len();
-        world.send(watch).await.unwrap();
-        assert_eq!(world.store.len() - before, usize::from(cached), "{query}");
+        world.get(&[]).await;
+        world.server.answer(204, &[], "");
+        world.send(request(Method::PUT, &[])).await.unwrap();
+        assert!(world.store.is_empty());
+        assert_eq!(world.stats().removals, 1);
+    }
+}
+
+/// RFC 9111 §5.2.1.5.
+#[tokio::test]
+async fn the_answer_to_a_post_with_no_store_is_not_stored() {
+    for (headers, stored) in [
+        (&[][..], true),
+        (&[("cache-control", "no-store")], false),
+        (&[("cache-control", "max-age=0, no-store")], false),
+    ] {
+        let world = World::new(|layer| layer.cache_posts(true));
+        world.server.ok(&[FRESH, ("content-location", URI)], "one");
+        world.send(request(Method::POST, headers)).await.unwrap();
+        assert_eq!(world.store.len(), usize::from(stored), "{headers:?}");
     }
 }
 

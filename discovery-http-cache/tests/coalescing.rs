@@ -2,93 +2,29 @@
 
 mod common;
 
-use std::task::Poll;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::{Gate, Piece, Pieces, TestBody, date, get, now, response};
-use discovery_core::clock::ManualClock;
+use common::mocked::{Mocked, Req, Res, body, boxed, next, ok};
+use common::{Gate, Piece, Pieces, date, get, response};
 use discovery_core::store::MapStore;
-use discovery_http_cache::{Body, HttpCache, HttpCacheLayer};
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use tokio_test::task::{self, Spawn};
-use tokio_test::{assert_pending, assert_ready, assert_ready_ok};
+use discovery_http_cache::{CacheStatus, HttpCacheLayer};
+use http::Request;
+use http_body_util::Full;
+use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower::limit::{ConcurrencyLimit, ConcurrencyLimitLayer};
-use tower::util::Oneshot;
-use tower::{BoxError, Layer, Service, ServiceExt};
-use tower_test::mock::{self, Handle, Mock, SendResponse};
+use tower::{Layer, Service, ServiceExt};
+use tower_test::mock;
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
-type Req = Request<()>;
-type Res = Response<TestBody>;
-type Inner = Mock<Req, Res>;
-
-struct World {
-    layer: HttpCacheLayer<MapStore>,
-    clock: ManualClock,
-    service: HttpCache<Inner>,
-    handle: Handle<Req, Res>,
-}
-
-impl World {
-    fn new() -> Self {
-        let (inner, handle) = mock::pair();
-        let clock = ManualClock::new(now());
-        let layer = HttpCacheLayer::new(MapStore::new()).clock(clock.clone());
-        Self {
-            service: layer.layer(inner),
-            layer,
-            clock,
-            handle,
-        }
-    }
-
-    fn ask(&self, headers: &[(&str, &str)]) -> Spawn<Oneshot<HttpCache<Inner>, Req>> {
-        task::spawn(self.service.clone().oneshot(get(headers)))
-    }
-
-    /// So many requests, all of which have begun.
-    fn crowd(&self, size: usize) -> Vec<Spawn<Oneshot<HttpCache<Inner>, Req>>> {
-        let mut crowd: Vec<_> = (0..size).map(|_| self.ask(&[])).collect();
-        for task in &mut crowd {
-            assert_pending!(task.poll());
-        }
-        crowd
-    }
-
-    fn next(&mut self) -> Option<(Req, SendResponse<Res>)> {
-        next(&mut self.handle)
-    }
-}
-
-/// The next request that is with the server, if there is one.
-fn next(handle: &mut Handle<Req, Res>) -> Option<(Req, SendResponse<Res>)> {
-    match task::spawn(handle.next_request()).poll() {
-        Poll::Ready(request) => request,
-        Poll::Pending => None,
-    }
-}
-
-fn boxed<B>(response: Response<B>) -> Res
-where
-    B: http_body::Body<Data = Bytes, Error: Into<common::Broken>> + Send + 'static,
-{
-    response.map(|body| body.map_err(Into::into).boxed_unsync())
-}
-
-fn ok(headers: &[(&str, &str)], body: &'static str) -> Res {
-    boxed(response(200, headers, Full::from(body)))
-}
-
-fn body(response: Result<Response<Body<TestBody>>, BoxError>) -> Bytes {
-    let collected = assert_ready!(task::spawn(response.unwrap().collect()).poll());
-    collected.unwrap().to_bytes()
-}
-
 #[test]
 fn one_request_for_many() {
-    let mut world = World::new();
+    let mut world = Mocked::new();
     let mut crowd = world.crowd(100);
     let (_, send) = world.next().unwrap();
     assert!(world.next().is_none());
@@ -108,7 +44,7 @@ fn one_request_for_many() {
 fn one_revalidation_for_many() {
     // Fresh afterwards or not: who has waited for a validation needs none of his own.
     for cc in ["max-age=60", "public"] {
-        let mut world = World::new();
+        let mut world = Mocked::new();
         let mut first = world.crowd(1);
         let (_, send) = world.next().unwrap();
         send.send_response(ok(
@@ -116,7 +52,7 @@ fn one_revalidation_for_many() {
             "one",
         ));
         assert_eq!(body(assert_ready!(first[0].poll())), "one");
-        world.clock.advance(std::time::Duration::from_secs(60));
+        world.pass(60);
 
         let mut crowd = world.crowd(10);
         let (request, send) = world.next().unwrap();
@@ -131,7 +67,7 @@ fn one_revalidation_for_many() {
 
 #[test]
 fn a_leader_that_goes_hands_the_lead_on() {
-    let mut world = World::new();
+    let mut world = Mocked::new();
     let mut crowd = world.crowd(4);
     let (_, first) = world.next().unwrap();
     drop(crowd.remove(0));
@@ -171,7 +107,7 @@ fn after_an_answer_of_no_use_all_go_on_at_once() {
         },
     ];
     for answer in answers {
-        let mut world = World::new();
+        let mut world = Mocked::new();
         let mut crowd = world.crowd(5);
         let (_, send) = world.next().unwrap();
         match answer() {
@@ -198,7 +134,7 @@ fn after_an_answer_of_no_use_all_go_on_at_once() {
 
 #[test]
 fn who_may_not_share_does_not_wait() {
-    let mut world = World::new();
+    let mut world = Mocked::new();
     let _leader = world.crowd(1);
     let (_, _first) = world.next().unwrap();
     let table: [&[(&str, &str)]; 6] = [
@@ -220,7 +156,7 @@ fn who_may_not_share_does_not_wait() {
 
 #[test]
 fn followers_of_another_variant_ask_for_their_own() {
-    let mut world = World::new();
+    let mut world = Mocked::new();
     let mut a = world.ask(&[("accept", "a")]);
     assert_pending!(a.poll());
     let mut b = world.ask(&[("accept", "b")]);
@@ -240,7 +176,7 @@ fn followers_of_another_variant_ask_for_their_own() {
 #[test]
 fn a_caller_who_never_reads_blocks_nobody() {
     for headers in [&[FRESH][..], &[FRESH, ("content-length", "6")]] {
-        let mut world = World::new();
+        let mut world = Mocked::new();
         let mut crowd = world.crowd(3);
         let (_, send) = world.next().unwrap();
         let gate = Gate::default();
@@ -268,7 +204,7 @@ fn a_caller_who_never_reads_blocks_nobody() {
 
 #[test]
 fn nobody_waits_for_a_body_that_others_do_not() {
-    let mut world = World::new();
+    let mut world = Mocked::new();
     let mut leader = world.ask(&[]);
     assert_pending!(leader.poll());
     let (_, send) = world.next().unwrap();
@@ -285,7 +221,7 @@ fn nobody_waits_for_a_body_that_others_do_not() {
 
 #[test]
 fn a_body_too_large_to_hold_for_others_lets_them_go() {
-    let mut world = World::new();
+    let mut world = Mocked::new();
     let mut crowd = world.crowd(2);
     let (_, send) = world.next().unwrap();
     let piece = Bytes::from(vec![b'x'; 1 << 20]);
@@ -302,7 +238,7 @@ fn a_body_too_large_to_hold_for_others_lets_them_go() {
 
 #[test]
 fn a_leader_that_goes_while_it_reads_hands_the_lead_on() {
-    let mut world = World::new();
+    let mut world = Mocked::new();
     let mut crowd = world.crowd(2);
     let (_, send) = world.next().unwrap();
     let pieces = [Piece::Data("abc"), Piece::Gate(Gate::default())];
@@ -381,5 +317,316 @@ fn followers_reserve_nothing() {
             asked += 1;
         }
         assert!(asked <= 2);
+    }
+}
+
+#[test]
+fn a_thousand() {
+    let mut world = Mocked::new();
+    world.fill(ok(&[FRESH, ("etag", "\"1\"")], "one"));
+    world.pass(60);
+    let mut crowd = world.crowd(1000);
+    let (_, send) = world.next().unwrap();
+    send.send_response(boxed(response(304, &[FRESH], Full::from(""))));
+    for task in &mut crowd {
+        assert_eq!(body(assert_ready!(task.poll())), "one");
+    }
+    assert!(world.next().is_none());
+    let stats = world.layer.handle().stats();
+    assert_eq!(
+        (stats.misses, stats.revalidations, stats.coalesced),
+        (1, 1, 999)
+    );
+}
+
+/// RFC 5861 §4: all who may have what is stale get it at once, when one has seen that the server
+/// fails.
+#[test]
+fn what_is_stale_is_for_all_who_wait() {
+    const LASTING: (&str, &str) = ("cache-control", "max-age=10, stale-if-error=60");
+    for status in [Some(503), None] {
+        let mut world = Mocked::with(|layer| layer.marker(CacheStatus::new("x").unwrap()));
+        world.fill(ok(&[LASTING, ("etag", "\"1\"")], "one"));
+        world.pass(20);
+        let mut crowd = world.crowd(50);
+        let (_, send) = world.next().unwrap();
+        match status {
+            Some(status) => send.send_response(boxed(response(status, &[], Full::from("")))),
+            None => send.send_error(common::Broken("refused")),
+        }
+        for task in &mut crowd {
+            let answer = assert_ready!(task.poll()).unwrap();
+            let mark = answer.headers()["cache-status"]
+                .to_str()
+                .unwrap()
+                .to_owned();
+            assert!(mark.starts_with("x; fwd=stale; "), "{mark}");
+            assert_eq!(body(Ok(answer)), "one");
+        }
+        assert!(
+            world.next().is_none(),
+            "one request has found it out for all"
+        );
+        assert_eq!(world.layer.handle().stats().coalesced, 49);
+    }
+
+    // Each by what he asks for: only one may have it.
+    let mut world = Mocked::new();
+    world.fill(ok(
+        &[("cache-control", "max-age=10"), ("etag", "\"1\"")],
+        "one",
+    ));
+    world.pass(20);
+    let mut crowd = world.crowd(2);
+    let mut patient = world.ask(&[("cache-control", "stale-if-error=60")]);
+    assert_pending!(patient.poll());
+    world
+        .next()
+        .unwrap()
+        .1
+        .send_error(common::Broken("refused"));
+    assert!(assert_ready!(crowd[0].poll()).is_err());
+    assert_pending!(crowd[1].poll());
+    assert_eq!(body(assert_ready!(patient.poll())), "one");
+    world.next().unwrap().1.send_response(ok(&[FRESH], "two"));
+    assert_eq!(body(assert_ready!(crowd[1].poll())), "two");
+
+    // What has been invalidated meanwhile is not served.
+    let mut world = Mocked::new();
+    world.fill(ok(&[LASTING], "one"));
+    world.pass(20);
+    let mut crowd = world.crowd(2);
+    let (_, first) = world.next().unwrap();
+    let mut put = world.send(common::request(http::Method::PUT, &[]));
+    assert_pending!(put.poll());
+    world.next().unwrap().1.send_response(ok(&[], ""));
+    assert_ready_ok!(put.poll());
+    first.send_error(common::Broken("refused"));
+    drop(assert_ready!(crowd[0].poll()));
+    assert_pending!(crowd[1].poll());
+    assert!(world.next().is_some());
+}
+
+/// A service that will never be ready again.
+#[derive(Clone)]
+struct Closed(mock::Mock<Req, Res>, Arc<Mutex<bool>>);
+
+impl Service<Req> for Closed {
+    type Response = Res;
+    type Error = tower::BoxError;
+    type Future = <mock::Mock<Req, Res> as Service<Req>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if *self.1.lock().unwrap() {
+            return Poll::Ready(Err("closed".into()));
+        }
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.0.call(request)
+    }
+}
+
+#[test]
+fn a_service_that_is_not_ready_has_failed_for_all() {
+    for (cc, stale) in [
+        ("max-age=10, stale-if-error=60", true),
+        ("max-age=10", false),
+    ] {
+        let (inner, mut handle) = mock::pair::<Req, Res>();
+        let closed = Arc::new(Mutex::new(false));
+        let clock = discovery_core::clock::ManualClock::new(common::now());
+        let layer = HttpCacheLayer::new(MapStore::new()).clock(clock.clone());
+        let service = layer.layer(Closed(inner, Arc::clone(&closed)));
+        let ask = || task::spawn(service.clone().oneshot(get(&[])));
+        let mut first = ask();
+        assert_pending!(first.poll());
+        let (_, send) = next(&mut handle).unwrap();
+        send.send_response(ok(&[("cache-control", cc), ("etag", "\"1\"")], "one"));
+        assert_eq!(body(assert_ready!(first.poll())), "one");
+        clock.advance(Duration::from_secs(20));
+
+        let mut crowd: Vec<_> = (0..5).map(|_| ask()).collect();
+        for task in &mut crowd {
+            assert_pending!(task.poll());
+        }
+        *closed.lock().unwrap() = true;
+        // The leader goes; the next one is to ask, and the service is closed.
+        drop(crowd.remove(0));
+        for task in &mut crowd {
+            let answer = assert_ready!(task.poll());
+            if stale {
+                assert_eq!(body(answer), "one");
+            } else {
+                assert_eq!(answer.unwrap_err().to_string(), "closed");
+            }
+        }
+    }
+}
+
+/// RFC 9111 §5.2.2.2, §5.2.2.4: what has to be validated for each request is no reason to wait.
+#[test]
+fn who_has_to_validate_for_himself_does_not_wait() {
+    for cc in ["no-cache", "max-age=0, must-revalidate"] {
+        let mut world = Mocked::new();
+        world.fill(ok(&[("cache-control", cc), ("etag", "\"1\"")], "one"));
+        let mut crowd = world.crowd(3);
+        for task in &mut crowd {
+            let (_, send) = world.next().expect("each has asked at once");
+            send.send_response(boxed(response(304, &[], Full::from(""))));
+            assert_eq!(body(assert_ready!(task.poll())), "one");
+        }
+        assert_eq!(world.layer.handle().stats().coalesced, 0);
+
+        // Who did not know is let go.
+        let mut world = Mocked::new();
+        let mut crowd = world.crowd(3);
+        let (_, send) = world.next().unwrap();
+        send.send_response(ok(&[("cache-control", cc), ("etag", "\"1\"")], "one"));
+        assert_ready_ok!(crowd[0].poll());
+        for task in &mut crowd[1..] {
+            assert_pending!(task.poll());
+        }
+        assert!(world.next().is_some() && world.next().is_some());
+    }
+    // Fresh again: for all.
+    let mut world = Mocked::new();
+    let cc = ("cache-control", "max-age=10, must-revalidate");
+    world.fill(ok(&[cc, ("etag", "\"1\"")], "one"));
+    world.pass(20);
+    let mut crowd = world.crowd(3);
+    world
+        .next()
+        .unwrap()
+        .1
+        .send_response(boxed(response(304, &[cc], Full::from(""))));
+    for task in &mut crowd {
+        assert_eq!(body(assert_ready!(task.poll())), "one");
+    }
+}
+
+/// Those who have waited for another variant wait for their own, one of them asking.
+#[test]
+fn one_request_for_each_variant() {
+    let mut world = Mocked::new();
+    let mut a = world.ask(&[("accept", "a")]);
+    assert_pending!(a.poll());
+    let mut crowd: Vec<_> = (0..10).map(|_| world.ask(&[("accept", "b")])).collect();
+    for task in &mut crowd {
+        assert_pending!(task.poll());
+    }
+    let vary = [FRESH, ("vary", "accept")];
+    world.next().unwrap().1.send_response(ok(&vary, "for a"));
+    assert_eq!(body(assert_ready!(a.poll())), "for a");
+    for task in &mut crowd {
+        assert_pending!(task.poll());
+    }
+    world.next().unwrap().1.send_response(ok(&vary, "for b"));
+    assert!(world.next().is_none());
+    for task in &mut crowd {
+        assert_eq!(body(assert_ready!(task.poll())), "for b");
+    }
+}
+
+/// Sleeps until it is told that the time is over.
+#[derive(Clone, Default)]
+struct Alarm(Gate, Arc<Mutex<Vec<Duration>>>);
+
+struct Asleep(Gate);
+
+impl hyper::rt::Timer for Alarm {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        self.1.lock().unwrap().push(duration);
+        Box::pin(Asleep(self.0.clone()))
+    }
+
+    fn sleep_until(&self, _: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        unreachable!("nobody knows what time it is")
+    }
+}
+
+impl hyper::rt::Sleep for Asleep {}
+
+impl Future for Asleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_open(cx)
+    }
+}
+
+const WAIT: Duration = Duration::from_secs(5);
+
+#[test]
+fn who_has_waited_too_long_asks() {
+    let alarm = Alarm::default();
+    let mut world = Mocked::with(|layer| layer.max_wait(alarm.clone(), WAIT));
+    let mut crowd = world.crowd(2);
+    let (_, slow) = world.next().unwrap();
+    assert!(world.next().is_none());
+    assert_eq!(*alarm.1.lock().unwrap(), [WAIT], "only who waits");
+    alarm.0.open();
+    assert!(crowd[1].is_woken());
+    assert_pending!(crowd[1].poll());
+    let (_, send) = world.next().unwrap();
+    send.send_response(ok(&[FRESH], "two"));
+    assert_eq!(body(assert_ready!(crowd[1].poll())), "two");
+    // The other one is not affected.
+    slow.send_response(ok(&[FRESH], "one"));
+    assert_eq!(body(assert_ready!(crowd[0].poll())), "one");
+}
+
+/// With a timer, others wait while the first caller reads what is too large to be held for them.
+#[test]
+fn one_request_for_a_large_body() {
+    let large = || {
+        let piece = Bytes::from(vec![b'x'; 1 << 20]);
+        let pieces = (0..9).map(|_| Piece::Bytes(piece.clone()));
+        boxed(response(200, &[FRESH], Pieces::new(pieces)))
+    };
+    for reads in [true, false] {
+        let alarm = Alarm::default();
+        let mut world = Mocked::with(|layer| layer.max_wait(alarm.clone(), WAIT));
+        let mut crowd = world.crowd(4);
+        world.next().unwrap().1.send_response(large());
+        let first = assert_ready!(crowd.remove(0).poll());
+        for task in &mut crowd {
+            assert_pending!(task.poll());
+        }
+        assert!(world.next().is_none());
+        if reads {
+            assert_eq!(body(first).len(), 9 << 20);
+        } else {
+            // Another one is the first.
+            drop(first);
+            assert_pending!(crowd[0].poll());
+            world.next().unwrap().1.send_response(large());
+            assert_eq!(body(assert_ready!(crowd.remove(0).poll())).len(), 9 << 20);
+        }
+        for task in &mut crowd {
+            assert_eq!(body(assert_ready!(task.poll())).len(), 9 << 20);
+        }
+        assert!(world.next().is_none());
+    }
+}
+
+/// What is read for others is bounded in memory, not in bytes of the body only.
+#[test]
+fn small_pieces_count_too() {
+    for (followers, most) in [(0, 1_000), (1, 50_000)] {
+        let mut world = Mocked::new();
+        let mut crowd = world.crowd(1 + followers);
+        let pieces = Pieces::new((0..100_000).map(|_| Piece::Data("x")));
+        let read = Arc::clone(&pieces.read);
+        world
+            .next()
+            .unwrap()
+            .1
+            .send_response(boxed(response(200, &[FRESH], pieces)));
+        let first = assert_ready!(crowd[0].poll());
+        let count = read.load(Ordering::Relaxed);
+        assert!(count < most, "{count}");
+        assert_eq!(body(first).len(), 100_000);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{World, date, get};
 use discovery_http_cache::{CacheStatus, HttpCacheLayer};
-use http::StatusCode;
+use http::{HeaderMap, Method, StatusCode, Uri, response};
 
 /// One 200 with an ETag and `response`, then, after `elapsed` seconds, a request with `request`.
 async fn is_hit(
@@ -60,8 +60,47 @@ async fn lifetimes() {
         ),
         (
             vec![("date", &*ahead), ("cache-control", "max-age=60")],
-            61,
+            60,
             false,
+            false,
+        ),
+        (
+            vec![
+                ("date", "Fri, 31 Dec 9999 23:59:59 GMT"),
+                ("cache-control", "max-age=60"),
+            ],
+            59,
+            true,
+            true,
+        ),
+        (
+            vec![
+                ("date", "Fri, 31 Dec 9999 23:59:59 GMT"),
+                ("cache-control", "max-age=60"),
+            ],
+            60,
+            false,
+            false,
+        ),
+        (
+            vec![
+                ("age", "99999999999"),
+                ("cache-control", "max-age=9999999999"),
+            ],
+            0,
+            false,
+            false,
+        ),
+        (
+            vec![("expires", "SAT, 18 AUG 2050 02:01:18 gmt")],
+            59,
+            true,
+            true,
+        ),
+        (
+            vec![("expires", "Sat Aug 18 02:01:18 2050")],
+            59,
+            true,
             true,
         ),
         (
@@ -172,36 +211,124 @@ async fn a_date_that_is_none_is_the_time_of_receipt() {
 #[tokio::test]
 async fn cache_status() {
     let world = World::new(|layer| layer.marker(CacheStatus::new("Example").unwrap()));
+    let status = |got: &common::Got| {
+        let lines = got.headers.get_all("cache-status").iter();
+        let lines: Vec<_> = lines.map(|line| line.to_str().unwrap()).collect();
+        lines.join(", ")
+    };
     let response = [
-        ("cache-control", "max-age=60"),
+        ("cache-control", "max-age=60, stale-if-error=60"),
         ("etag", "\"1\""),
         ("cache-status", "Origin; hit"),
     ];
     world.server.ok(&response, "one");
-    let statuses = |got: &common::Got| -> Vec<String> {
-        let lines = got.headers.get_all("cache-status").iter();
-        lines
-            .map(|line| line.to_str().unwrap().to_owned())
-            .collect()
-    };
-    assert_eq!(
-        statuses(&world.get(&[]).await),
-        ["Origin; hit", "Example; fwd=miss"]
-    );
-    assert_eq!(
-        statuses(&world.get(&[]).await),
-        ["Origin; hit", "Example; hit"]
-    );
+    let first = world.get(&[]).await;
+    assert_eq!(status(&first), "Origin; hit, Example; fwd=uri-miss; stored");
+    let hit = world.get(&[]).await;
+    assert_eq!(status(&hit), "Origin; hit, Example; hit; ttl=60");
+    world.server.answer(304, &response[..1], "");
+    let forced = world.get(&[("cache-control", "no-cache")]).await;
+    let expected = "Origin; hit, Example; fwd=request; fwd-status=304; ttl=60";
+    assert_eq!(status(&forced), expected);
+
+    world.pass(90);
+    let stale = world.get(&[("cache-control", "max-stale")]).await;
+    assert_eq!(status(&stale), "Origin; hit, Example; hit; ttl=-30");
+    world.server.answer(503, &[], "");
+    let error = world.get(&[]).await;
+    let expected = "Origin; hit, Example; fwd=stale; fwd-status=503; ttl=-30";
+    assert_eq!(status(&error), expected);
+    world.server.fail();
+    let unreachable = world.get(&[]).await;
+    let expected = "Origin; hit, Example; fwd=stale; ttl=-30; detail=\"unreachable\"";
+    assert_eq!(status(&unreachable), expected);
+    world.server.answer(304, &response[..1], "");
+    let validated = world.get(&[]).await;
+    let expected = "Origin; hit, Example; fwd=stale; fwd-status=304; ttl=60";
+    assert_eq!(status(&validated), expected);
+
     world.pass(60);
-    world.server.answer(304, &[], "");
-    let revalidated = statuses(&world.get(&[]).await);
+    let only = [("cache-control", "only-if-cached")];
     assert_eq!(
-        revalidated,
-        ["Origin; hit", "Example; fwd=stale; fwd-status=304"]
+        status(&world.get(&only).await),
+        "Example; detail=\"only-if-cached\""
     );
+    world.server.ok(&[("cache-control", "no-store")], "two");
+    assert_eq!(status(&world.get(&[]).await), "Example; fwd=stale");
+    world.server.answer(201, &[], "");
+    let post = world
+        .send(common::request(Method::POST, &[]))
+        .await
+        .unwrap();
+    assert_eq!(status(&post), "Example; fwd=method");
+    world.server.ok(&[], "two");
+    let bypass = world.get(&[("if-match", "\"1\"")]).await;
+    assert_eq!(status(&bypass), "Example; fwd=bypass");
+
+    let vary = [("cache-control", "max-age=60"), ("vary", "accept")];
+    for (accept, expected) in [("a", "uri-miss"), ("b", "vary-miss")] {
+        world.server.ok(&vary, "two");
+        let got = world.get(&[("accept", accept)]).await;
+        assert_eq!(status(&got), format!("Example; fwd={expected}; stored"));
+    }
     for name in ["", "1", "a b", "a,b", "\u{e9}"] {
         assert!(CacheStatus::new(name).is_none(), "{name}");
     }
+
+    let marker = CacheStatus::new("Example").unwrap().show_key(true);
+    let key = |_: &Method, _: &Uri, _: &HeaderMap| Some("a \"b\" \\".to_owned());
+    let world = World::new(|layer| layer.marker(marker).key(key));
+    world.server.ok(&[], "one");
+    let got = world.get(&[]).await;
+    assert_eq!(status(&got), r#"Example; fwd=uri-miss; key="a \"b\" \\""#);
+}
+
+/// The policy says how long, and nothing else.
+#[tokio::test]
+async fn lifetimes_by_policy() {
+    let policy = |key: &str, stored: &response::Parts, said: Duration| {
+        assert_eq!((key, stored.status.as_u16()), (common::URI, 200));
+        said.max(Duration::from_secs(100))
+    };
+    for (cc, elapsed, expected) in [
+        ("public", 99, true),
+        ("public", 100, false),
+        ("max-age=10", 99, true),
+        ("max-age=200", 199, true),
+        ("no-cache", 0, false),
+        ("max-age=10, must-revalidate", 99, true),
+        ("no-store", 0, false),
+    ] {
+        for world in [
+            World::new(|layer| layer.lifetime(policy)),
+            World::new(|layer| layer.lifetime(policy).kubectl()),
+        ] {
+            // Without a validator, it is the lifetime that makes it worth storing.
+            world.server.ok(&[("cache-control", cc)], "one");
+            world.get(&[]).await;
+            world.pass(elapsed);
+            world.server.ok(&[("cache-control", cc)], "two");
+            let hit = world.get(&[]).await.asked.is_none();
+            assert_eq!(hit, expected, "{cc} after {elapsed}");
+        }
+    }
+}
+
+/// RFC 9111 §1.2.2: what is sent can be read by everybody.
+#[tokio::test]
+async fn ages_that_are_too_large() {
+    let world = World::strict();
+    let response = [
+        ("cache-control", "max-age=99999999999"),
+        ("age", "9999999999"),
+    ];
+    world.server.ok(&response, "one");
+    world.get(&[]).await;
+    let hit = world.get(&[]).await;
+    assert_eq!(
+        (hit.asked.is_none(), hit.header("age")),
+        (true, Some("2147483648"))
+    );
 }
 
 #[tokio::test]

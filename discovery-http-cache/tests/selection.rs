@@ -178,6 +178,22 @@ async fn ranges_that_the_server_answers() {
     assert!(world.store.is_empty());
 }
 
+/// RFC 9110 §15.5.17: what is said about a range is not the resource.
+#[tokio::test]
+async fn the_refusal_of_a_range_is_not_stored() {
+    for status in [416, 404, 204, 206] {
+        let world = World::strict();
+        world
+            .server
+            .answer(status, &[FRESH, ("content-range", "bytes */3")], "");
+        let got = world.get(&[("range", "bytes=9-")]).await;
+        assert_eq!(got.status, status);
+        assert!(world.store.is_empty(), "{status}");
+        world.server.ok(&[FRESH], "one");
+        assert_eq!(world.get(&[]).await.body, "one");
+    }
+}
+
 /// RFC 9110 §9.3.2.
 #[tokio::test]
 async fn head_is_answered_from_get() {

@@ -82,11 +82,21 @@ async fn answers_at_once_and_validates_behind() {
     assert_eq!(behind.get(&[]).await, "two");
     assert_eq!(behind.later.len(), 0);
 
-    // A failure leaves the next caller to it.
+    // A failure leaves the next caller to it, and what may still be served stays.
     behind.world.pass(20);
     assert_eq!(behind.get(&[]).await, "two");
-    behind.world.server.fail();
+    for failure in [None, Some(503)] {
+        match failure {
+            Some(status) => behind.world.server.answer(status, &[], ""),
+            None => behind.world.server.fail(),
+        }
+        behind.later.run().await;
+        assert_eq!(behind.get(&[]).await, "two", "{failure:?}");
+        assert_eq!(behind.later.len(), 1);
+    }
+    behind.world.server.answer(404, &[], "");
     behind.later.run().await;
+    assert_eq!(behind.world.store.len(), 0);
     behind.world.server.ok(&[], "three");
     assert_eq!(behind.get(&[]).await, "three");
 }
@@ -189,6 +199,48 @@ async fn disconnected() {
             }
             Ok(got) => assert_eq!(Some(got.status.as_u16()), status),
             Err(error) => assert_eq!((error, stale), (Broken("refused"), false), "{cc}"),
+        }
+    }
+}
+
+/// RFC 5861 §4: what a request asks for is stronger than what a response allows, but for what the
+/// request allows itself.
+#[tokio::test]
+async fn requests_that_want_no_stale_response() {
+    for (request, stale) in [
+        ("", true),
+        ("no-cache", false),
+        ("no-cache, stale-if-error=60", false),
+        ("max-age=0", false),
+        ("max-age=15", false),
+        ("max-age=30", true),
+        ("min-fresh=1", false),
+        ("max-age=0, stale-if-error=60", true),
+    ] {
+        for status in [Some(503), None] {
+            let world = World::new(|layer| layer.stale_if_disconnected(true));
+            let cc = ("cache-control", "max-age=10, stale-if-error=60");
+            world.server.ok(&[cc, ("etag", "\"1\"")], "one");
+            world.get(&[]).await;
+            world.pass(20);
+            match status {
+                Some(status) => world.server.answer(status, &[], "error"),
+                None => world.server.fail(),
+            }
+            let headers = [("cache-control", request)];
+            let headers = if request.is_empty() {
+                &[][..]
+            } else {
+                &headers
+            };
+            let got = world.send(get(headers)).await;
+            assert_eq!(
+                got.is_ok_and(|got| got.body == "one"),
+                stale,
+                "{request} {status:?}"
+            );
+            // For others it is as good as before.
+            assert_eq!(world.store.len(), 1);
         }
     }
 }

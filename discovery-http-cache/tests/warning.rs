@@ -1,5 +1,5 @@
-//! The warning about relative URIs. It is alone in its process: whether an event is recorded at all is
-//! decided once for all threads.
+//! Warnings: each is given once, and without what is nobody's business. They are alone in their process:
+//! whether an event is recorded at all is decided once for all threads.
 
 mod common;
 
@@ -8,51 +8,94 @@ use http::Request;
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
-/// One layer for relative URIs warns once.
-#[test]
-fn one_warning() {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use tracing::span::{Attributes, Id, Record};
-    use tracing::{Event, Level, Metadata, Subscriber};
+use std::fmt;
+use std::sync::{Arc, Mutex};
 
-    #[derive(Default)]
-    struct Warnings(Arc<AtomicUsize>);
+use discovery_core::store::{Store, Value};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
-    impl Subscriber for Warnings {
-        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            *metadata.level() == Level::WARN
-        }
-        fn new_span(&self, _: &Attributes<'_>) -> Id {
-            Id::from_u64(1)
-        }
-        fn record(&self, _: &Id, _: &Record<'_>) {}
-        fn record_follows_from(&self, _: &Id, _: &Id) {}
-        fn event(&self, _: &Event<'_>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-        fn enter(&self, _: &Id) {}
-        fn exit(&self, _: &Id) {}
+/// All events, with their fields.
+#[derive(Clone, Default)]
+struct Events(Arc<Mutex<Vec<(Level, String)>>>);
+
+struct Text<'a>(&'a mut String);
+
+impl Visit for Text<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        use fmt::Write;
+        write!(self.0, " {field}={value:?}").unwrap();
     }
+}
 
-    let warnings = Warnings::default();
-    let count = Arc::clone(&warnings.0);
-    tracing::subscriber::with_default(warnings, || {
+impl Subscriber for Events {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("discovery_http_cache")
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut text = String::new();
+        event.record(&mut Text(&mut text));
+        let level = *event.metadata().level();
+        self.0.lock().unwrap().push((level, text));
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn one_warning_of_each_kind() {
+    const URI: &str = "https://user:password@h/a?token=secret";
+
+    let events = Events::default();
+    tracing::subscriber::with_default(events.clone(), || {
         tokio_test::block_on(async {
             let world = World::strict();
-            for uri in ["/a", "/b"] {
+            for uri in ["/a?token=secret", "/b"] {
                 world.server.ok(&[FRESH], "one");
-                world
-                    .send(Request::get(uri).body(()).unwrap())
-                    .await
-                    .unwrap();
+                let get = Request::get(uri).body(()).unwrap();
+                world.send(get).await.unwrap();
                 world.server.ok(&[], "");
-                world
-                    .send(Request::post(uri).body(()).unwrap())
-                    .await
-                    .unwrap();
+                let post = Request::post(uri).body(()).unwrap();
+                world.send(post).await.unwrap();
             }
+            for _ in 0..3 {
+                let garbage = Value::new("", "garbage");
+                world.store.put(URI, garbage).await.unwrap();
+                world.server.ok(&[FRESH], "one");
+                let get = Request::get(URI).body(()).unwrap();
+                world.send(get).await.unwrap();
+            }
+            world.server.ok(&[], "");
+            let options = Request::options(URI).body(()).unwrap();
+            world.send(options).await.unwrap();
         });
     });
-    assert_eq!(count.load(Ordering::Relaxed), 1);
+    let events = events.0.lock().unwrap();
+    let warnings: Vec<_> = events
+        .iter()
+        .filter(|(level, _)| *level <= Level::WARN)
+        .map(|(_, text)| text)
+        .collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings.iter().all(|text| !text.contains("secret")),
+        "{warnings:?}"
+    );
+    assert!(events.len() > 10);
+    assert!(
+        events.iter().all(|(_, text)| !text.contains("password")),
+        "{events:?}"
+    );
+    // Each decision has its key and its reason.
+    assert!(events.iter().any(|(_, text)| {
+        text.contains("key=https://***@h/a?token=secret")
+            && text.contains("decision=\"miss\"")
+            && text.contains("reason=\"to be stored\"")
+    }));
 }

@@ -1,7 +1,8 @@
 //! `Cache-Control` (RFC 9111 §5.2): several lines, quoted strings, odd syntax.
 //!
 //! What cannot be understood never makes a response more reusable: a directive that restricts is
-//! recognised with blanks and arguments around it, one that permits only as it should be.
+//! recognised with blanks and arguments around it, behind a semicolon and in a quoted string that does not
+//! end; one that permits only as it should be.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -40,7 +41,13 @@ pub(crate) struct RequestDirectives {
 impl ResponseDirectives {
     pub(crate) fn parse(headers: &HeaderMap) -> Self {
         let mut this = Self::default();
-        each(headers, |name, argument| match name {
+        each(headers, |name, argument, certain| match name {
+            _ if !certain => match name {
+                "no-store" => this.no_store = true,
+                "no-cache" => this.no_cache = true,
+                "must-revalidate" => this.must_revalidate = true,
+                _ => {}
+            },
             "max-age" => first(&mut this.max_age, argument),
             "stale-if-error" => permission(&mut this.stale_if_error, argument),
             "stale-while-revalidate" => permission(&mut this.stale_while_revalidate, argument),
@@ -75,7 +82,12 @@ impl RequestDirectives {
                 .any(|value| contains_token(value, b"no-cache"));
             return this;
         }
-        each(headers, |name, argument| match name {
+        each(headers, |name, argument, certain| match name {
+            _ if !certain => match name {
+                "no-store" => this.no_store = true,
+                "no-cache" => this.no_cache = true,
+                _ => {}
+            },
             // Without an argument: any staleness will do (RFC 9111 §5.2.1.2).
             "max-stale" => {
                 this.max_stale = match argument {
@@ -119,15 +131,13 @@ fn permission(slot: &mut Option<Duration>, argument: Option<&str>) {
     }
 }
 
-/// delta-seconds (RFC 9111 §1.2.2). What is too large counts as very large.
+/// delta-seconds. What is too large counts as the largest number there is (RFC 9111 §1.2.2), so that an
+/// age is never below a lifetime because one of them was cut.
 pub(crate) fn seconds(argument: &str) -> Option<Duration> {
-    const LARGE: u64 = 1 << 31;
     if argument.is_empty() || !argument.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    Some(Duration::from_secs(
-        argument.parse().unwrap_or(LARGE).min(LARGE),
-    ))
+    Some(Duration::from_secs(argument.parse().unwrap_or(u64::MAX)))
 }
 
 fn fields(argument: &str) -> Option<Vec<HeaderName>> {
@@ -135,8 +145,9 @@ fn fields(argument: &str) -> Option<Vec<HeaderName>> {
     argument.split(',').map(name).collect()
 }
 
-/// Calls `f` with the name in lower case and the argument, unquoted, of each directive.
-fn each(headers: &HeaderMap, mut f: impl FnMut(&str, Option<&str>)) {
+/// Calls `f` with the name in lower case and the argument, unquoted, of each directive, and says
+/// whether it is certain that this is one.
+fn each(headers: &HeaderMap, mut f: impl FnMut(&str, Option<&str>, bool)) {
     for value in headers.get_all(header::CACHE_CONTROL) {
         let line = String::from_utf8_lossy(value.as_bytes());
         let mut rest = &*line;
@@ -148,24 +159,47 @@ fn each(headers: &HeaderMap, mut f: impl FnMut(&str, Option<&str>)) {
             let end = rest.find([',', '=']).unwrap_or(rest.len());
             let name = rest[..end].to_ascii_lowercase();
             rest = &rest[end..];
+            doubtful(&name, &mut f);
             let Some(after) = rest.strip_prefix('=') else {
                 // A blank that ends the directive is no part of it.
-                f(name.trim_end(), None);
+                f(name.trim_end(), None, true);
                 continue;
             };
-            let (argument, after) = argument(after);
-            f(&name, Some(&argument));
-            rest = after;
+            match argument(after) {
+                Some((argument, junk, after)) => {
+                    f(&name, Some(&argument), true);
+                    doubtful(junk, &mut f);
+                    rest = after;
+                }
+                // The string does not end: it has all of the rest, if it is one.
+                None => {
+                    f(&name, Some(after), true);
+                    doubtful(after, &mut f);
+                    break;
+                }
+            }
         }
     }
 }
 
-/// An argument, and what comes after it.
-fn argument(text: &str) -> (Cow<'_, str>, &str) {
+/// What may be directives, if other separators than the right ones count.
+fn doubtful(text: &str, f: &mut impl FnMut(&str, Option<&str>, bool)) {
+    if !text.contains([';', '"']) {
+        return;
+    }
+    for piece in text.split([',', ';', '"']) {
+        let name = piece.split('=').next().unwrap_or_default();
+        f(&name.trim().to_ascii_lowercase(), None, false);
+    }
+}
+
+/// An argument, what may be more than that, and what comes after it. `None` if its quotes are not
+/// closed.
+fn argument(text: &str) -> Option<(Cow<'_, str>, &str, &str)> {
     let Some(quoted) = text.trim_start().strip_prefix('"') else {
         let end = text.find(',').unwrap_or(text.len());
         // A blank before the argument stays, so that it is no number.
-        return (text[..end].trim_end().into(), &text[end..]);
+        return Some((text[..end].trim_end().into(), &text[..end], &text[end..]));
     };
     let mut argument = String::new();
     let mut chars = quoted.char_indices();
@@ -174,13 +208,13 @@ fn argument(text: &str) -> (Cow<'_, str>, &str) {
             '"' => {
                 let after = &quoted[at + 1..];
                 let end = after.find(',').unwrap_or(after.len());
-                return (argument.into(), &after[end..]);
+                return Some((argument.into(), &after[..end], &after[end..]));
             }
             '\\' => argument.extend(chars.next().map(|(_, c)| c)),
             c => argument.push(c),
         }
     }
-    (argument.into(), "")
+    None
 }
 
 #[cfg(test)]
@@ -215,7 +249,7 @@ mod tests {
             (&["x=\"\\\", max-age=60, \\\"\""], None),
             (&["x=\"unterminated, max-age=60"], None),
             (&["x=\"a\" junk, max-age=60"], secs(60)),
-            (&["max-age=99999999999999999999999"], secs(1 << 31)),
+            (&["max-age=99999999999999999999999"], secs(u64::MAX)),
             (&["max-age=-1"], secs(0)),
             (&["max-age=+1"], secs(0)),
             (&["max-age=1.5"], secs(0)),
@@ -243,6 +277,14 @@ mod tests {
             "no-store=1",
             "no-store =\"x\"",
             "a=\"\",no-store",
+            // Other separators, and quotes that are not closed.
+            "max-age=60; no-store",
+            "public;no-store",
+            "no-store; public",
+            "a=\"b, no-store",
+            "a=\"b, no-store, c",
+            "a=b\"c, no-store",
+            "a=\"b\"; no-store",
         ] {
             assert!(
                 ResponseDirectives::parse(&headers(&[text])).no_store,

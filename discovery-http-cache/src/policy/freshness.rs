@@ -8,7 +8,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::directives::{ResponseDirectives, seconds};
 use super::{Rules, date, status};
@@ -27,14 +27,14 @@ impl Freshness {
         headers: &HeaderMap,
         directives: &ResponseDirectives,
         rules: Rules,
+        now: SystemTime,
     ) -> Self {
-        let date = headers
-            .get(header::DATE)
-            .and_then(|value| date::parse(value, rules.lenient_dates));
-        let explicit = explicit_lifetime(headers, directives, date, rules.lenient_dates);
+        let date = date_of(headers, header::DATE, rules, now);
+        let explicit = explicit_lifetime(headers, directives, date, rules, now);
         Self {
-            lifetime: explicit
-                .unwrap_or_else(|| heuristic_lifetime(status, headers, directives, date, rules)),
+            lifetime: explicit.unwrap_or_else(|| {
+                heuristic_lifetime(status, headers, directives, date, rules, now)
+            }),
             date,
             excess: age_field(headers).unwrap_or_default(),
         }
@@ -44,15 +44,19 @@ impl Freshness {
         self.lifetime
     }
 
-    /// Never negative: a clock behind the server's makes a response new, not fresher than that.
+    /// With another lifetime than the headers give.
+    pub(crate) fn with_lifetime(self, lifetime: Duration) -> Self {
+        Self { lifetime, ..self }
+    }
+
+    /// Of unknown age is what has no date, and what says that it will be sent in the future: it
+    /// must not be fresh until then, and for its lifetime more.
     pub(crate) fn age(&self, now: SystemTime) -> Duration {
-        match self.date {
-            Some(date) => now.duration_since(date).map_or_else(
-                |ahead| self.excess.saturating_sub(ahead.duration()),
-                |since| since.saturating_add(self.excess),
-            ),
-            None => Duration::MAX,
-        }
+        let age = self.date.and_then(|date| match now.duration_since(date) {
+            Ok(since) => Some(since.saturating_add(self.excess)),
+            Err(ahead) => self.excess.checked_sub(ahead.duration()),
+        });
+        age.unwrap_or(Duration::MAX)
     }
 
     #[cfg(test)]
@@ -66,7 +70,8 @@ fn explicit_lifetime(
     headers: &HeaderMap,
     directives: &ResponseDirectives,
     date: Option<SystemTime>,
-    lenient: bool,
+    rules: Rules,
+    now: SystemTime,
 ) -> Option<Duration> {
     if let Some(max_age) = directives.max_age {
         return Some(max_age);
@@ -77,7 +82,7 @@ fn explicit_lifetime(
         return Some(Duration::ZERO);
     }
     // What is no date, such as `0`, has expired (RFC 9111 §5.3).
-    let lifetime = date::parse(first, lenient)
+    let lifetime = date::parse(first, rules.lenient_dates, now)
         .zip(date)
         .and_then(|(expires, date)| expires.duration_since(date).ok());
     Some(lifetime.unwrap_or_default())
@@ -90,13 +95,12 @@ fn heuristic_lifetime(
     directives: &ResponseDirectives,
     date: Option<SystemTime>,
     rules: Rules,
+    now: SystemTime,
 ) -> Duration {
     if !directives.public && !status::is_heuristically_cacheable(status) {
         return Duration::ZERO;
     }
-    let modified = headers
-        .get(header::LAST_MODIFIED)
-        .and_then(|value| date::parse(value, rules.lenient_dates));
+    let modified = date_of(headers, header::LAST_MODIFIED, rules, now);
     let unchanged = modified
         .zip(date)
         .and_then(|(modified, date)| date.duration_since(modified).ok())
@@ -110,6 +114,15 @@ fn age_field(headers: &HeaderMap) -> Option<Duration> {
     seconds(value.split(',').next()?.trim())
 }
 
+fn date_of(
+    headers: &HeaderMap,
+    name: HeaderName,
+    rules: Rules,
+    now: SystemTime,
+) -> Option<SystemTime> {
+    date::parse(headers.get(name)?, rules.lenient_dates, now)
+}
+
 /// What to store as `Age`, in seconds, if anything: see the [module](self).
 ///
 /// In whole seconds, as dates are: the part of a second by which `Date` is cut off makes nothing
@@ -118,17 +131,26 @@ pub(crate) fn excess(
     headers: &HeaderMap,
     asked: SystemTime,
     answered: SystemTime,
-    lenient: bool,
+    rules: Rules,
 ) -> Option<u64> {
-    let date = date::parse(headers.get(header::DATE)?, lenient)?;
+    let date = date_of(headers, header::DATE, rules, answered)?;
     let delay = answered.duration_since(asked).unwrap_or_default();
     let corrected = age_field(headers).unwrap_or_default().saturating_add(delay);
     let excess = match answered.duration_since(date) {
         Ok(apparent) => corrected.as_secs().saturating_sub(apparent.as_secs()),
-        // The clocks differ: count from the answer, not from the date.
-        Err(ahead) => corrected.saturating_add(ahead.duration()).as_secs(),
+        // The clocks differ: count from the answer, not from the date. In full seconds, the last
+        // one too.
+        Err(ahead) => corrected
+            .saturating_add(ahead.duration())
+            .saturating_add(Duration::from_nanos(999_999_999))
+            .as_secs(),
     };
     Some(excess).filter(|secs| *secs > 0)
+}
+
+/// Whether it says that it will have been sent in the future.
+pub(crate) fn is_ahead(headers: &HeaderMap, answered: SystemTime, rules: Rules) -> bool {
+    date_of(headers, header::DATE, rules, answered).is_some_and(|date| date > answered)
 }
 
 #[cfg(test)]
@@ -164,12 +186,17 @@ mod tests {
                             let text = httpdate::fmt_http_date(at(date));
                             let mut map =
                                 headers(&[(header::DATE, text), (header::AGE, age.to_string())]);
-                            let excess = excess(&map, at(asked), at(answered), false);
+                            let excess = excess(&map, at(asked), at(answered), Rules::STRICT);
                             map.insert(header::AGE, excess.unwrap_or_default().into());
                             let directives = ResponseDirectives::default();
-                            let found =
-                                Freshness::of(StatusCode::OK, &map, &directives, Rules::STRICT)
-                                    .age(at(now));
+                            let found = Freshness::of(
+                                StatusCode::OK,
+                                &map,
+                                &directives,
+                                Rules::STRICT,
+                                at(now),
+                            )
+                            .age(at(now));
                             let expected = model(date, age, asked, answered, now);
                             assert_eq!(found.as_secs(), expected);
                         }
@@ -213,20 +240,17 @@ mod tests {
             }
             let directives = ResponseDirectives::parse(&map);
             for (rules, expected) in [(Rules::STRICT, strict), (Rules::KUBECTL, lenient)] {
-                let freshness = Freshness::of(StatusCode::OK, &map, &directives, rules);
+                let freshness = Freshness::of(StatusCode::OK, &map, &directives, rules, at(0));
                 assert_eq!(freshness.lifetime().as_secs(), expected, "{pairs:?}");
                 assert_eq!(freshness.is_fresh(at(4)), expected > 4);
                 assert!(!freshness.is_fresh(at(60)));
-                // A clock that runs behind: no age, and no more than that.
-                assert_eq!(
-                    freshness.is_fresh(at(0) - Duration::from_secs(9)),
-                    expected > 0
-                );
+                // A clock that runs behind the date: nobody knows how old it is.
+                assert!(!freshness.is_fresh(at(0) - Duration::from_secs(9)));
             }
         }
         let undated = headers(&[cc("max-age=60")]);
         let directives = ResponseDirectives::parse(&undated);
-        let freshness = Freshness::of(StatusCode::OK, &undated, &directives, Rules::STRICT);
+        let freshness = Freshness::of(StatusCode::OK, &undated, &directives, Rules::STRICT, at(0));
         assert!(!freshness.is_fresh(at(0)));
     }
 
@@ -256,7 +280,8 @@ mod tests {
             ]);
             let directives = ResponseDirectives::parse(&map);
             let status = StatusCode::from_u16(status).unwrap();
-            let lifetime = |rules| Freshness::of(status, &map, &directives, rules).lifetime();
+            let lifetime =
+                |rules| Freshness::of(status, &map, &directives, rules, at(0)).lifetime();
             assert_eq!(
                 lifetime(Rules::STRICT).as_secs(),
                 expected,
@@ -277,8 +302,60 @@ mod tests {
             (header::DATE, httpdate::fmt_http_date(at(0))),
             (header::AGE, "30".to_owned()),
         ]);
-        assert_eq!(excess(&map, at(0) + half, at(0) + half, false), Some(30));
-        assert_eq!(excess(&map, at(0), at(2) + half, false), Some(30));
-        assert_eq!(excess(&map, at(1), at(1) + half, false), Some(29));
+        assert_eq!(
+            excess(&map, at(0) + half, at(0) + half, Rules::STRICT),
+            Some(30)
+        );
+        assert_eq!(excess(&map, at(0), at(2) + half, Rules::STRICT), Some(30));
+        assert_eq!(excess(&map, at(1), at(1) + half, Rules::STRICT), Some(29));
+    }
+
+    /// RFC 9111 §4.2.3: however far ahead, it is no longer fresh than from when it came.
+    #[test]
+    fn dates_in_the_future() {
+        for date in [130, 1 << 32, 251_000_000_000 - 1_800_000_000] {
+            let text = httpdate::fmt_http_date(at(date));
+            let mut map = headers(&[(header::DATE, text)]);
+            let age = excess(&map, at(100), at(100), Rules::STRICT).unwrap();
+            map.insert(header::AGE, age.into());
+            map.insert(
+                header::CACHE_CONTROL,
+                HeaderValue::from_static("max-age=60"),
+            );
+            let directives = ResponseDirectives::parse(&map);
+            for rules in [Rules::STRICT, Rules::KUBECTL] {
+                let freshness = Freshness::of(StatusCode::OK, &map, &directives, rules, at(100));
+                assert!(freshness.is_fresh(at(159)), "{date}");
+                assert!(!freshness.is_fresh(at(160)), "{date}");
+                assert!(!freshness.is_fresh(at(date + 30)), "{date}");
+            }
+            // Without what has been stored with it.
+            map.remove(header::AGE);
+            let freshness =
+                Freshness::of(StatusCode::OK, &map, &directives, Rules::KUBECTL, at(100));
+            assert!(!freshness.is_fresh(at(100)), "{date}");
+        }
+    }
+
+    /// The largest numbers: an age that can't be counted is that of nothing fresh.
+    #[test]
+    fn overflows() {
+        let most = u64::MAX.to_string();
+        for (max_age, age, fresh) in [
+            (&*most, "0", true),
+            (&most, &most, false),
+            (&most, "99999999999999999999999", false),
+            ("99999999999999999999999", &most, false),
+            ("2147483649", "2147483648", true),
+        ] {
+            let map = headers(&[
+                (header::DATE, httpdate::fmt_http_date(at(0))),
+                (header::AGE, age.to_owned()),
+                (header::CACHE_CONTROL, format!("max-age={max_age}")),
+            ]);
+            let directives = ResponseDirectives::parse(&map);
+            let freshness = Freshness::of(StatusCode::OK, &map, &directives, Rules::STRICT, at(0));
+            assert_eq!(freshness.is_fresh(at(0)), fresh, "{max_age} {age}");
+        }
     }
 }

@@ -18,9 +18,7 @@ pub(crate) fn targets(target: &Uri, status: StatusCode, headers: &HeaderMap) -> 
     all
 }
 
-/// A reference (RFC 3986 §5) as a URI on the origin of `target`; `None` if it is on another.
-///
-/// One with dot segments is not resolved: what it names has to wait until it is stale.
+/// A reference as a URI on the origin of `target` (RFC 3986 §5.2); `None` if it is on another.
 pub(crate) fn resolve(target: &Uri, reference: &str) -> Option<Uri> {
     let reference = reference.split('#').next()?;
     let path: PathAndQuery = if reference.is_empty() {
@@ -31,8 +29,10 @@ pub(crate) fn resolve(target: &Uri, reference: &str) -> Option<Uri> {
             None => reference.parse(),
         }
         .ok()?;
-        let same = uri.scheme() == target.scheme() && uri.authority() == target.authority();
-        same.then(|| uri.path_and_query().cloned())??
+        if !is_same_origin(target, &uri) {
+            return None;
+        }
+        uri.path_and_query()?.clone()
     } else if reference.starts_with('/') {
         reference.parse().ok()?
     } else if reference.starts_with('?') {
@@ -41,16 +41,50 @@ pub(crate) fn resolve(target: &Uri, reference: &str) -> Option<Uri> {
         let (directory, _) = target.path().rsplit_once('/')?;
         format!("{directory}/{reference}").parse().ok()?
     };
-    if path
-        .path()
-        .split('/')
-        .any(|segment| matches!(segment, "." | ".."))
-    {
-        return None;
-    }
     let mut parts = target.clone().into_parts();
-    parts.path_and_query = Some(path);
+    parts.path_and_query = Some(without_dot_segments(path)?);
     Uri::from_parts(parts).ok()
+}
+
+/// RFC 9110 §4.3.1, with the port that a scheme has without one (§4.2.1, §4.2.2). User information is
+/// not part of an origin.
+fn is_same_origin(a: &Uri, b: &Uri) -> bool {
+    let port = |uri: &Uri| {
+        uri.port_u16().or(match uri.scheme_str() {
+            Some("http") => Some(80),
+            Some("https") => Some(443),
+            _ => None,
+        })
+    };
+    let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
+    a.scheme() == b.scheme() && host(a) == host(b) && port(a) == port(b)
+}
+
+/// RFC 3986 §5.2.4.
+fn without_dot_segments(path: PathAndQuery) -> Option<PathAndQuery> {
+    let is_dots = |segment: &str| matches!(segment, "." | "..");
+    if !path.path().split('/').any(is_dots) {
+        return Some(path);
+    }
+    let mut out: Vec<&str> = Vec::new();
+    let mut segments = path.path().split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        if segment == ".." {
+            out.pop();
+        } else if segment != "." {
+            out.push(segment);
+            continue;
+        }
+        // A directory ends with a slash.
+        if segments.peek().is_none() {
+            out.push("");
+        }
+    }
+    let clean = format!("/{}", out.join("/"));
+    match path.query() {
+        Some(query) => format!("{clean}?{query}").parse().ok(),
+        None => clean.parse().ok(),
+    }
 }
 
 fn has_scheme(reference: &str) -> bool {
@@ -79,8 +113,17 @@ mod tests {
             ("?x", Some("http://h/a?x")),
             ("", Some("http://h/a?b")),
             ("#e", Some("http://h/a?b")),
-            ("../c", None),
-            ("/c/../d", None),
+            ("../c", Some("http://h/c")),
+            ("/c/../d", Some("http://h/d")),
+            ("/c/./d/..", Some("http://h/c/")),
+            ("/c/.", Some("http://h/c/")),
+            ("/../../c?../d", Some("http://h/c?../d")),
+            ("./..", Some("http://h/")),
+            ("/c//../d", Some("http://h/c/d")),
+            ("HTTP://h:80/c", Some("http://h/c")),
+            ("//h:81/c", None),
+            ("http://u@h/c", Some("http://h/c")),
+            ("https://h:80/c", None),
         ];
         for (reference, expected) in table {
             let mut headers = HeaderMap::new();
@@ -89,6 +132,44 @@ mod tests {
             let named: Vec<String> = found[1..].iter().map(Uri::to_string).collect();
             assert_eq!(named.first().map(String::as_str), expected, "{reference}");
             assert!(targets(&target, StatusCode::NOT_FOUND, &headers).is_empty());
+        }
+    }
+
+    /// RFC 3986 §5.4, those without another authority or a fragment.
+    #[test]
+    fn the_examples_of_the_rfc() {
+        let base = Uri::from_static("http://a/b/c/d;p?q");
+        for (reference, expected) in [
+            ("g", "/b/c/g"),
+            ("./g", "/b/c/g"),
+            ("g/", "/b/c/g/"),
+            ("/g", "/g"),
+            ("?y", "/b/c/d;p?y"),
+            ("g?y", "/b/c/g?y"),
+            (";x", "/b/c/;x"),
+            ("g;x=1/../y", "/b/c/y"),
+            ("", "/b/c/d;p?q"),
+            (".", "/b/c/"),
+            ("./", "/b/c/"),
+            ("..", "/b/"),
+            ("../", "/b/"),
+            ("../g", "/b/g"),
+            ("../..", "/"),
+            ("../../g", "/g"),
+            ("../../../g", "/g"),
+            ("/./g", "/g"),
+            ("g.", "/b/c/g."),
+            ("..g", "/b/c/..g"),
+            ("./g/.", "/b/c/g/"),
+            ("g/./h", "/b/c/g/h"),
+            ("g/../h", "/b/c/h"),
+        ] {
+            let resolved = resolve(&base, reference).unwrap();
+            assert_eq!(
+                resolved.to_string(),
+                format!("http://a{expected}"),
+                "{reference}"
+            );
         }
     }
 }

@@ -29,17 +29,52 @@ pub(crate) enum Reuse {
     /// It is stale, and answers the request if it is validated behind (RFC 5861 §3).
     StaleWhileRevalidate,
     /// It has to be validated first, for this reason.
-    Validate(&'static str),
+    Validate(Because),
     /// It answers another request.
     OtherVariant,
 }
 
+/// Why a stored response has to be validated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Because {
+    NoCache,
+    RequestNoCache,
+    RequestMaxAge,
+    RequestMinFresh,
+    Stale,
+}
+
+impl Because {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCache => "response no-cache",
+            Self::RequestNoCache => "request no-cache",
+            Self::RequestMaxAge => "request max-age",
+            Self::RequestMinFresh => "request min-fresh",
+            Self::Stale => "stale",
+        }
+    }
+
+    /// Whether the request demands it.
+    pub(crate) const fn is_requests(self) -> bool {
+        matches!(
+            self,
+            Self::RequestNoCache | Self::RequestMaxAge | Self::RequestMinFresh
+        )
+    }
+}
+
 impl Stored {
-    pub(crate) fn of(status: StatusCode, headers: &HeaderMap, rules: Rules) -> Self {
+    pub(crate) fn of(
+        status: StatusCode,
+        headers: &HeaderMap,
+        rules: Rules,
+        now: SystemTime,
+    ) -> Self {
         let mut directives = ResponseDirectives::parse(headers);
         directives.immutable &= !rules.kubectl;
         Self {
-            freshness: Freshness::of(status, headers, &directives, rules),
+            freshness: Freshness::of(status, headers, &directives, rules, now),
             variant: Vary::of(headers).recorded(headers),
             directives,
         }
@@ -58,10 +93,10 @@ impl Stored {
             return Reuse::OtherVariant;
         }
         if self.directives.no_cache {
-            return Reuse::Validate("response no-cache");
+            return Reuse::Validate(Because::NoCache);
         }
         if asked.no_cache {
-            return Reuse::Validate("request no-cache");
+            return Reuse::Validate(Because::RequestNoCache);
         }
         let age = self.freshness.age(now);
         let lifetime = self.freshness.lifetime();
@@ -69,21 +104,22 @@ impl Stored {
         // never to change while it is fresh (RFC 8246 §2).
         let settled = self.directives.immutable && lifetime > age;
         if asked.max_age.is_some_and(|max_age| age >= max_age) && !settled {
-            return Reuse::Validate("request max-age");
+            return Reuse::Validate(Because::RequestMaxAge);
         }
         let left = lifetime.saturating_sub(age);
         if asked.min_fresh.is_some_and(|min_fresh| left < min_fresh) {
-            return Reuse::Validate("request min-fresh");
+            return Reuse::Validate(Because::RequestMinFresh);
         }
         if lifetime > age {
             return Reuse::Fresh;
         }
-        if waited {
-            return Reuse::Shared;
-        }
         let staleness = age.saturating_sub(lifetime);
         let allows = |limit: Option<Duration>| limit.is_some_and(|limit| staleness <= limit);
+        // RFC 9111 §5.2.2.2: then nothing but a validation of its own will do.
         if !self.directives.must_revalidate {
+            if waited {
+                return Reuse::Shared;
+            }
             if allows(asked.max_stale) {
                 return Reuse::Stale;
             }
@@ -91,7 +127,7 @@ impl Stored {
                 return Reuse::StaleWhileRevalidate;
             }
         }
-        Reuse::Validate("stale")
+        Reuse::Validate(Because::Stale)
     }
 
     /// The key of the entry for another variant of this response: the one that `request` is for.
@@ -105,9 +141,27 @@ impl Stored {
         self.variant.family()
     }
 
-    /// Whether those who waited for this response can use it.
-    pub(crate) fn is_shareable(&self) -> bool {
-        !self.directives.no_cache
+    /// For how much longer it is fresh, or since when it is not, in seconds.
+    pub(crate) fn ttl(&self, now: SystemTime) -> i64 {
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        seconds(self.freshness.lifetime()).saturating_sub(seconds(self.freshness.age(now)))
+    }
+
+    pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
+        self.freshness.lifetime() > self.freshness.age(now)
+    }
+
+    /// Whether those who waited for this response can use it (RFC 9111 §4): not what has to be
+    /// validated for each request (§5.2.2.4, §5.2.2.2).
+    pub(crate) fn is_shareable(&self, now: SystemTime) -> bool {
+        !self.directives.no_cache && (!self.directives.must_revalidate || self.is_fresh(now))
+    }
+
+    /// Whether there is a point in waiting while another request validates this: the answer may be
+    /// one for others, too, if it is as this is.
+    pub(crate) fn may_become_shareable(&self) -> bool {
+        let fresh_again = !self.freshness.lifetime().is_zero();
+        !self.directives.no_cache && (!self.directives.must_revalidate || fresh_again)
     }
 
     /// Whether it may stand in for an answer of this status, or for none (RFC 5861 §4).
@@ -118,18 +172,38 @@ impl Stored {
         now: SystemTime,
         rules: Rules,
     ) -> bool {
-        let is_error = status.is_none_or(|status| matches!(status.as_u16(), 500 | 502..=504));
-        if !is_error || self.directives.must_revalidate || self.directives.no_cache {
+        if !is_error(status)
+            || self.directives.must_revalidate
+            || self.directives.no_cache
+            || asked.no_cache
+        {
             return false;
-        }
-        // RFC 9111 §4.2.4: a disconnected cache may, unless it is told not to.
-        if status.is_none() && rules.stale_if_disconnected {
-            return true;
         }
         let age = self.freshness.age(now);
         let staleness = age.saturating_sub(self.freshness.lifetime());
         let allows = |limit: Option<Duration>| limit.is_some_and(|limit| staleness <= limit);
-        allows(self.directives.stale_if_error) || allows(asked.stale_if_error)
+        if allows(asked.stale_if_error) {
+            return true;
+        }
+        // What the request asks for otherwise is stronger than what it does not know of.
+        if asked.max_age.is_some_and(|max_age| age >= max_age) || asked.min_fresh.is_some() {
+            return false;
+        }
+        // RFC 9111 §4.2.4: a disconnected cache may, unless it is told not to.
+        allows(self.directives.stale_if_error) || (status.is_none() && rules.stale_if_disconnected)
+    }
+
+    /// Whether it may still be served, although the server has answered with this status or not at
+    /// all: what another request may get stays.
+    pub(crate) fn outlives_error(&self, status: Option<StatusCode>, now: SystemTime) -> bool {
+        let age = self.freshness.age(now);
+        let staleness = age.saturating_sub(self.freshness.lifetime());
+        let allows = |limit: Option<Duration>| limit.is_some_and(|limit| staleness <= limit);
+        is_error(status)
+            && !self.directives.must_revalidate
+            && !self.directives.no_cache
+            && (allows(self.directives.stale_if_error)
+                || allows(self.directives.stale_while_revalidate))
     }
 
     /// Whether the time at which it was got matters for its reuse.
@@ -137,5 +211,48 @@ impl Stored {
         !self.freshness.lifetime().is_zero()
             || self.directives.stale_if_error.is_some()
             || self.directives.stale_while_revalidate.is_some()
+    }
+}
+
+/// Whether the server is out of order (RFC 5861 §4), or out of reach.
+fn is_error(status: Option<StatusCode>) -> bool {
+    status.is_none_or(|status| matches!(status.as_u16(), 500 | 502..=504))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::date;
+
+    fn stored(cc: &'static str, date: SystemTime) -> Stored {
+        let mut headers = HeaderMap::new();
+        headers.insert("cache-control", HeaderValue::from_static(cc));
+        headers.insert("date", date::format(date).unwrap());
+        Stored::of(StatusCode::OK, &headers, Rules::STRICT, date)
+    }
+
+    /// RFC 9111 §4, §5.2.2.2, §5.2.2.4.
+    #[test]
+    fn what_those_who_waited_may_have() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_302_600);
+        let no_cache = Reuse::Validate(Because::NoCache);
+        let stale = Reuse::Validate(Because::Stale);
+        // (Cache-Control, its use for who has waited, whether it lands, whether to wait for it)
+        let table = [
+            ("max-age=60", Reuse::Fresh, true, true),
+            ("max-age=60, must-revalidate", Reuse::Fresh, true, true),
+            ("max-age=5", Reuse::Shared, true, true),
+            ("public", Reuse::Shared, true, true),
+            ("max-age=5, must-revalidate", stale, false, true),
+            ("max-age=0, must-revalidate", stale, false, false),
+            ("max-age=60, no-cache", no_cache, false, false),
+        ];
+        for (cc, reuse, lands, awaited) in table {
+            let stored = stored(cc, now - Duration::from_secs(5));
+            let (asked, headers) = (RequestDirectives::default(), HeaderMap::new());
+            assert_eq!(stored.reuse(&asked, &headers, now, true), reuse, "{cc}");
+            assert_eq!(stored.is_shareable(now), lands, "{cc}");
+            assert_eq!(stored.may_become_shareable(), awaited, "{cc}");
+        }
     }
 }

@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use discovery_core::dump::Reason;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, Version};
+use http::{header, response};
 
 use super::directives::ResponseDirectives;
 use super::freshness::{self, Freshness};
@@ -13,8 +14,12 @@ use super::{Rules, date, invalidation, status};
 /// What kubectl marks its hits with, and stores with a response that it has revalidated.
 pub(crate) const FROM_CACHE: HeaderName = HeaderName::from_static("x-from-cache");
 
-/// More bytes of headers than this are not kept: who reads entries does not read any number.
+/// More bytes of headers than this are not kept, those of the request that `Vary` lists included: who
+/// reads entries does not read any number.
 const MAX_HEADERS: usize = 128 * 1024;
+
+/// More header lines are not kept, either.
+const MAX_LINES: usize = 1024;
 
 /// Why a response is not kept.
 pub(crate) type Refusal = &'static str;
@@ -23,15 +28,16 @@ pub(crate) type Refusal = &'static str;
 pub(crate) fn may_store(
     status: StatusCode,
     headers: &HeaderMap,
-    received: SystemTime,
     rules: Rules,
 ) -> Result<(), Refusal> {
     if !status::is_whole(status) || (rules.kubectl && status != StatusCode::OK) {
         return Err("status");
     }
-    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
-    if headers.iter().map(size).sum::<usize>() > MAX_HEADERS {
+    if !is_small(headers) {
         return Err("too many headers");
+    }
+    if names_what_decides(headers) {
+        return Err("Connection names what decides");
     }
     let directives = ResponseDirectives::parse(headers);
     // A cache that knows the status ignores no-store next to must-understand (§5.2.2.3).
@@ -47,16 +53,30 @@ pub(crate) fn may_store(
     if vary.lists_credentials() {
         return Err("varies by credentials");
     }
-    if rules.kubectl {
-        return Ok(());
+    Ok(())
+}
+
+/// Whether the answer to a request with `Range` may be kept as that to one without: a server that
+/// ignores the field sends all of it with 200 (RFC 9110 §14.2). What else it says can be about the
+/// range, as 416 is.
+pub(crate) fn may_store_in_place_of_part(status: StatusCode) -> Result<(), Refusal> {
+    match status {
+        StatusCode::OK => Ok(()),
+        _ => Err("the answer to a range"),
     }
-    // What can neither be reused nor validated is not worth keeping. Only what a condition can be
-    // about has something to validate (RFC 9110 §13.2.1).
-    let dated = with_date(headers.clone(), received, rules);
-    let freshness = Freshness::of(status, &dated, &directives, rules);
-    let validators = status == StatusCode::OK
+}
+
+/// Whether what may be kept is worth it: what can neither be reused nor validated is not. Only what a
+/// condition can be about has something to validate (RFC 9110 §13.2.1).
+pub(crate) fn is_worth_storing(
+    kept: &response::Parts,
+    lifetime: Duration,
+    rules: Rules,
+) -> Result<(), Refusal> {
+    let headers = &kept.headers;
+    let validators = kept.status == StatusCode::OK
         && (headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED));
-    if validators || !freshness.lifetime().is_zero() {
+    if rules.kubectl || validators || !lifetime.is_zero() {
         Ok(())
     } else {
         Err("neither freshness nor validator")
@@ -89,11 +109,11 @@ pub(crate) fn may_store_for_get(
         heuristic: Duration::ZERO,
         ..rules
     };
-    let freshness = Freshness::of(parts.status, &headers, &directives, rules);
+    let freshness = Freshness::of(parts.status, &headers, &directives, rules, received);
     if freshness.lifetime().is_zero() {
         return Err("no explicit freshness");
     }
-    may_store(parts.status, &parts.headers, received, rules)
+    may_store(parts.status, &parts.headers, rules)
 }
 
 /// The head to keep of a response that was asked for with `request`.
@@ -103,25 +123,56 @@ pub(crate) fn to_store(
     asked: SystemTime,
     answered: SystemTime,
     rules: Rules,
-) -> response::Parts {
+) -> Result<response::Parts, Refusal> {
     let mut headers = with_date(parts.headers.clone(), answered, rules);
-    if !rules.kubectl {
-        match freshness::excess(&headers, asked, answered, rules.lenient_dates) {
+    // Of the fields as they came, before `Connection` may name one that is put in.
+    let excess = freshness::excess(&headers, asked, answered, rules);
+    remove_hop_by_hop(&mut headers);
+    headers.remove(FROM_CACHE);
+    // kubectl reads no Age. It is written there only if the response would be fresh for too long
+    // without it.
+    if !rules.kubectl || freshness::is_ahead(&headers, answered, rules) {
+        match excess {
             Some(excess) => drop(headers.insert(header::AGE, excess.into())),
             None => drop(headers.remove(header::AGE)),
         }
     }
-    remove_hop_by_hop(&mut headers);
-    headers.remove(FROM_CACHE);
-    Vary::of(&headers).record(request, &mut headers);
+    let vary = Vary::of(&headers);
+    if vary.lists_sensitive(request) {
+        return Err("varies by a sensitive header");
+    }
+    vary.record(request, &mut headers);
+    if !is_small(&headers) {
+        return Err("too many headers");
+    }
     let (mut stored, ()) = Response::new(()).into_parts();
     stored.status = parts.status;
-    stored.version = parts.version;
+    stored.version = known_version(parts.version);
     stored.headers = headers;
     if let Some(reason) = parts.extensions.get::<Reason>() {
         stored.extensions.insert(reason.clone());
     }
-    stored
+    Ok(stored)
+}
+
+/// The version to store and to serve. What is stored is served on whatever connection the
+/// caller has, and not everybody reads others than these.
+pub(crate) fn known_version(version: Version) -> Version {
+    match version {
+        Version::HTTP_10 | Version::HTTP_11 | Version::HTTP_2 => version,
+        _ => Version::HTTP_11,
+    }
+}
+
+/// Whether headers are few enough to be kept.
+fn is_small(headers: &HeaderMap) -> bool {
+    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    headers.len() <= MAX_LINES && headers.iter().map(size).sum::<usize>() <= MAX_HEADERS
+}
+
+/// Whether what another program may have stored has so few headers that there is room for more.
+pub(crate) fn is_readable(headers: &HeaderMap) -> bool {
+    headers.len() <= 2 * MAX_LINES
 }
 
 /// The headers of a stored response that its users see.
@@ -136,9 +187,9 @@ pub(crate) fn to_serve(headers: &HeaderMap) -> HeaderMap {
 /// A response without `Date`, or with one that is none, gets the time it was received
 /// (RFC 9110 §6.6.1). kubectl stores what it got.
 fn with_date(mut headers: HeaderMap, received: SystemTime, rules: Rules) -> HeaderMap {
-    let is_date = headers
-        .get(header::DATE)
-        .is_some_and(|value| rules.kubectl || date::parse(value, rules.lenient_dates).is_some());
+    let is_date = headers.get(header::DATE).is_some_and(|value| {
+        rules.kubectl || date::parse(value, rules.lenient_dates, received).is_some()
+    });
     if !is_date && let Some(date) = date::format(received) {
         headers.insert(header::DATE, date);
     }
@@ -170,19 +221,32 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     headers.remove(header::TRAILER);
 }
 
-/// The field names in a `Connection` line. Those without which a message cannot be understood are
-/// not for it to name.
+/// The field names in a `Connection` line. How long the body is is not for them to change.
 fn connection_options(value: &HeaderValue) -> impl Iterator<Item = HeaderName> {
-    const NEVER: [HeaderName; 5] = [
-        header::CACHE_CONTROL,
-        header::CONTENT_LENGTH,
-        header::CONTENT_TYPE,
-        header::DATE,
-        header::VARY,
-    ];
     value
         .as_bytes()
         .split(|b| *b == b',')
         .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
-        .filter(|name| !NEVER.contains(name))
+        .filter(|name| *name != header::CONTENT_LENGTH)
+}
+
+/// Whether `Connection` names a field that decides how the response may be reused. Such is never
+/// appropriate (RFC 9110 §7.6.1). Fields that it names are not kept (RFC 9111 §3.1), and without these
+/// the response would say something else.
+pub(crate) fn names_what_decides(headers: &HeaderMap) -> bool {
+    const DECIDING: [HeaderName; 8] = [
+        header::AGE,
+        header::CACHE_CONTROL,
+        header::CONTENT_ENCODING,
+        header::CONTENT_RANGE,
+        header::CONTENT_TYPE,
+        header::DATE,
+        header::EXPIRES,
+        header::VARY,
+    ];
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(connection_options)
+        .any(|name| DECIDING.contains(&name))
 }

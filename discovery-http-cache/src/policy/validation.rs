@@ -58,8 +58,8 @@ pub(crate) fn is_confirmed_by_head(head: &HeaderMap, stored: &HeaderMap, size: u
 
 /// The stored headers after a 304 (RFC 9111 §3.2): each of its headers replaces the stored one,
 /// but for those about one connection and those about a body that it does not have: what is
-/// stored would no longer be in this coding, of this length, have this sum.
-pub(crate) fn merge(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
+/// stored would no longer be in this coding, of this length, have this sum. `None` if they are too many.
+pub(crate) fn merge(stored: &HeaderMap, update: &HeaderMap) -> Option<HeaderMap> {
     let mut update = update.clone();
     remove_hop_by_hop(&mut update);
     for name in [
@@ -75,9 +75,9 @@ pub(crate) fn merge(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
         merged.remove(name);
     }
     for (name, value) in &update {
-        merged.append(name, value.clone());
+        merged.try_append(name, value.clone()).ok()?;
     }
-    merged
+    Some(merged)
 }
 
 /// Whether two sets of headers are the same, but for what differs each time.

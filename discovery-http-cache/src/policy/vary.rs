@@ -12,6 +12,9 @@ use std::fmt::Write;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+/// What varies by more is taken for what varies by anything.
+const MAX_NAMES: usize = 64;
+
 const PREFIX: &str = "x-varied-";
 
 /// No header has this name, because a `Vary` with it matches nothing.
@@ -21,7 +24,7 @@ const FAMILY: HeaderName = HeaderName::from_static("x-varied-*");
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Vary {
     names: Vec<HeaderName>,
-    /// `*`, or something that is no field name.
+    /// `*`, something that is no field name, or too much.
     any: bool,
 }
 
@@ -30,14 +33,18 @@ impl Vary {
         let mut this = Self::default();
         for line in headers.get_all(header::VARY) {
             for member in line.as_bytes().split(|b| *b == b',') {
-                match member.trim_ascii() {
-                    b"" => {}
-                    b"*" => this.any = true,
-                    name => match HeaderName::from_bytes(name) {
-                        Ok(name) if this.names.contains(&name) => {}
-                        Ok(name) => this.names.push(name),
-                        Err(_) => this.any = true,
-                    },
+                let name = match member.trim_ascii() {
+                    b"" => continue,
+                    b"*" => None,
+                    name => HeaderName::from_bytes(name).ok(),
+                };
+                match name {
+                    Some(name) if this.names.contains(&name) => {}
+                    Some(name) if this.names.len() < MAX_NAMES => this.names.push(name),
+                    _ => {
+                        this.any = true;
+                        return this;
+                    }
                 }
             }
         }
@@ -62,6 +69,14 @@ impl Vary {
                 || name.as_str().starts_with("impersonate-")
         };
         self.names.iter().any(secret)
+    }
+
+    /// Whether `request` has a value for a listed header that it calls sensitive: not to be written.
+    pub(crate) fn lists_sensitive(&self, request: &HeaderMap) -> bool {
+        self.names
+            .iter()
+            .flat_map(|name| request.get_all(name))
+            .any(HeaderValue::is_sensitive)
     }
 
     /// Writes what `request` has for each listed header into `stored`, in place of what is there.
@@ -319,5 +334,32 @@ mod tests {
             map.append(header::VARY, HeaderValue::from_static(line));
             assert_eq!(Vary::of(&map).lists_credentials(), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn too_many_names_are_any() {
+        let list = |count: usize| {
+            let names: Vec<String> = (0..count).map(|n| format!("x-{n}")).collect();
+            let mut map = HeaderMap::new();
+            let twice = [&names[..], &names[..]].concat().join(",");
+            map.insert(header::VARY, HeaderValue::try_from(twice).unwrap());
+            Vary::of(&map)
+        };
+        assert!(!list(MAX_NAMES).is_any());
+        assert!(list(MAX_NAMES + 1).is_any());
+    }
+
+    #[test]
+    fn sensitive_values() {
+        let vary = Vary::of(&headers(&[("vary", "x-token, accept")]));
+        let mut request = headers(&[("accept", "a"), ("x-other", "b")]);
+        request.append("x-token", HeaderValue::from_static("c"));
+        assert!(!vary.lists_sensitive(&request));
+        let mut secret = HeaderValue::from_static("d");
+        secret.set_sensitive(true);
+        request.append("x-other", secret.clone());
+        assert!(!vary.lists_sensitive(&request));
+        request.append("x-token", secret);
+        assert!(vary.lists_sensitive(&request));
     }
 }

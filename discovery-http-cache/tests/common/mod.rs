@@ -6,6 +6,9 @@
     reason = "each test file uses a part"
 )]
 
+pub mod mocked;
+pub mod slow;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Ready, ready};

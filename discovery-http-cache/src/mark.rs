@@ -1,0 +1,273 @@
+//! What marks responses with where they came from.
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::policy::storing::FROM_CACHE;
+
+/// Marks a response with where it came from.
+///
+/// Responses to requests that the cache leaves alone are marked, too: see [`Outcome::Bypass`].
+///
+/// ```
+/// use discovery_core::store::MapStore;
+/// use discovery_http_cache::{HttpCacheLayer, Report};
+/// use http::{HeaderMap, HeaderValue};
+///
+/// let mark = |report: &Report<'_>, headers: &mut HeaderMap| {
+///     let value = if report.outcome.is_from_cache() { "hit" } else { "miss" };
+///     headers.insert("x-cache", HeaderValue::from_static(value));
+/// };
+/// let layer = HttpCacheLayer::new(MapStore::new()).marker(mark);
+/// ```
+pub trait Marker: Send + Sync + 'static {
+    /// Changes the headers of a response on its way to the caller.
+    fn mark(&self, report: &Report<'_>, headers: &mut HeaderMap);
+}
+
+impl<F> Marker for F
+where
+    F: Fn(&Report<'_>, &mut HeaderMap) + Send + Sync + 'static,
+{
+    fn mark(&self, report: &Report<'_>, headers: &mut HeaderMap) {
+        self(report, headers);
+    }
+}
+
+/// What the cache has done with a request.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report<'a> {
+    /// Where the response came from.
+    pub outcome: Outcome,
+    /// Why the request was sent on, or would have been if another had not been under way. `None` if
+    /// it was not.
+    pub forward: Option<Forward>,
+    /// The server's status, if the caller gets another.
+    pub forward_status: Option<StatusCode>,
+    /// For how many seconds more the stored response is fresh. Below zero: since when it is not.
+    pub ttl: Option<i64>,
+    /// Whether the server's response is stored, or will be once it has been read.
+    pub stored: bool,
+    /// Whether another request's answer is served, for which this one has waited.
+    pub collapsed: bool,
+    /// The key of the entry, if the request has one.
+    pub key: Option<&'a str>,
+    /// Why, in words that are for people and may change.
+    pub reason: &'a str,
+}
+
+/// Where a response came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// From the cache, without asking the server.
+    Hit,
+    /// From the cache although it is no longer fresh, because the request or the response allows it.
+    Stale,
+    /// From the cache, after the server has confirmed it.
+    Revalidated,
+    /// From the server.
+    Miss,
+    /// From the server, to a request that is not the cache's business.
+    Bypass,
+    /// From nowhere: a 504, because the request must not be sent on (`only-if-cached`).
+    Unavailable,
+}
+
+/// Why a request was sent on (RFC 9211 §2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Forward {
+    /// It is not for this cache.
+    Bypass,
+    /// Its method is one that is for the server.
+    Method,
+    /// Nothing is stored for its URI.
+    UriMiss,
+    /// Something is stored for its URI, but for other requests.
+    VaryMiss,
+    /// Something is stored and fresh, but the request does not allow its use.
+    Request,
+    /// What is stored is not fresh.
+    Stale,
+}
+
+impl Outcome {
+    /// Whether the body came from the cache.
+    ///
+    /// ```
+    /// use discovery_http_cache::Outcome;
+    ///
+    /// assert!(Outcome::Revalidated.is_from_cache());
+    /// assert!(!Outcome::Miss.is_from_cache());
+    /// ```
+    #[must_use]
+    pub const fn is_from_cache(self) -> bool {
+        matches!(self, Self::Hit | Self::Stale | Self::Revalidated)
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Revalidated => "revalidated",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl Forward {
+    /// The token in `Cache-Status`.
+    ///
+    /// ```
+    /// assert_eq!(discovery_http_cache::Forward::UriMiss.as_str(), "uri-miss");
+    /// ```
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Method => "method",
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Request => "request",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+impl Report<'_> {
+    /// One of which nothing is known but this.
+    pub(crate) fn new(outcome: Outcome, forward: Option<Forward>, reason: &'static str) -> Self {
+        Self {
+            outcome,
+            forward,
+            forward_status: None,
+            ttl: None,
+            stored: false,
+            collapsed: false,
+            key: None,
+            reason,
+        }
+    }
+}
+
+/// Marks responses with `Cache-Status` (RFC 9211): whether the cache answered, or why it did not.
+///
+/// What caches further in have said is kept, in front.
+///
+/// ```
+/// use discovery_core::store::MapStore;
+/// use discovery_http_cache::{CacheStatus, HttpCacheLayer};
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use tower::{Layer, ServiceExt};
+///
+/// # tokio_test::block_on(async {
+/// let server = tower::service_fn(|_: Request<()>| async {
+///     let response = Response::builder().header("cache-control", "max-age=60");
+///     Ok::<_, std::convert::Infallible>(response.body(Full::from("hello")).unwrap())
+/// });
+/// let status = CacheStatus::new("ExampleCache").unwrap();
+/// let service = HttpCacheLayer::new(MapStore::new()).marker(status).layer(server);
+///
+/// let request = || Request::get("http://example.com/").body(()).unwrap();
+/// let first = service.clone().oneshot(request()).await.unwrap();
+/// assert_eq!(first.headers()["cache-status"], "ExampleCache; fwd=uri-miss; stored");
+/// let second = service.clone().oneshot(request()).await.unwrap();
+/// let status = second.headers()["cache-status"].to_str().unwrap();
+/// assert!(status.starts_with("ExampleCache; hit; ttl="));
+/// # });
+/// ```
+#[derive(Clone, Debug)]
+pub struct CacheStatus {
+    name: Box<str>,
+    key: bool,
+}
+
+impl CacheStatus {
+    /// A mark under the cache's name, or `None` if the name is no token.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        let is_token = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*')
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&b));
+        is_token.then(|| Self {
+            name: name.into(),
+            key: false,
+        })
+    }
+
+    /// Whether the entry's key is shown (RFC 9211 §2.7). Off by default: it may tell more than the
+    /// request's URI does.
+    #[must_use]
+    pub fn show_key(mut self, show: bool) -> Self {
+        self.key = show;
+        self
+    }
+
+    fn value(&self, report: &Report<'_>) -> String {
+        use std::fmt::Write;
+
+        let mut value = String::from(&*self.name);
+        let written = match report.forward {
+            Some(forward) => write!(value, "; fwd={}", forward.as_str()),
+            None if report.outcome.is_from_cache() => value.write_str("; hit"),
+            None => Ok(()),
+        }
+        .and_then(|()| match report.forward_status {
+            Some(status) => write!(value, "; fwd-status={}", status.as_u16()),
+            None => Ok(()),
+        })
+        .and_then(|()| match report.ttl {
+            Some(ttl) => write!(value, "; ttl={ttl}"),
+            None => Ok(()),
+        });
+        debug_assert!(written.is_ok(), "a string takes all");
+        if report.stored {
+            value.push_str("; stored");
+        }
+        if report.collapsed {
+            value.push_str("; collapsed");
+        }
+        let mut string = |name: &str, text: &str| {
+            if text.bytes().all(|b| (b' '..0x7f).contains(&b)) {
+                let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+                value.extend(["; ", name, "=\"", &text, "\""]);
+            }
+        };
+        if let (true, Some(key)) = (self.key, report.key) {
+            string("key", key);
+        }
+        // What the other parameters do not say.
+        let unreachable = report.outcome == Outcome::Stale
+            && report.forward.is_some()
+            && report.forward_status.is_none();
+        if report.outcome == Outcome::Unavailable || unreachable {
+            string("detail", report.reason);
+        }
+        value
+    }
+}
+
+impl Marker for CacheStatus {
+    fn mark(&self, report: &Report<'_>, headers: &mut HeaderMap) {
+        if let Ok(value) = HeaderValue::try_from(self.value(report)) {
+            // A response with too many headers for one more is none that needs it.
+            let _ = headers.try_append(HeaderName::from_static("cache-status"), value);
+        }
+    }
+}
+
+/// kubectl's mark.
+pub(crate) struct FromCache;
+
+impl Marker for FromCache {
+    fn mark(&self, report: &Report<'_>, headers: &mut HeaderMap) {
+        if report.outcome.is_from_cache() {
+            headers.insert(FROM_CACHE, HeaderValue::from_static("1"));
+        }
+    }
+}
