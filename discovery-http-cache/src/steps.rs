@@ -123,6 +123,8 @@ where
                     report.collapsed = true;
                     report.forward = Some(ask.forward);
                 }
+                // What this caller takes although it is stale, those who wait may not.
+                Stage::Leading(lead) if matches!(reuse, Reuse::Stale) => lead.release(),
                 Stage::Leading(lead) => lead.land(),
             }
             let request = (&parts.method, &parts.headers);
@@ -154,8 +156,8 @@ where
             ask.forward = Forward::VaryMiss;
             ask.first = Some(std::mem::replace(&mut ask.key, key));
             if let Stage::Leading(lead) = stage {
-                // Those who wait look again, too.
-                lead.land();
+                // Nothing has come for those who wait, whose variants may be others.
+                lead.release();
             }
             // Whatever it has waited for was another variant.
             return Next::State(self::look(cache, pending, Stage::First));

@@ -85,6 +85,32 @@ fn a_leader_that_goes_hands_the_lead_on() {
     }
 }
 
+/// What one of those who wait takes although it is stale is nothing for the others.
+#[test]
+fn a_new_leader_that_takes_what_is_stale_lets_the_others_ask() {
+    let mut world = Mocked::new();
+    let mut first = world.ask(&[]);
+    assert_pending!(first.poll());
+    let _first = world.next().unwrap();
+    let mut patient = world.ask(&[("cache-control", "max-stale=600")]);
+    assert_pending!(patient.poll());
+    // It does not wait for others, and what it gets is stale by now.
+    let mut forced = world.ask(&[("cache-control", "no-cache")]);
+    assert_pending!(forced.poll());
+    let old = [FRESH, ("age", "83"), ("date", &date(0))];
+    world.next().unwrap().1.send_response(ok(&old, "old"));
+    assert_eq!(body(assert_ready!(forced.poll())), "old");
+    let mut plain = world.ask(&[]);
+    assert_pending!(plain.poll());
+    assert!(world.next().is_none());
+
+    drop(first);
+    assert_eq!(body(assert_ready!(patient.poll())), "old");
+    assert_pending!(plain.poll());
+    world.next().unwrap().1.send_response(ok(&[FRESH], "new"));
+    assert_eq!(body(assert_ready!(plain.poll())), "new");
+}
+
 #[test]
 fn after_an_answer_of_no_use_all_go_on_at_once() {
     let answers: [fn() -> Option<Res>; 6] = [

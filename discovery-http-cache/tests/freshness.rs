@@ -51,6 +51,17 @@ async fn lifetimes() {
             true,
             true,
         ),
+        // What is too old to be counted is not young by the server's clock.
+        (
+            vec![
+                ("date", &*ahead),
+                ("age", "99999999999999999999999"),
+                ("cache-control", "max-age=99999999999999999999999"),
+            ],
+            0,
+            false,
+            false,
+        ),
         // A server's clock that is ahead makes no response live longer, nor one that is behind.
         (
             vec![("date", &*ahead), ("cache-control", "max-age=60")],

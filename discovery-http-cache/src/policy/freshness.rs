@@ -54,6 +54,8 @@ impl Freshness {
     pub(crate) fn age(&self, now: SystemTime) -> Duration {
         let age = self.date.and_then(|date| match now.duration_since(date) {
             Ok(since) => Some(since.saturating_add(self.excess)),
+            // An age beyond counting stays so.
+            Err(_) if self.excess.as_secs() == u64::MAX => None,
             Err(ahead) => self.excess.checked_sub(ahead.duration()),
         });
         age.unwrap_or(Duration::MAX)
