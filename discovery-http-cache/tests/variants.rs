@@ -53,6 +53,25 @@ async fn each_variant_has_an_entry() {
     assert!(!world.stored(URI).await.unwrap().contains('*'));
 }
 
+/// The keys of other variants are made of what requests say.
+#[tokio::test]
+async fn a_sensitive_value_is_in_no_key() {
+    let world = World::strict();
+    world.server.ok(&[FRESH, ("vary", "x-token")], "one");
+    assert_eq!(world.get(&[]).await.body, "one");
+    // This answer no longer says that it varies by it.
+    world.server.ok(&[FRESH, ("vary", "accept")], "two");
+    let mut secret = get(&[]);
+    let mut token = http::HeaderValue::from_static("s3cret");
+    token.set_sensitive(true);
+    secret.headers_mut().insert("x-token", token);
+    assert_eq!(world.send(secret).await.unwrap().body, "two");
+    for key in world.store.keys() {
+        assert!(!key.contains("s3cret"), "{key}");
+        assert!(!world.stored(&key).await.unwrap().contains("s3cret"));
+    }
+}
+
 #[tokio::test]
 async fn each_is_validated_for_itself() {
     let world = World::strict();

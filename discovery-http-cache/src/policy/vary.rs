@@ -129,8 +129,16 @@ impl Variant {
         self.family.as_ref()
     }
 
-    /// The key of the variant for `request`, in the family of the entry under `key`.
+    /// The key of the variant for `request`, in the family of the entry under `key`. It holds the
+    /// request's values, and so there is none where one of them is sensitive.
     pub(crate) fn key(&self, key: &str, request: &HeaderMap) -> Option<String> {
+        let mut values = self
+            .values
+            .iter()
+            .flat_map(|(name, _)| request.get_all(name));
+        if values.any(HeaderValue::is_sensitive) {
+            return None;
+        }
         let family = self.family.as_ref()?.to_str().ok()?;
         let mut text = format!("{key}\n{family}");
         for (name, _) in &self.values {
