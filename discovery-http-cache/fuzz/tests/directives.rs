@@ -1,0 +1,116 @@
+//! `Cache-Control`, of responses and of requests, in any bytes.
+
+use bolero::{TypeGenerator, produce};
+use discovery_http_cache_fuzz::model::directives;
+use discovery_http_cache_fuzz::{Ask, target};
+use http::{HeaderMap, HeaderValue, Response, header};
+
+/// A piece of a line.
+#[derive(Clone, Debug, TypeGenerator)]
+enum Piece {
+    Known(u8),
+    Seconds(u8),
+    Separator(u8),
+    Raw(u8),
+}
+
+#[derive(Clone, Debug, TypeGenerator)]
+struct Input {
+    #[generator(produce::<Vec<Piece>>().with().len(0..=12usize))]
+    response: Vec<Piece>,
+    #[generator(produce::<Vec<Piece>>().with().len(0..=6usize))]
+    request: Vec<Piece>,
+    wait: u8,
+}
+
+const KNOWN: [&str; 16] = [
+    "max-age=",
+    "no-store",
+    "no-cache",
+    "must-revalidate",
+    "private",
+    "public",
+    "immutable",
+    "must-understand",
+    "stale-if-error=",
+    "s-maxage=",
+    "MAX-AGE=",
+    "No-Store",
+    "max-stale",
+    "min-fresh=",
+    "no-cache=\"x-y\"",
+    "x=",
+];
+const SEPARATORS: [&str; 10] = [", ", ",", "\"", " ", "\t", "=", ";", "\\", ",,", "\", "];
+
+fn line(pieces: &[Piece]) -> Option<HeaderValue> {
+    let mut bytes = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::Known(n) => bytes.extend(KNOWN[usize::from(*n) % KNOWN.len()].bytes()),
+            Piece::Seconds(n) => bytes.extend(n.to_string().bytes()),
+            Piece::Separator(n) => {
+                bytes.extend(SEPARATORS[usize::from(*n) % SEPARATORS.len()].bytes());
+            }
+            Piece::Raw(b) => bytes.push(*b),
+        }
+    }
+    HeaderValue::from_bytes(&bytes).ok()
+}
+
+/// What a response says about its reuse binds a cache, however it is written; what is written so
+/// that nobody understands it permits nothing.
+fn check(input: &Input) {
+    let (Some(response), Some(request)) = (line(&input.response), line(&input.request)) else {
+        return;
+    };
+    let mut answer = Response::new("secret");
+    answer.headers_mut().insert(header::CACHE_CONTROL, response);
+    answer
+        .headers_mut()
+        .insert(header::ETAG, HeaderValue::from_static("\"1\""));
+    let mut asked = HeaderMap::new();
+    if !request.is_empty() {
+        asked.insert(header::CACHE_CONTROL, request);
+    }
+    let ask = Ask::new(|layer| layer);
+    let first = ask.get(&asked, &answer);
+    let (response, request) = (directives(answer.headers()), directives(&asked));
+    let has = |all: &[discovery_http_cache_fuzz::model::Directive], name: &str| {
+        all.iter().any(|directive| directive.name == name)
+    };
+    let no_store = has(&request, "no-store")
+        || has(&response, "no-store") && !has(&response, "must-understand");
+    let stored = ask.stored();
+    assert!(!no_store || stored.is_empty(), "stored: {stored:?}");
+    if first.asked {
+        assert_eq!(first.body, b"secret");
+    } else {
+        assert!(has(&request, "only-if-cached"));
+    }
+
+    ask.wait(input.wait.into());
+    let second = ask.get(&HeaderMap::new(), &answer);
+    if second.asked {
+        return;
+    }
+    let unqualified = |name: &str| {
+        let mut all = response.iter();
+        all.any(|directive| directive.name == name && directive.argument.is_none())
+    };
+    assert!(!no_store, "reused despite no-store");
+    assert!(!unqualified("no-cache"), "reused despite no-cache");
+    let max_age = response
+        .iter()
+        .find(|directive| directive.name == "max-age");
+    let lifetime = max_age.and_then(|directive| directive.argument.as_ref()?.parse::<u128>().ok());
+    assert!(
+        lifetime > Some(input.wait.into()),
+        "reused, although stale: {lifetime:?}"
+    );
+}
+
+#[test]
+fn cache_control() {
+    target!(Input, 8_000, check);
+}
