@@ -1,0 +1,152 @@
+//! A miss over HTTP on loopback: without a cache, with one that stores, and storing alone.
+
+use std::cell::Cell;
+use std::fmt::Debug;
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
+use discovery_bench_http_cache::origin;
+use discovery_bench_http_cache::{SIZES, body, caches, get, runtime, send};
+use discovery_core::store::{Store, Value};
+use discovery_memory::MemoryStore;
+use http::{Request, Response};
+use http_body_util::Empty;
+use tokio::runtime::Runtime;
+use tower::Service;
+
+/// So many entries are written into one directory; then there is another.
+const ENTRIES: u64 = 32;
+
+/// How much the memory store holds. It is full most of the time: a store that grows would measure
+/// how the system hands out memory.
+const MEMORY: u64 = 32 << 20;
+
+/// About the head that a dump has.
+const HEAD: [u8; 300] = [b'h'; 300];
+
+pub(crate) fn bench(c: &mut Criterion) {
+    let runtime = runtime();
+    let server = origin::serve(&runtime);
+    let client = origin::client();
+    let sent = Cell::new(0);
+    let rig = Rig {
+        runtime,
+        server,
+        sent,
+    };
+    for size in SIZES {
+        let mut group = c.benchmark_group("miss");
+        rig.misses(&mut group, "without", size, |_| client.clone());
+        let memory = MemoryStore::new(MEMORY);
+        let ours = caches::ours(memory.clone(), client.clone());
+        rig.misses(&mut group, "ours-memory", size, |_| ours.clone());
+        rig.writes(&mut group, "write-memory", size, |_| memory.clone());
+        rig.misses(&mut group, "ours-disk", size, |dir| {
+            caches::ours(caches::disk(dir), client.clone())
+        });
+        rig.writes(&mut group, "write-disk", size, caches::disk);
+        let moka = caches::moka(client.clone());
+        rig.misses(&mut group, "moka", size, |_| moka.clone());
+        rig.misses(&mut group, "redb", size, |dir| {
+            caches::redb(dir, client.clone())
+        });
+        rig.misses(&mut group, "cacache", size, |dir| {
+            caches::cacache(dir, client.clone())
+        });
+        group.finish();
+    }
+}
+
+struct Rig {
+    runtime: Runtime,
+    server: SocketAddr,
+    sent: Cell<u64>,
+}
+
+impl Rig {
+    /// One that nothing is stored under.
+    fn uri(&self, size: usize) -> String {
+        self.sent.update(|sent| sent + 1);
+        format!("http://{}/{size}/{}", self.server, self.sent.get())
+    }
+
+    fn misses<S, B>(
+        &self,
+        group: &mut BenchmarkGroup<'_, WallTime>,
+        name: &str,
+        size: usize,
+        make: impl Fn(&Path) -> S,
+    ) where
+        S: Service<Request<Empty<Bytes>>, Response = Response<B>>,
+        S::Error: Debug,
+        B: http_body::Body,
+        B::Error: Debug,
+    {
+        group.bench_function(BenchmarkId::new(name, size), |bencher| {
+            bencher.iter_custom(|iterations| {
+                in_parts(iterations, |entries, dir| {
+                    let mut service = make(dir);
+                    self.runtime.block_on(async {
+                        // The first makes directories, and connections.
+                        let first = send(&mut service, get(&self.uri(size))).await;
+                        assert_eq!(first.body().len(), size);
+                        let start = Instant::now();
+                        for _ in 0..entries {
+                            black_box(send(&mut service, get(&self.uri(size))).await);
+                        }
+                        start.elapsed()
+                    })
+                })
+            });
+        });
+    }
+
+    fn writes<S: Store>(
+        &self,
+        group: &mut BenchmarkGroup<'_, WallTime>,
+        name: &str,
+        size: usize,
+        make: impl Fn(&Path) -> S,
+    ) {
+        let value = Value::new(&HEAD[..], body(size));
+        group.bench_function(BenchmarkId::new(name, size), |bencher| {
+            bencher.iter_custom(|iterations| {
+                in_parts(iterations, |entries, dir| {
+                    let store = make(dir);
+                    self.runtime.block_on(async {
+                        store
+                            .put(&self.uri(size), value.clone())
+                            .await
+                            .expect("kept");
+                        let start = Instant::now();
+                        for _ in 0..entries {
+                            store
+                                .put(&self.uri(size), value.clone())
+                                .await
+                                .expect("kept");
+                        }
+                        start.elapsed()
+                    })
+                })
+            });
+        });
+    }
+}
+
+/// Measures in parts with a directory each, so that not all that is written lies there at once.
+fn in_parts(iterations: u64, mut part: impl FnMut(u64, &Path) -> Duration) -> Duration {
+    let mut elapsed = Duration::ZERO;
+    let mut left = iterations;
+    while left > 0 {
+        let entries = left.min(ENTRIES);
+        let dir = tempfile::tempdir().expect("a directory");
+        elapsed += part(entries, dir.path());
+        left -= entries;
+    }
+    elapsed
+}
