@@ -10,6 +10,7 @@ use discovery_core::store::{Op, Store, Value};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, request, response};
 use tracing::{debug, warn};
 
+use crate::alone::Alone;
 use crate::config::Config;
 use crate::crowd::Crowds;
 use crate::epoch::{Epoch, Epochs};
@@ -28,6 +29,7 @@ pub(crate) struct State {
     pub(crate) counters: Counters,
     pub(crate) crowds: Arc<Crowds>,
     pub(crate) epochs: Epochs,
+    pub(crate) alone: Alone,
     /// How many entries with variants there were.
     families: AtomicU64,
     warned_of_relative_uris: Once,
@@ -341,6 +343,7 @@ impl Cache {
 
     pub(crate) fn count_stored(&self, key: &str) {
         self.state.counters.stores.add();
+        self.state.alone.remove(key);
         debug!(key = %Redacted::new(key), decision = "stored");
     }
 

@@ -324,6 +324,8 @@ impl Exchange {
         };
         if failed && let Some(lead) = self.lead.take() {
             lead.fail(status);
+        } else if self.lead.is_some() {
+            cache.state.alone.insert(&self.ask.key);
         }
         self.settle(ops, false, result)
     }

@@ -151,6 +151,7 @@
 //! decision and the reason; of what an operator should know (the store fails, an entry is damaged) there
 //! is one at level `WARN` for each layer. A [`Marker`] tells the caller.
 
+mod alone;
 mod body;
 mod cache;
 mod config;

@@ -188,6 +188,7 @@ where
         Stage::First
             if ask.shares
                 && ask.kept == parts.method
+                && !cache.state.alone.contains(&ask.key)
                 && found.as_ref().is_none_or(is_for_others) =>
         {
             join(cache, pending, found, landings)

@@ -85,6 +85,26 @@ fn a_leader_that_goes_hands_the_lead_on() {
     }
 }
 
+/// Until something can be stored again.
+#[test]
+fn nobody_waits_twice_for_what_is_for_one_alone() {
+    let mut world = Mocked::new();
+    assert_eq!(
+        world.fill(ok(&[("cache-control", "no-store")], "one")),
+        "one"
+    );
+    let mut crowd = world.crowd(3);
+    for task in &mut crowd {
+        world.next().unwrap().1.send_response(ok(&[FRESH], "two"));
+        assert_eq!(body(assert_ready!(task.poll())), "two");
+    }
+    world.pass(60);
+    let crowd = world.crowd(3);
+    let (_, _send) = world.next().unwrap();
+    assert!(world.next().is_none());
+    drop(crowd);
+}
+
 /// What one of those who wait takes although it is stale is nothing for the others.
 #[test]
 fn a_new_leader_that_takes_what_is_stale_lets_the_others_ask() {

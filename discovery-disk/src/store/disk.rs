@@ -72,7 +72,7 @@ impl DiskStore {
                     file_mode: 0o660,
                     fsync: false,
                 },
-                inline_limit: 256 * 1024,
+                inline_limit: 1024 * 1024,
                 max_value_size: 256 * 1024 * 1024,
                 clock: Arc::new(SystemClock),
                 fs: Fs::default(),
@@ -110,8 +110,9 @@ impl DiskStore {
         self.with(|options| options.publish.file_mode = mode)
     }
 
-    /// Up to how many bytes are read and written in place, not on a blocking thread: 256 KiB unless
-    /// set. Handing over a read costs about ten times what a small read does.
+    /// Up to how many bytes are read and written in place, not on a blocking thread: 1 MiB unless
+    /// set. Handing over a read costs about ten times what a small read does, and as much as one of
+    /// half a MiB.
     #[must_use]
     pub fn inline_limit(self, bytes: u64) -> Self {
         self.with(|options| options.inline_limit = bytes)

@@ -11,7 +11,7 @@ fn small() -> Value {
 }
 
 fn large() -> Value {
-    Value::new("", vec![2; 1 << 20])
+    Value::new("", vec![2; 2 << 20])
 }
 
 fn is_ready<T>(op: &Op<T>) -> bool {
@@ -54,7 +54,7 @@ fn without_a_runtime_all_is_done_in_place() {
 #[tokio::test]
 async fn the_limit_can_be_set() {
     let (_dir, cache) = directory();
-    let disk = DiskStore::new(cache).inline_limit(1 << 21);
+    let disk = DiskStore::new(cache).inline_limit(1 << 22);
     disk.put("large", large()).await.unwrap();
     assert!(is_ready(&disk.get("large")));
     let offloading = disk.clone().inline_limit(10);

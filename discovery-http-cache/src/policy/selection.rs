@@ -130,18 +130,19 @@ fn is_not_modified(request: &HeaderMap, stored: &HeaderMap, now: SystemTime) -> 
             .iter()
             .any(|line| lists_tag(line, tag));
     }
-    let since = request
+    let Some(since) = request
         .get(header::IF_MODIFIED_SINCE)
-        .and_then(|value| date::parse(value, false, now));
+        .and_then(|value| date::parse(value, false, now))
+    else {
+        return false;
+    };
     // A response that does not say when it last changed had done so by its date
     // (RFC 9111 §4.3.2).
     let modified = stored
         .get(header::LAST_MODIFIED)
         .or_else(|| stored.get(header::DATE))
         .and_then(|value| date::parse(value, false, now));
-    since
-        .zip(modified)
-        .is_some_and(|(since, modified)| modified <= since)
+    modified.is_some_and(|modified| modified <= since)
 }
 
 /// Whether a line of entity tags has `tag`, weakly compared (RFC 9110 §8.8.3.2). What is no entity
