@@ -1,24 +1,13 @@
-//! Requests for the same key at the same time, and the inner service's readiness.
+//! Requests for the same key at the same time.
 
 mod common;
 
-use std::pin::Pin;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
-use common::mocked::{Mocked, Req, Res, body, boxed, next, ok};
-use common::{Gate, Piece, Pieces, date, get, response};
-use discovery_core::store::MapStore;
-use discovery_http_cache::{CacheStatus, HttpCacheLayer};
-use http::Request;
+use common::mocked::{Mocked, Res, body, boxed, ok};
+use common::{Gate, Piece, Pieces, date, response};
+use discovery_http_cache::CacheStatus;
 use http_body_util::Full;
-use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
-use tower::limit::{ConcurrencyLimit, ConcurrencyLimitLayer};
-use tower::{Layer, Service, ServiceExt};
-use tower_test::mock;
+use tokio_test::{assert_pending, assert_ready, assert_ready_ok};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
@@ -298,75 +287,6 @@ fn a_leader_that_goes_while_it_reads_hands_the_lead_on() {
 }
 
 #[test]
-fn the_service_that_was_made_ready_is_called() {
-    let (inner, mut handle) = mock::pair::<Req, Res>();
-    let layer = HttpCacheLayer::new(MapStore::new());
-    let mut service = layer.layer(ConcurrencyLimit::new(inner, 1));
-    for round in ["miss", "hit", "pass"] {
-        {
-            let mut ready = task::spawn(ServiceExt::<Req>::ready(&mut service));
-            assert!(assert_ready!(ready.poll()).is_ok());
-        }
-        let headers: &[_] = if round == "pass" {
-            &[("cache-control", "no-store")]
-        } else {
-            &[]
-        };
-        let mut call = task::spawn(service.call(get(headers)));
-        if round != "hit" {
-            assert_pending!(call.poll());
-            let (_, send) = next(&mut handle).unwrap();
-            send.send_response(ok(&[FRESH], "one"));
-        }
-        assert_eq!(body(assert_ready!(call.poll())), "one");
-
-        // The service is still there; what it had reserved is free again.
-        let mut other = service.clone();
-        let mut ready = task::spawn(ServiceExt::<Req>::ready(&mut other));
-        assert!(assert_ready!(ready.poll()).is_ok(), "{round}");
-    }
-}
-
-#[test]
-fn followers_reserve_nothing() {
-    let (inner, mut handle) = mock::pair::<Req, Res>();
-    let layer = HttpCacheLayer::new(MapStore::new());
-    let service = layer.layer(ConcurrencyLimitLayer::new(2).layer(inner));
-    let ask = |uri: &str| task::spawn(service.clone().oneshot(Request::get(uri).body(()).unwrap()));
-    let mut same: Vec<_> = (0..5).map(|_| ask("http://h/a")).collect();
-    for task in &mut same {
-        assert_pending!(task.poll());
-    }
-    let (_, first) = next(&mut handle).unwrap();
-    // Another key, or nobody could ask for it until the first is answered.
-    let mut other = ask("http://h/b");
-    assert_pending!(other.poll());
-    let (request, send) = next(&mut handle).expect("the other key is not delayed");
-    assert_eq!(request.uri(), "http://h/b");
-    send.send_response(ok(&[FRESH], "b"));
-    assert_eq!(body(assert_ready!(other.poll())), "b");
-
-    // After an error each asks for himself, as far as the limit allows.
-    first.send_error(common::Broken("refused"));
-    assert!(assert_ready!(same.remove(0).poll()).is_err());
-    while !same.is_empty() {
-        same.retain_mut(|task| match task.poll() {
-            Poll::Ready(answer) => {
-                assert_eq!(body(answer), "a");
-                false
-            }
-            Poll::Pending => true,
-        });
-        let mut asked = 0;
-        while let Some((_, send)) = next(&mut handle) {
-            send.send_response(ok(&[], "a"));
-            asked += 1;
-        }
-        assert!(asked <= 2);
-    }
-}
-
-#[test]
 fn a_thousand() {
     let mut world = Mocked::new();
     world.fill(ok(&[FRESH, ("etag", "\"1\"")], "one"));
@@ -453,64 +373,6 @@ fn what_is_stale_is_for_all_who_wait() {
     assert!(world.next().is_some());
 }
 
-/// A service that will never be ready again.
-#[derive(Clone)]
-struct Closed(mock::Mock<Req, Res>, Arc<Mutex<bool>>);
-
-impl Service<Req> for Closed {
-    type Response = Res;
-    type Error = tower::BoxError;
-    type Future = <mock::Mock<Req, Res> as Service<Req>>::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        if *self.1.lock().unwrap() {
-            return Poll::Ready(Err("closed".into()));
-        }
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Req) -> Self::Future {
-        self.0.call(request)
-    }
-}
-
-#[test]
-fn a_service_that_is_not_ready_has_failed_for_all() {
-    for (cc, stale) in [
-        ("max-age=10, stale-if-error=60", true),
-        ("max-age=10", false),
-    ] {
-        let (inner, mut handle) = mock::pair::<Req, Res>();
-        let closed = Arc::new(Mutex::new(false));
-        let clock = discovery_core::clock::ManualClock::new(common::now());
-        let layer = HttpCacheLayer::new(MapStore::new()).clock(clock.clone());
-        let service = layer.layer(Closed(inner, Arc::clone(&closed)));
-        let ask = || task::spawn(service.clone().oneshot(get(&[])));
-        let mut first = ask();
-        assert_pending!(first.poll());
-        let (_, send) = next(&mut handle).unwrap();
-        send.send_response(ok(&[("cache-control", cc), ("etag", "\"1\"")], "one"));
-        assert_eq!(body(assert_ready!(first.poll())), "one");
-        clock.advance(Duration::from_secs(20));
-
-        let mut crowd: Vec<_> = (0..5).map(|_| ask()).collect();
-        for task in &mut crowd {
-            assert_pending!(task.poll());
-        }
-        *closed.lock().unwrap() = true;
-        // The leader goes; the next one is to ask, and the service is closed.
-        drop(crowd.remove(0));
-        for task in &mut crowd {
-            let answer = assert_ready!(task.poll());
-            if stale {
-                assert_eq!(body(answer), "one");
-            } else {
-                assert_eq!(answer.unwrap_err().to_string(), "closed");
-            }
-        }
-    }
-}
-
 /// RFC 9111 §5.2.2.2, §5.2.2.4: what has to be validated for each request is no reason to wait.
 #[test]
 fn who_has_to_validate_for_himself_does_not_wait() {
@@ -572,107 +434,5 @@ fn one_request_for_each_variant() {
     assert!(world.next().is_none());
     for task in &mut crowd {
         assert_eq!(body(assert_ready!(task.poll())), "for b");
-    }
-}
-
-/// Sleeps until it is told that the time is over.
-#[derive(Clone, Default)]
-struct Alarm(Gate, Arc<Mutex<Vec<Duration>>>);
-
-struct Asleep(Gate);
-
-impl hyper::rt::Timer for Alarm {
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        self.1.lock().unwrap().push(duration);
-        Box::pin(Asleep(self.0.clone()))
-    }
-
-    fn sleep_until(&self, _: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        unreachable!("nobody knows what time it is")
-    }
-}
-
-impl hyper::rt::Sleep for Asleep {}
-
-impl Future for Asleep {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll_open(cx)
-    }
-}
-
-const WAIT: Duration = Duration::from_secs(5);
-
-#[test]
-fn who_has_waited_too_long_asks() {
-    let alarm = Alarm::default();
-    let mut world = Mocked::with(|layer| layer.max_wait(alarm.clone(), WAIT));
-    let mut crowd = world.crowd(2);
-    let (_, slow) = world.next().unwrap();
-    assert!(world.next().is_none());
-    assert_eq!(*alarm.1.lock().unwrap(), [WAIT], "only who waits");
-    alarm.0.open();
-    assert!(crowd[1].is_woken());
-    assert_pending!(crowd[1].poll());
-    let (_, send) = world.next().unwrap();
-    send.send_response(ok(&[FRESH], "two"));
-    assert_eq!(body(assert_ready!(crowd[1].poll())), "two");
-    // The other one is not affected.
-    slow.send_response(ok(&[FRESH], "one"));
-    assert_eq!(body(assert_ready!(crowd[0].poll())), "one");
-}
-
-/// With a timer, others wait while the first caller reads what is too large to be held for them.
-#[test]
-fn one_request_for_a_large_body() {
-    let large = || {
-        let piece = Bytes::from(vec![b'x'; 1 << 20]);
-        let pieces = (0..9).map(|_| Piece::Bytes(piece.clone()));
-        boxed(response(200, &[FRESH], Pieces::new(pieces)))
-    };
-    for reads in [true, false] {
-        let alarm = Alarm::default();
-        let mut world = Mocked::with(|layer| layer.max_wait(alarm.clone(), WAIT));
-        let mut crowd = world.crowd(4);
-        world.next().unwrap().1.send_response(large());
-        let first = assert_ready!(crowd.remove(0).poll());
-        for task in &mut crowd {
-            assert_pending!(task.poll());
-        }
-        assert!(world.next().is_none());
-        if reads {
-            assert_eq!(body(first).len(), 9 << 20);
-        } else {
-            // Another one is the first.
-            drop(first);
-            assert_pending!(crowd[0].poll());
-            world.next().unwrap().1.send_response(large());
-            assert_eq!(body(assert_ready!(crowd.remove(0).poll())).len(), 9 << 20);
-        }
-        for task in &mut crowd {
-            assert_eq!(body(assert_ready!(task.poll())).len(), 9 << 20);
-        }
-        assert!(world.next().is_none());
-    }
-}
-
-/// What is read for others is bounded in memory, not in bytes of the body only.
-#[test]
-fn small_pieces_count_too() {
-    for (followers, most) in [(0, 1_000), (1, 50_000)] {
-        let mut world = Mocked::new();
-        let mut crowd = world.crowd(1 + followers);
-        let pieces = Pieces::new((0..100_000).map(|_| Piece::Data("x")));
-        let read = Arc::clone(&pieces.read);
-        world
-            .next()
-            .unwrap()
-            .1
-            .send_response(boxed(response(200, &[FRESH], pieces)));
-        let first = assert_ready!(crowd[0].poll());
-        let count = read.load(Ordering::Relaxed);
-        assert!(count < most, "{count}");
-        assert_eq!(body(first).len(), 100_000);
     }
 }

@@ -1,0 +1,118 @@
+//! How long, and with how much memory, requests wait for another one.
+
+mod common;
+
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::mocked::{Mocked, body, boxed, ok};
+use common::{Gate, Piece, Pieces, response};
+use tokio_test::{assert_pending, assert_ready};
+
+const FRESH: (&str, &str) = ("cache-control", "max-age=60");
+
+/// Sleeps until it is told that the time is over.
+#[derive(Clone, Default)]
+struct Alarm(Gate, Arc<Mutex<Vec<Duration>>>);
+
+struct Asleep(Gate);
+
+impl hyper::rt::Timer for Alarm {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        self.1.lock().unwrap().push(duration);
+        Box::pin(Asleep(self.0.clone()))
+    }
+
+    fn sleep_until(&self, _: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        unreachable!("nobody knows what time it is")
+    }
+}
+
+impl hyper::rt::Sleep for Asleep {}
+
+impl Future for Asleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_open(cx)
+    }
+}
+
+const WAIT: Duration = Duration::from_secs(5);
+
+#[test]
+fn who_has_waited_too_long_asks() {
+    let alarm = Alarm::default();
+    let mut world = Mocked::with(|layer| layer.max_wait(alarm.clone(), WAIT));
+    let mut crowd = world.crowd(2);
+    let (_, slow) = world.next().unwrap();
+    assert!(world.next().is_none());
+    assert_eq!(*alarm.1.lock().unwrap(), [WAIT], "only who waits");
+    alarm.0.open();
+    assert!(crowd[1].is_woken());
+    assert_pending!(crowd[1].poll());
+    let (_, send) = world.next().unwrap();
+    send.send_response(ok(&[FRESH], "two"));
+    assert_eq!(body(assert_ready!(crowd[1].poll())), "two");
+    // The other one is not affected.
+    slow.send_response(ok(&[FRESH], "one"));
+    assert_eq!(body(assert_ready!(crowd[0].poll())), "one");
+}
+
+/// With a timer, others wait while the first caller reads what is too large to be held for them.
+#[test]
+fn one_request_for_a_large_body() {
+    let large = || {
+        let piece = Bytes::from(vec![b'x'; 1 << 20]);
+        let pieces = (0..9).map(|_| Piece::Bytes(piece.clone()));
+        boxed(response(200, &[FRESH], Pieces::new(pieces)))
+    };
+    for reads in [true, false] {
+        let alarm = Alarm::default();
+        let mut world = Mocked::with(|layer| layer.max_wait(alarm.clone(), WAIT));
+        let mut crowd = world.crowd(4);
+        world.next().unwrap().1.send_response(large());
+        let first = assert_ready!(crowd.remove(0).poll());
+        for task in &mut crowd {
+            assert_pending!(task.poll());
+        }
+        assert!(world.next().is_none());
+        if reads {
+            assert_eq!(body(first).len(), 9 << 20);
+        } else {
+            // Another one is the first.
+            drop(first);
+            assert_pending!(crowd[0].poll());
+            world.next().unwrap().1.send_response(large());
+            assert_eq!(body(assert_ready!(crowd.remove(0).poll())).len(), 9 << 20);
+        }
+        for task in &mut crowd {
+            assert_eq!(body(assert_ready!(task.poll())).len(), 9 << 20);
+        }
+        assert!(world.next().is_none());
+    }
+}
+
+/// What is read for others is bounded in memory, not in bytes of the body only.
+#[test]
+fn small_pieces_count_too() {
+    for (followers, most) in [(0, 1_000), (1, 50_000)] {
+        let mut world = Mocked::new();
+        let mut crowd = world.crowd(1 + followers);
+        let pieces = Pieces::new((0..100_000).map(|_| Piece::Data("x")));
+        let read = Arc::clone(&pieces.read);
+        world
+            .next()
+            .unwrap()
+            .1
+            .send_response(boxed(response(200, &[FRESH], pieces)));
+        let first = assert_ready!(crowd[0].poll());
+        let count = read.load(Ordering::Relaxed);
+        assert!(count < most, "{count}");
+        assert_eq!(body(first).len(), 100_000);
+    }
+}
