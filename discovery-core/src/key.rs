@@ -158,10 +158,13 @@ pub fn of(method: &Method, uri: &Uri, origin: Option<&Origin>) -> Option<String>
 pub fn file_name(key: &str) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    Sha256::digest(key.as_bytes())
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+    let sum = Sha256::digest(key.as_bytes());
+    let mut name = String::with_capacity(2 * sum.len());
+    for byte in sum {
+        name.push(digit(byte >> 4));
+        name.push(digit(byte & 15));
+    }
+    name
 }
 
 /// The directory, below kubectl's `discovery` directory, for the server at an address: a relative

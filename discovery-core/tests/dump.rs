@@ -44,7 +44,7 @@ fn kubectls_entries_come_back_to_the_byte() {
         let value = value(entry.to_owned());
         let head = Head::decode(&Method::GET, &value).unwrap();
         assert_eq!(head.framing(), framing);
-        let body = head.body(&value).unwrap();
+        let body = head.body(value.clone()).unwrap();
         assert!(entry.ends_with(std::str::from_utf8(&body).unwrap()));
         // The same bytes, not a copy.
         assert!(value.body.as_ptr_range().contains(&body.as_ptr()));
@@ -84,7 +84,7 @@ fn any_split_will_do() {
                 "{split}"
             );
             assert!(head.begins(&value));
-            assert_eq!(head.body(&value).unwrap(), body);
+            assert_eq!(head.body(value.clone()).unwrap(), body);
         }
         let other = Value::new("", entry.replace("200", "203"));
         assert!(!head.begins(&other));

@@ -18,7 +18,7 @@ use crate::handle::Counters;
 use crate::mark::{Forward, Outcome, Report};
 use crate::memo::{Entry, Memo};
 use crate::policy::directives::RequestDirectives;
-use crate::policy::request::{Bypass, Purpose, may_share, purpose};
+use crate::policy::request::{Bypass, Purpose, Wishes, purpose};
 use crate::policy::stored::Stored;
 use crate::policy::{status, storing};
 use crate::redact::Redacted;
@@ -78,6 +78,8 @@ pub(crate) struct Ask {
     pub(crate) directives: RequestDirectives,
     /// Whether it may wait for the answer to another.
     pub(crate) shares: bool,
+    /// Whether it has conditions or ranges, which a stored response has to be narrowed to.
+    pub(crate) is_selective: bool,
     /// Why the server is asked, if it is.
     pub(crate) forward: Forward,
 }
@@ -139,8 +141,8 @@ impl Cache {
         let key = self.config.key.key(&request.method, uri, &request.headers);
 
         let (why, key) = match (purpose, key) {
-            (Purpose::Lookup(directives), Some(key)) => {
-                return Route::Lookup(self.ask(request, uri, key, directives));
+            (Purpose::Lookup(wishes), Some(key)) => {
+                return Route::Lookup(self.ask(request, uri, key, wishes));
             }
             (Purpose::Lookup(_), None) => return pass(Bypass::NoKey),
             (Purpose::Unsafe, key) => {
@@ -167,14 +169,7 @@ impl Cache {
         }
     }
 
-    fn ask(
-        &self,
-        request: &request::Parts,
-        uri: &Uri,
-        key: String,
-        directives: RequestDirectives,
-    ) -> Ask {
-        let shares = may_share(&directives, &request.headers);
+    fn ask(&self, request: &request::Parts, uri: &Uri, key: String, wishes: Wishes) -> Ask {
         let get = if request.method == Method::HEAD && !self.config.rules.kubectl {
             self.config.key.key(&Method::GET, uri, &request.headers)
         } else {
@@ -189,8 +184,9 @@ impl Cache {
             kept,
             fallback,
             first: None,
-            directives,
-            shares,
+            shares: wishes.may_share(),
+            is_selective: wishes.is_selective,
+            directives: wishes.directives,
             forward: Forward::UriMiss,
         }
     }
@@ -245,7 +241,9 @@ impl Cache {
         let entry = match self.memo.find(key, method, &value) {
             Some(entry) => Ok(entry),
             None => {
-                Entry::decode(method, &value, |parts| self.understand(key, parts)).map(|entry| {
+                let understand = |parts: &response::Parts| self.understand(key, parts);
+                let entry = Entry::decode(method, &value, self.config.rules, understand);
+                entry.map(|entry| {
                     let entry = Arc::new(entry);
                     self.memo
                         .insert(key, Arc::clone(&entry), self.config.memo_size);
@@ -254,7 +252,7 @@ impl Cache {
             }
         };
         let found = entry.and_then(|entry| {
-            let body = entry.head.body(&value)?;
+            let body = entry.head.body(value)?;
             Ok(Found { entry, body })
         });
         match found {

@@ -94,7 +94,7 @@ impl<B: http_body::Body<Data = Bytes>> Drain<B> {
 }
 
 /// Tells those who wait.
-fn end(lead: Option<Lead>, lands: bool) {
+pub(crate) fn end(lead: Option<Lead>, lands: bool) {
     match lead {
         Some(lead) if lands => lead.land(),
         Some(lead) => lead.release(),

@@ -13,13 +13,13 @@ use tracing::debug;
 use crate::body::Body;
 use crate::cache::{Ask, Cache, Found};
 use crate::crowd::Lead;
-use crate::drain::{Drain, Settle};
+use crate::drain::{self, Drain, Settle};
 use crate::epoch::Epoch;
 use crate::mark::{Outcome, Report};
 use crate::policy::stored::Stored;
 use crate::policy::{storing, validation, vary};
 use crate::redact::Redacted;
-use crate::serve::Answer;
+use crate::serve::{Answer, Asked};
 use crate::sink::{NewEntry, Sink};
 use crate::tee::Tee;
 
@@ -88,8 +88,8 @@ impl Exchange {
             }
             let mut report = Report::new(Outcome::Stale, Some(self.ask.forward), reason);
             report.forward_status = status;
-            let request = (&self.method, &self.headers);
-            let response = cache.serve_unasked(found, now, &self.ask.key, report, request);
+            let key = &self.ask.key;
+            let response = cache.serve_unasked(found, now, key, report, self.request());
             return Step::Answer(Ok(response));
         }
 
@@ -221,9 +221,10 @@ impl Exchange {
             // Whatever it is about, it says that this body will do; but it tells nothing new.
             self.log("revalidated", "a 304 with another ETag");
             let stored = &entry.stored;
-            let (age, ttl) = (stored.freshness.age(now).as_secs(), stored.ttl(now));
+            let age = stored.freshness.age(now);
+            let times = (age.as_secs(), stored.ttl(age));
             let headers = entry.headers.clone();
-            let response = self.revalidated(cache, found, headers, (age, ttl), now);
+            let response = self.revalidated(cache, found, headers, times, now);
             return self.settle(Vec::new(), false, Ok(response));
         }
 
@@ -252,8 +253,7 @@ impl Exchange {
             age,
             key: &self.ask.key,
             report,
-            method: &self.method,
-            asked: &self.headers,
+            request: self.request(),
         };
         cache.serve(answer, now)
     }
@@ -339,13 +339,26 @@ impl Exchange {
     where
         B: http_body::Body,
     {
+        let lead = release_unless(lands, self.lead);
+        if ops.is_empty() {
+            drain::end(lead, lands);
+            return Step::Answer(result);
+        }
         Step::Settle(Settle {
             key: self.ask.key,
             ops,
-            lead: release_unless(lands, self.lead),
+            lead,
             lands,
             result,
         })
+    }
+
+    fn request(&self) -> Asked<'_> {
+        Asked {
+            method: &self.method,
+            headers: &self.headers,
+            is_selective: self.ask.is_selective,
+        }
     }
 
     fn log(&self, decision: &'static str, reason: &'static str) {

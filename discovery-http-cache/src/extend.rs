@@ -106,15 +106,19 @@ where
     }
 }
 
-/// The method and the URI as they are.
+/// The method and the URI as they are. GET goes without saying.
 pub(crate) struct ExactKey;
 
 impl RequestKey for ExactKey {
     fn key(&self, method: &Method, uri: &Uri, _: &HeaderMap) -> Option<String> {
-        Some(match *method {
-            Method::GET => uri.to_string(),
-            _ => format!("{method} {uri}"),
-        })
+        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?.as_str());
+        let method = match *method {
+            Method::GET => ["", ""],
+            _ => [method.as_str(), " "],
+        };
+        let query = uri.query().map_or(["", ""], |query| ["?", query]);
+        let parts = [method, [scheme, "://"], [authority, uri.path()], query];
+        Some(parts.as_flattened().concat())
     }
 }
 
@@ -134,5 +138,26 @@ pub(crate) struct OnlyDiscovery;
 impl Cacheable for OnlyDiscovery {
     fn is_cacheable(&self, request: &request::Parts) -> bool {
         Endpoint::parse(request.uri.path(), "").is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_keys_are_what_was_asked_for() {
+        let uris = [
+            "http://host/",
+            "https://u:p@Host:6443/a//b/../c?b=2&a=1",
+            "http://host?a=1",
+            "http://[::1]:80/?",
+        ];
+        for uri in uris {
+            let uri: Uri = uri.parse().unwrap();
+            let key = |method| ExactKey.key(&method, &uri, &HeaderMap::new()).unwrap();
+            assert_eq!(key(Method::GET), uri.to_string());
+            assert_eq!(key(Method::HEAD), format!("HEAD {uri}"));
+        }
     }
 }

@@ -49,40 +49,42 @@ pin_project! {
         Removing {
             op: Op<io::Result<()>>,
             key: String,
-            pass: Option<Pass<S, B>>,
+            pass: Option<Box<Pass<S, B>>>,
         },
         // With the inner service, none of the cache's business.
         Passing { #[pin] future: F, target: Option<Box<Target>>, why: Bypass },
         // Waiting for the store.
-        Looking { op: Op<io::Result<Option<Value>>>, look: Option<Look<S, B>> },
+        Looking { op: Op<io::Result<Option<Value>>>, look: Option<Box<Look<S, B>>> },
         // Waiting for another request.
         Following {
             follower: Box<Follower>,
             timeout: Option<Pin<Box<dyn Sleep>>>,
-            pending: Option<Pending<S, B>>,
+            pending: Option<Box<Pending<S, B>>>,
             found: Option<Found>,
         },
         // Waiting for the inner service to be ready.
-        Readying { ready: Option<Ready<S, B>> },
+        Readying { ready: Option<Box<Ready<S, B>>> },
         // Waiting for the inner service's answer.
         Asking { #[pin] future: F, exchange: Option<Box<Exchange>> },
         // Reading the body ahead.
         Draining { drain: Option<Box<Drain<ResB>>> },
         // Waiting for the store before answering.
-        Settling { settle: Option<Settle<ResB, E>> },
-        Answered,
+        Settling { settle: Option<Box<Settle<ResB, E>>> },
+        // With the answer, unless that is given.
+        Answered { answer: Option<Answer<ResB, E>> },
     }
 }
 
 impl<S, B, ResB, X> ResponseFuture<S, B, ResB, X>
 where
-    S: Service<Request<B>, Response = Response<ResB>>,
+    S: Service<Request<B>, Response = Response<ResB>> + Clone,
     ResB: http_body::Body<Data = Bytes>,
+    X: Refresher<Refresh<S, B, ResB>>,
 {
-    /// `inner` is ready.
+    /// `inner` is ready. What need not be waited for is done when this returns.
     pub(crate) fn new(cache: Arc<Cache>, inner: S, request: Request<B>, refresher: X) -> Self {
         let (parts, body) = request.into_parts();
-        let state = match cache.route(&parts) {
+        let next = match cache.route(&parts) {
             Route::Pass {
                 remove,
                 invalidate,
@@ -105,18 +107,18 @@ where
                     target,
                     why,
                 };
-                match remove {
+                Next::State(match remove {
                     Some(key) => State::Removing {
                         op: cache.remove(&key),
                         key,
-                        pass: Some(pass),
+                        pass: Some(Box::new(pass)),
                     },
                     None => State::Passing {
                         future: pass.inner.call(pass.request),
                         target: pass.target,
                         why: pass.why,
                     },
-                }
+                })
             }
             Route::Lookup(ask) => {
                 let pending = Pending {
@@ -126,12 +128,37 @@ where
                     body,
                     ask,
                 };
-                look(&cache, pending, Stage::First)
+                look(&cache, pending, Stage::First, X::RUNS)
+            }
+        };
+        let state = match next {
+            Next::State(state) => state,
+            Next::Answer(answer) => State::answered(answer),
+            Next::Refresh(state, answer) => {
+                refresher.run(Refresh::new(Arc::clone(&cache), state));
+                State::answered(answer)
             }
         };
         Self::in_state(cache, state, refresher)
     }
+}
 
+impl<S, B, ResB, F, E> State<S, B, ResB, F, E>
+where
+    ResB: http_body::Body,
+{
+    fn answered(answer: Answer<ResB, E>) -> Self {
+        Self::Answered {
+            answer: Some(answer),
+        }
+    }
+}
+
+impl<S, B, ResB, X> ResponseFuture<S, B, ResB, X>
+where
+    S: Service<Request<B>>,
+    ResB: http_body::Body,
+{
     pub(crate) fn in_state(
         cache: Arc<Cache>,
         state: State<S, B, ResB, S::Future, S::Error>,
@@ -180,7 +207,7 @@ where
                 }
                 StateProj::Looking { op, look } => {
                     let value = ready!(Pin::new(op).poll(cx));
-                    looked(cache, look.take().expect(TWICE), value, X::RUNS)
+                    looked(cache, *look.take().expect(TWICE), value, X::RUNS)
                 }
                 StateProj::Following {
                     follower,
@@ -196,15 +223,15 @@ where
                         }
                         (Poll::Pending, None) => return Poll::Pending,
                     };
-                    let pending = pending.take().expect(TWICE);
+                    let pending = *pending.take().expect(TWICE);
                     debug!(
                         key = %Redacted::new(&pending.ask.key),
                         decision = "go on",
                         reason = news.as_str()
                     );
                     match news {
-                        News::Landed => Next::State(look(cache, pending, Stage::Landed)),
-                        News::Lead(lead) => Next::State(look(cache, pending, Stage::Leading(lead))),
+                        News::Landed => look(cache, pending, Stage::Landed, X::RUNS),
+                        News::Lead(lead) => look(cache, pending, Stage::Leading(lead), X::RUNS),
                         News::Failed(status) => {
                             failed(cache, pending, found.take(), status, follower.epoch())
                         }
@@ -214,7 +241,7 @@ where
                 StateProj::Readying { ready } => {
                     let waiting = ready.as_mut().expect(TWICE);
                     let result = ready!(waiting.pending.inner.poll_ready(cx));
-                    let mut ready = ready.take().expect(TWICE);
+                    let mut ready = *ready.take().expect(TWICE);
                     match result {
                         Ok(()) => {
                             ready.pending.ready = true;
@@ -235,17 +262,17 @@ where
                     ready!(settle.as_mut().expect(TWICE).poll(cache, cx));
                     Next::Answer(settle.take().expect(TWICE).finish())
                 }
-                StateProj::Answered => panic!("{TWICE}"),
+                StateProj::Answered { answer } => Next::Answer(answer.take().expect(TWICE)),
             };
             match next {
                 Next::State(state) => this.state.set(state),
                 Next::Answer(answer) => {
                     // What the inner service's future still holds is for others now.
-                    this.state.set(State::Answered);
+                    this.state.set(State::Answered { answer: None });
                     return Poll::Ready(answer);
                 }
                 Next::Refresh(state, answer) => {
-                    this.state.set(State::Answered);
+                    this.state.set(State::Answered { answer: None });
                     this.refresher.run(Refresh::new(Arc::clone(cache), state));
                     return Poll::Ready(answer);
                 }
@@ -259,7 +286,7 @@ impl<S, B, ResB: http_body::Body, F, E> From<Step<ResB, E>> for Next<S, B, ResB,
         match step {
             Step::Answer(answer) => Self::Answer(answer),
             Step::Settle(settle) => Self::State(State::Settling {
-                settle: Some(settle),
+                settle: Some(Box::new(settle)),
             }),
             Step::Drain(drain) => Self::State(State::Draining { drain: Some(drain) }),
         }

@@ -13,6 +13,7 @@ use discovery_core::dump::{DumpError, Head};
 use discovery_core::store::Value;
 use http::{HeaderMap, Method, response};
 
+use crate::policy::Rules;
 use crate::policy::stored::Stored;
 use crate::policy::storing;
 
@@ -22,7 +23,7 @@ pub(crate) struct Entry {
     /// The request's: the answer to HEAD ends where that to GET has a body.
     method: Method,
     pub(crate) head: Head,
-    /// What its users see of its headers.
+    /// What its users see of its headers. `Age` is to be replaced.
     pub(crate) headers: HeaderMap,
     pub(crate) stored: Stored,
 }
@@ -46,13 +47,14 @@ impl Entry {
     pub(crate) fn decode(
         method: &Method,
         value: &Value,
+        rules: Rules,
         understand: impl FnOnce(&response::Parts) -> Stored,
     ) -> Result<Self, DumpError> {
         let head = Head::decode(method, value)?;
         Ok(Self {
             method: method.clone(),
             stored: understand(head.parts()),
-            headers: storing::to_serve(&head.parts().headers),
+            headers: storing::to_serve(&head.parts().headers, rules),
             head,
         })
     }
@@ -119,7 +121,6 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::policy::Rules;
 
     fn value(tag: usize) -> Value {
         Value::new(
@@ -132,7 +133,7 @@ mod tests {
         let understand = |parts: &response::Parts| {
             Stored::of(parts.status, &parts.headers, Rules::STRICT, UNIX_EPOCH)
         };
-        Arc::new(Entry::decode(&Method::GET, &value(tag), understand).unwrap())
+        Arc::new(Entry::decode(&Method::GET, &value(tag), Rules::STRICT, understand).unwrap())
     }
 
     #[test]

@@ -65,13 +65,13 @@ where
         return Next::Answer(result);
     }
     Next::State(crate::future::State::Settling {
-        settle: Some(Settle {
+        settle: Some(Box::new(Settle {
             key,
             ops,
             lead: None,
             lands: false,
             result,
-        }),
+        })),
     })
 }
 

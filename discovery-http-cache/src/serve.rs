@@ -3,10 +3,10 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, Version, header};
+use http::{HeaderMap, Method, Response, StatusCode, Version, header, request};
 
 use crate::body::Body;
-use crate::cache::{Cache, Found};
+use crate::cache::{Ask, Cache, Found};
 use crate::mark::{Outcome, Report};
 use crate::policy::selection::{self, Selection};
 use crate::policy::storing;
@@ -21,8 +21,27 @@ pub(crate) struct Answer<'a> {
     pub(crate) age: u64,
     pub(crate) key: &'a str,
     pub(crate) report: Report<'a>,
+    pub(crate) request: Asked<'a>,
+}
+
+/// What of the request matters for which part of a stored response answers it.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
-    pub(crate) asked: &'a HeaderMap,
+    pub(crate) headers: &'a HeaderMap,
+    /// Whether it has conditions or ranges.
+    pub(crate) is_selective: bool,
+}
+
+impl Ask {
+    /// What of `parts`, the request's, matters.
+    pub(crate) fn asked<'a>(&self, parts: &'a request::Parts) -> Asked<'a> {
+        Asked {
+            method: &parts.method,
+            headers: &parts.headers,
+            is_selective: self.is_selective,
+        }
+    }
 }
 
 impl Cache {
@@ -38,8 +57,7 @@ impl Cache {
             age,
             key,
             mut report,
-            method,
-            asked,
+            request,
         } = answer;
         // kubectl's entries have an Age only if the server has sent one, or is ahead of its time.
         if !self.config.rules.kubectl || headers.contains_key(header::AGE) {
@@ -48,7 +66,11 @@ impl Cache {
         let parts = found.entry.head.parts();
         let (mut status, mut body) = (parts.status, found.body);
         if !self.config.rules.kubectl {
-            (status, body) = narrow(method, asked, status, &mut headers, body, now);
+            if request.is_selective {
+                (status, body) = narrow(request, status, &mut headers, body, now);
+            } else if request.method == Method::HEAD {
+                body = Bytes::new();
+            }
         }
         if self.config.marker.is_some() {
             report.key = Some(key);
@@ -68,12 +90,13 @@ impl Cache {
         now: SystemTime,
         key: &'a str,
         mut report: Report<'a>,
-        (method, asked): (&'a Method, &'a HeaderMap),
+        request: Asked<'a>,
     ) -> Response<Body<B>> {
         self.state.counters.hits.add();
         let stored = &found.entry.stored;
-        report.ttl = Some(stored.ttl(now));
-        let age = stored.freshness.age(now).as_secs();
+        let age = stored.freshness.age(now);
+        report.ttl = Some(stored.ttl(age));
+        let age = age.as_secs();
         let mut headers = found.entry.headers.clone();
         // Fields that may only be reused after validation (RFC 9111 §5.2.2.4).
         for name in &stored.directives.no_cache_fields {
@@ -85,8 +108,7 @@ impl Cache {
             age,
             key,
             report,
-            method,
-            asked,
+            request,
         };
         self.serve(answer, now)
     }
@@ -111,15 +133,14 @@ impl Cache {
 
 /// Takes what a request selects out of a stored response.
 fn narrow(
-    method: &Method,
-    asked: &HeaderMap,
+    request: Asked<'_>,
     status: StatusCode,
     headers: &mut HeaderMap,
     body: Bytes,
     now: SystemTime,
 ) -> (StatusCode, Bytes) {
     let size = body.len() as u64;
-    match selection::select(method, asked, status, headers, size, now) {
+    match selection::select(request.method, request.headers, status, headers, size, now) {
         Selection::Whole => (status, body),
         Selection::Head => (status, Bytes::new()),
         Selection::NotModified => {

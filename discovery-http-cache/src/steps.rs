@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use discovery_core::store::Value;
+use discovery_core::store::{Op, Value};
 use http::{Request, Response, StatusCode, header, request};
 use tower_service::Service;
 use tracing::debug;
@@ -65,20 +65,30 @@ pub(crate) enum Next<S, B, ResB: http_body::Body, F, E> {
     Refresh(State<S, B, ResB, F, E>, Answer<ResB, E>),
 }
 
-/// Looks into the store.
-pub(crate) fn look<S, B, ResB: http_body::Body, F, E>(
-    cache: &Cache,
+/// Looks into the store, and decides if that need not be waited for.
+pub(crate) fn look<S, B, ResB>(
+    cache: &Arc<Cache>,
     pending: Pending<S, B>,
     stage: Stage,
-) -> State<S, B, ResB, F, E> {
+    refreshes: bool,
+) -> Next<S, B, ResB, S::Future, S::Error>
+where
+    S: Service<Request<B>, Response = Response<ResB>> + Clone,
+    ResB: http_body::Body<Data = Bytes>,
+{
     // Before the look: what lands during it may have been missed by it.
     let landings = cache.state.crowds.landings();
-    State::Looking {
-        op: cache.store.get(&pending.ask.key),
-        look: Some(Look {
-            pending,
-            stage,
-            landings,
+    let op = cache.store.get(&pending.ask.key);
+    let look = Look {
+        pending,
+        stage,
+        landings,
+    };
+    match op {
+        Op::Ready(value) => looked(cache, look, value, refreshes),
+        Op::Wait(_) => Next::State(State::Looking {
+            op,
+            look: Some(Box::new(look)),
         }),
     }
 }
@@ -127,7 +137,7 @@ where
                 Stage::Leading(lead) if matches!(reuse, Reuse::Stale) => lead.release(),
                 Stage::Leading(lead) => lead.land(),
             }
-            let request = (&parts.method, &parts.headers);
+            let request = ask.asked(parts);
             let response = cache.serve_unasked(found, now, &ask.key, report, request);
             return Next::Answer(Ok(response));
         }
@@ -160,13 +170,13 @@ where
                 lead.release();
             }
             // Whatever it has waited for was another variant.
-            return Next::State(self::look(cache, pending, Stage::First));
+            return self::look(cache, pending, Stage::First, refreshes);
         }
         (None, _) if let Some(key) = ask.fallback.take() => {
             ask.key = key;
             ask.kept = parts.method.clone();
             ask.first = None;
-            return Next::State(self::look(cache, pending, stage));
+            return self::look(cache, pending, stage, refreshes);
         }
         // The entry of another variant says nothing about this one.
         (_, Some(_)) => {
@@ -191,7 +201,7 @@ where
                 && !cache.state.alone.contains(&ask.key)
                 && found.as_ref().is_none_or(is_for_others) =>
         {
-            join(cache, pending, found, landings)
+            join(cache, pending, found, landings, refreshes)
         }
         Stage::Leading(lead) => go(cache, pending, found, Some(lead)),
         Stage::First | Stage::Landed => go(cache, pending, found, None),
@@ -214,7 +224,7 @@ where
     let reason = "validated behind";
     debug!(key = %Redacted::new(key), decision = "stale", reason);
     let report = Report::new(Outcome::Stale, None, reason);
-    let request = (&pending.parts.method, &pending.parts.headers);
+    let request = pending.ask.asked(&pending.parts);
     let answer = Ok(cache.serve_unasked(found.clone(), now, key, report, request));
     let epoch = cache.state.epochs.now(key);
     let lead = match stage {
@@ -235,12 +245,15 @@ where
     }
     // It is sent by the refresh: here the caller waits.
     pending.ask.forward = Forward::Stale;
+    pending.ask.is_selective = false;
     let ready = Ready {
         pending,
         found: Some(found),
         lead: Some(lead),
     };
-    let state = State::Readying { ready: Some(ready) };
+    let state = State::Readying {
+        ready: Some(Box::new(ready)),
+    };
     Next::Refresh(state, answer)
 }
 
@@ -250,6 +263,7 @@ fn join<S, B, ResB>(
     mut pending: Pending<S, B>,
     found: Option<Found>,
     landings: u64,
+    refreshes: bool,
 ) -> Next<S, B, ResB, S::Future, S::Error>
 where
     S: Service<Request<B>, Response = Response<ResB>> + Clone,
@@ -260,7 +274,7 @@ where
         Place::Lead(lead) if cache.state.crowds.landings() == landings => {
             go(cache, pending, found, Some(lead))
         }
-        Place::Lead(lead) => Next::State(look(cache, pending, Stage::Leading(lead))),
+        Place::Lead(lead) => look(cache, pending, Stage::Leading(lead), refreshes),
         Place::Follow(follower) => {
             debug!(key = %Redacted::new(&pending.ask.key), decision = "wait");
             // While it waits, what the inner service has reserved for it is for others.
@@ -270,7 +284,7 @@ where
             Next::State(State::Following {
                 follower: Box::new(follower),
                 timeout: patience.map(|patience| patience.timer.sleep(patience.limit)),
-                pending: Some(pending),
+                pending: Some(Box::new(pending)),
                 found,
             })
         }
@@ -305,10 +319,9 @@ where
             let mut report = Report::new(Outcome::Stale, Some(ask.forward), reason);
             report.forward_status = status;
             report.collapsed = true;
-            let request = (&pending.parts.method, &pending.parts.headers);
-            Next::Answer(Ok(
-                cache.serve_unasked(found, now, &ask.key, report, request)
-            ))
+            let request = ask.asked(&pending.parts);
+            let response = cache.serve_unasked(found, now, &ask.key, report, request);
+            Next::Answer(Ok(response))
         }
         found => go(cache, pending, found, None),
     }
@@ -353,12 +366,13 @@ where
     ResB: http_body::Body<Data = Bytes>,
 {
     if !pending.ready {
+        let ready = Ready {
+            pending,
+            found,
+            lead,
+        };
         return Next::State(State::Readying {
-            ready: Some(Ready {
-                pending,
-                found,
-                lead,
-            }),
+            ready: Some(Box::new(ready)),
         });
     }
     let Pending {

@@ -73,9 +73,10 @@ impl Exchange {
             }
         };
         let stored = now_stored.as_ref().unwrap_or(&entry.stored);
+        let age = stored.freshness.age(now);
         Update {
-            age: stored.freshness.age(now).as_secs(),
-            ttl: stored.ttl(now),
+            age: age.as_secs(),
+            ttl: stored.ttl(age),
             headers: parts.headers,
             reason,
             ops,

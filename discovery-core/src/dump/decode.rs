@@ -1,4 +1,4 @@
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 use http::{header, response};
 
@@ -23,7 +23,7 @@ const MAX_HEAD: usize = 256 * 1024;
 /// let value = Value::new("", "HTTP/2.0 200 OK\nConnection: close\n\nuntil the end");
 /// let head = Head::decode(&Method::GET, &value)?;
 /// assert_eq!(head.framing(), Framing::Close);
-/// assert_eq!(head.body(&value)?, "until the end");
+/// assert_eq!(head.body(value)?, "until the end");
 /// # Ok::<_, discovery_core::dump::DumpError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ enum Extent {
 /// When the bytes are not a whole dump.
 pub fn decode(method: &Method, value: &Value) -> Result<Response<Bytes>, DumpError> {
     let head = Head::decode(method, value)?;
-    let body = head.body(value)?;
+    let body = head.body(value.clone())?;
     let mut parts = head.parts;
     parts.headers.remove(header::CONNECTION);
     parts.headers.remove(header::TRANSFER_ENCODING);
@@ -120,16 +120,19 @@ impl Head {
     /// # Errors
     ///
     /// When the body ends too early or is not chunked as it should be.
-    pub fn body(&self, value: &Value) -> Result<Bytes, DumpError> {
-        let rest = rest(value, self.bytes.len())?;
+    pub fn body(&self, value: Value) -> Result<Bytes, DumpError> {
+        let mut rest = rest(value, self.bytes.len())?;
         match self.extent {
             Extent::All => Ok(rest),
             Extent::Chunks => chunked::decode(&rest),
-            Extent::First(size) => usize::try_from(size)
-                .ok()
-                .filter(|size| *size <= rest.len())
-                .map(|size| rest.slice(..size))
-                .ok_or_else(|| Kind::Truncated.into()),
+            Extent::First(size) => {
+                let size = usize::try_from(size).map_err(|_| Kind::Truncated)?;
+                if size > rest.len() {
+                    return Err(Kind::Truncated.into());
+                }
+                rest.truncate(size);
+                Ok(rest)
+            }
         }
     }
 }
@@ -198,14 +201,20 @@ fn head_size(bytes: &[u8]) -> Result<usize, DumpError> {
 }
 
 /// What comes after the first `size` bytes.
-fn rest(value: &Value, size: usize) -> Result<Bytes, DumpError> {
+fn rest(value: Value, size: usize) -> Result<Bytes, DumpError> {
     if size > value.len() {
         return Err(Kind::Truncated.into());
     }
-    Ok(match size.checked_sub(value.head.len()) {
-        Some(size) => value.body.slice(size..),
-        None if value.body.is_empty() => value.head.slice(size..),
-        None => [&value.head[size..], &value.body[..]].concat().into(),
+    let Value { mut head, mut body } = value;
+    Ok(match size.checked_sub(head.len()) {
+        Some(size) => {
+            body.advance(size);
+            body
+        }
+        None => {
+            head.advance(size);
+            Value { head, body }.into_bytes()
+        }
     })
 }
 

@@ -1,19 +1,27 @@
 //! What a request asks of a cache.
 
-use http::{HeaderMap, HeaderName, Method, Uri, header, request};
+use http::{HeaderMap, Method, Uri, request};
 
+use super::Rules;
 use super::directives::{RequestDirectives, contains_token};
-use super::{Rules, selection};
 
 /// What becomes of a request.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Purpose {
     /// The cache can answer it.
-    Lookup(RequestDirectives),
+    Lookup(Wishes),
     /// Not the cache's business.
     Pass(Bypass),
     /// Not to be answered from the cache, and it may change what is in it (RFC 9111 §4.4).
     Unsafe,
+}
+
+/// What a request demands of the answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Wishes {
+    pub(crate) directives: RequestDirectives,
+    /// Whether it has conditions or ranges that a cache evaluates.
+    pub(crate) is_selective: bool,
 }
 
 /// Why the cache leaves a request alone.
@@ -39,30 +47,68 @@ pub(crate) fn purpose(request: &request::Parts, rules: Rules) -> Purpose {
         Method::OPTIONS | Method::TRACE | Method::CONNECT => return Purpose::Pass(Bypass::Method),
         _ => return Purpose::Unsafe,
     }
-    if wants_upgrade(headers) {
+    let fields = Fields::of(headers);
+    if fields.upgrade {
         return Purpose::Pass(Bypass::Upgrade);
     }
-    if has_body(headers) {
+    if fields.body {
         return Purpose::Pass(Bypass::RequestBody);
     }
     if rules.kubectl && is_stream(&request.uri) {
         return Purpose::Pass(Bypass::Stream);
     }
-    if rules.kubectl && headers.contains_key(header::RANGE) {
+    if rules.kubectl && fields.range {
         return Purpose::Pass(Bypass::Range);
     }
     // These are for the server to evaluate (RFC 9111 §4.3.2).
-    const ALWAYS: [HeaderName; 2] = [header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
-    if ALWAYS.iter().any(|name| headers.contains_key(name))
-        || (rules.kubectl && selection::is_selective(headers))
-    {
+    if fields.server_condition || (rules.kubectl && fields.condition) {
         return Purpose::Pass(Bypass::Condition);
     }
-    let directives = RequestDirectives::parse(headers);
+    let directives = if fields.control {
+        RequestDirectives::parse(headers)
+    } else {
+        RequestDirectives::default()
+    };
     if directives.no_store {
         return Purpose::Pass(Bypass::NoStore);
     }
-    Purpose::Lookup(directives)
+    Purpose::Lookup(Wishes {
+        directives,
+        is_selective: fields.condition || fields.range,
+    })
+}
+
+/// Which fields a request has, seen in one pass: most have none of these.
+#[derive(Default)]
+struct Fields {
+    upgrade: bool,
+    body: bool,
+    range: bool,
+    /// One that a cache evaluates.
+    condition: bool,
+    /// One that only the server can evaluate.
+    server_condition: bool,
+    control: bool,
+}
+
+impl Fields {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut this = Self::default();
+        for (name, value) in headers {
+            match name.as_str() {
+                "upgrade" => this.upgrade = true,
+                "connection" => this.upgrade |= contains_token(value, b"upgrade"),
+                "transfer-encoding" => this.body = true,
+                "content-length" => this.body |= value != "0",
+                "range" => this.range = true,
+                "if-none-match" | "if-modified-since" => this.condition = true,
+                "if-match" | "if-unmodified-since" => this.server_condition = true,
+                "cache-control" | "pragma" => this.control = true,
+                _ => {}
+            }
+        }
+        this
+    }
 }
 
 impl Bypass {
@@ -93,26 +139,14 @@ fn is_stream(uri: &Uri) -> bool {
         || uri.path().split('/').any(|segment| segment == "watch")
 }
 
-/// Whether others may wait for the answer to this request, and it for the answer to others.
-pub(crate) fn may_share(directives: &RequestDirectives, headers: &HeaderMap) -> bool {
-    !selection::is_selective(headers)
-        && !directives.no_cache
-        && !directives.only_if_cached
-        && directives.max_age.is_none()
-        && directives.min_fresh.is_none()
-}
-
-fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::TRANSFER_ENCODING)
-        || headers
-            .get(header::CONTENT_LENGTH)
-            .is_some_and(|length| length != "0")
-}
-
-fn wants_upgrade(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::UPGRADE)
-        || headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .any(|value| contains_token(value, b"upgrade"))
+impl Wishes {
+    /// Whether others may wait for the answer to this request, and it for the answer to others.
+    pub(crate) fn may_share(&self) -> bool {
+        let directives = &self.directives;
+        !self.is_selective
+            && !directives.no_cache
+            && !directives.only_if_cached
+            && directives.max_age.is_none()
+            && directives.min_fresh.is_none()
+    }
 }

@@ -67,16 +67,6 @@ pub(crate) fn select(
     }
 }
 
-/// Whether a request has conditions or ranges that a cache evaluates.
-pub(crate) fn is_selective(request: &HeaderMap) -> bool {
-    const FIELDS: [HeaderName; 3] = [
-        header::RANGE,
-        header::IF_NONE_MATCH,
-        header::IF_MODIFIED_SINCE,
-    ];
-    FIELDS.iter().any(|name| request.contains_key(name))
-}
-
 /// The fields that a 304 repeats (RFC 9110 §15.4.5), and those about the cache.
 pub(crate) fn retain_for_not_modified(headers: &mut HeaderMap) {
     const KEPT: [HeaderName; 8] = [

@@ -141,10 +141,10 @@ impl Stored {
         self.variant.family()
     }
 
-    /// For how much longer it is fresh, or since when it is not, in seconds.
-    pub(crate) fn ttl(&self, now: SystemTime) -> i64 {
+    /// For how much longer it is fresh at this age, or since when it is not, in seconds.
+    pub(crate) fn ttl(&self, age: Duration) -> i64 {
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-        seconds(self.freshness.lifetime()).saturating_sub(seconds(self.freshness.age(now)))
+        seconds(self.freshness.lifetime()).saturating_sub(seconds(age))
     }
 
     pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {

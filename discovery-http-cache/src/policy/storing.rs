@@ -175,12 +175,16 @@ pub(crate) fn is_readable(headers: &HeaderMap) -> bool {
     headers.len() <= 2 * MAX_LINES
 }
 
-/// The headers of a stored response that its users see.
-pub(crate) fn to_serve(headers: &HeaderMap) -> HeaderMap {
+/// The headers of a stored response that its users see, with room for the age that it will have.
+pub(crate) fn to_serve(headers: &HeaderMap, rules: Rules) -> HeaderMap {
     let mut headers = headers.clone();
     remove_hop_by_hop(&mut headers);
     vary::remove_records(&mut headers);
     headers.remove(FROM_CACHE);
+    // kubectl's entries have an Age only if the server has sent one, or is ahead of its time.
+    if !rules.kubectl {
+        headers.insert(header::AGE, HeaderValue::from_static("0"));
+    }
     headers
 }
 
