@@ -165,9 +165,8 @@ impl DiskStore {
 /// never changed: that file is damaged.
 fn read_whole(fs: &Fs, file: &File, path: &Path, len: u64) -> io::Result<Option<Bytes>> {
     let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    let mut buffer = vec![0; len];
-    match fs.read_exact(file, path, &mut buffer) {
-        Ok(()) => Ok(Some(buffer.into())),
+    match fs.read_first(file, path, len) {
+        Ok(bytes) => Ok(Some(bytes.into())),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             tracing::debug!(path = %path.display(), "file shortened while it was read");
             Ok(None)

@@ -1,6 +1,7 @@
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
@@ -12,7 +13,7 @@ use discovery_core::store::{Op, Store, Value, Writer};
 use super::DiskWriter;
 use super::error::at;
 use super::fs::{Fs, is_absence};
-use super::names::{EscapedNames, FileNames, stays_inside};
+use super::names::{EscapedNames, FileNames, is_plain, stays_inside};
 use super::temp::Publish;
 
 /// A store in a directory: one file per key, for any number of processes.
@@ -48,6 +49,7 @@ pub struct DiskStore {
 pub(crate) struct Options {
     dir: PathBuf,
     pub(crate) temp: PathBuf,
+    taken: Taken,
     names: Arc<dyn FileNames>,
     pub(crate) publish: Publish,
     pub(crate) inline_limit: u64,
@@ -58,13 +60,23 @@ pub(crate) struct Options {
     pub(crate) swept: Arc<AtomicBool>,
 }
 
+/// Which names in the store's directory are those of temporary files, or of a directory for them.
+#[derive(Clone)]
+enum Taken {
+    None,
+    One(OsString),
+    All,
+}
+
 impl DiskStore {
     /// A store in `dir`, which need not be there.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         let dir = dir.into();
+        let temp = dir.join(".diskv-temp");
         Self {
             options: Arc::new(Options {
-                temp: dir.join(".diskv-temp"),
+                taken: Taken::of(&dir, &temp),
+                temp,
                 dir,
                 names: Arc::new(EscapedNames),
                 publish: Publish {
@@ -88,7 +100,10 @@ impl DiskStore {
     /// store's directory or one above; nothing can be put then.
     #[must_use]
     pub fn temp_dir(self, dir: impl Into<PathBuf>) -> Self {
-        self.with(|options| options.temp = dir.into())
+        self.with(|options| {
+            options.temp = dir.into();
+            options.taken = Taken::of(&options.dir, &options.temp);
+        })
     }
 
     /// Which file a key is kept in: [`EscapedNames`] unless set.
@@ -213,13 +228,17 @@ impl DiskStore {
 
     /// The key's file, if it has one that is inside the directory and not among the temporary ones.
     pub(crate) fn path(&self, key: &str) -> Option<PathBuf> {
-        let name = self.options.names.file_name(key);
-        if !stays_inside(&name) {
-            return None;
-        }
-        let path = self.options.dir.join(name);
-        let temp = &self.options.temp;
-        (!path.starts_with(temp) && !temp.starts_with(&path)).then_some(path)
+        let options = &*self.options;
+        let name = options.names.file_name(key);
+        let path = join(&options.dir, &name);
+        let is_free = if is_plain(&name) {
+            options.taken.leaves(&name)
+        } else {
+            stays_inside(&name)
+                && !path.starts_with(&options.temp)
+                && !options.temp.starts_with(&path)
+        };
+        is_free.then_some(path)
     }
 
     pub(crate) fn target(&self, key: &str) -> io::Result<PathBuf> {
@@ -230,6 +249,37 @@ impl DiskStore {
         self.path(key)
             .ok_or_else(|| wrong("the key has no file name"))
     }
+}
+
+impl Taken {
+    fn of(dir: &Path, temp: &Path) -> Self {
+        if dir.starts_with(temp) {
+            return Self::All;
+        }
+        let first = temp.strip_prefix(dir).ok();
+        match first.and_then(|temp| temp.components().next()) {
+            Some(Component::Normal(name)) => Self::One(name.to_owned()),
+            _ => Self::None,
+        }
+    }
+
+    /// Whether a value may have this name.
+    fn leaves(&self, name: &Path) -> bool {
+        match self {
+            Self::None => true,
+            Self::One(taken) => taken != name.as_os_str(),
+            Self::All => false,
+        }
+    }
+}
+
+/// As [`Path::join`], but for the allocations.
+fn join(dir: &Path, name: &Path) -> PathBuf {
+    let size = dir.as_os_str().len() + 1 + name.as_os_str().len();
+    let mut path = PathBuf::with_capacity(size);
+    path.push(dir);
+    path.push(name);
+    path
 }
 
 impl Store for DiskStore {
@@ -271,5 +321,37 @@ impl fmt::Debug for DiskStore {
             .field("inline_limit", &options.inline_limit)
             .field("max_value_size", &options.max_value_size)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names that are looked at quickly are treated as the others.
+    #[test]
+    fn which_names_are_free() {
+        let temps = [
+            "s", "s/t", "s/t/u", "s/../s/t", "s/../x", "", "x", "s-", "/s/t",
+        ];
+        let names = [
+            "t", "u", "s", "x", "t/u", "t/u/v", "a.b", ".", "..", "", "../s/t", "/s/t",
+        ];
+        for temp in temps {
+            for name in names {
+                let store = DiskStore::new("s")
+                    .temp_dir(temp)
+                    .file_names(move |_: &str| PathBuf::from(name));
+                let (name, temp, path) =
+                    (Path::new(name), Path::new(temp), Path::new("s").join(name));
+                let is_free =
+                    stays_inside(name) && !path.starts_with(temp) && !temp.starts_with(&path);
+                assert_eq!(
+                    store.path("key"),
+                    is_free.then_some(path),
+                    "{temp:?} {name:?}"
+                );
+            }
+        }
     }
 }

@@ -179,6 +179,31 @@ impl Fs {
         file.read_exact(buffer)
     }
 
+    /// The first `len` bytes.
+    pub(crate) fn read_first(&self, file: &File, path: &Path, len: usize) -> io::Result<Vec<u8>> {
+        self.check(Step::Read, path)?;
+        // One call, into memory that has not been zeroed for it.
+        let mut bytes = Vec::with_capacity(len);
+        #[cfg(unix)]
+        while bytes.len() < len {
+            use rustix::buffer::spare_capacity;
+            use rustix::io::{Errno, read};
+            match read(file, spare_capacity(&mut bytes)) {
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        #[cfg(not(unix))]
+        Read::take(file, len as u64).read_to_end(&mut bytes)?;
+        if bytes.len() < len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // There may have been room for more.
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
     pub(crate) fn touch(&self, file: &File, path: &Path, now: SystemTime) -> io::Result<()> {
         self.check(Step::Touch, path)?;
         file.set_modified(now)

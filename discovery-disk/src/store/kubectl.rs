@@ -2,7 +2,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use discovery_core::store::{Op, Store, Value, Writer};
 use sha2::{Digest, Sha256};
 
@@ -107,9 +107,9 @@ impl Store for KubectlStore {
                 tracing::debug!(path = %path.display(), "file too short for its checksum");
                 return None;
             }
-            let body = file.split_off(SUM);
+            let (sum, body) = file.split_at(SUM);
             if !stamp.is_some_and(|stamp| verified.contains(&stamp)) {
-                if *Sha256::digest(&body) != *file {
+                if *Sha256::digest(body) != *sum {
                     tracing::debug!(path = %path.display(), "file has a wrong checksum");
                     return None;
                 }
@@ -117,7 +117,8 @@ impl Store for KubectlStore {
                     verified.insert(stamp);
                 }
             }
-            Some(Value::new(Bytes::new(), body))
+            file.advance(SUM);
+            Some(Value::new(Bytes::new(), file))
         })
     }
 

@@ -112,6 +112,14 @@ pub(crate) fn stays_inside(name: &Path) -> bool {
         && !name.as_os_str().as_encoded_bytes().contains(&0)
 }
 
+/// Whether a file name is certainly one of a file in the directory that it is relative to, on all
+/// systems. Most are, and looking at their components takes longer.
+pub(crate) fn is_plain(name: &Path) -> bool {
+    let name = name.as_os_str().as_encoded_bytes();
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~%".contains(byte);
+    !matches!(name, b"" | b"." | b"..") && name.iter().all(plain)
+}
+
 fn push_escaped(name: &mut String, byte: u8) {
     // Writing to a string can't fail.
     let _ = write!(name, "%{byte:02x}");

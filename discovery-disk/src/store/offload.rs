@@ -1,26 +1,27 @@
 //! Long work away from the threads that drive futures.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use discovery_core::store::Op;
 use tokio::runtime::Handle;
 
 /// Permission to make a change visible. It ends when nobody waits for the change any more, so that
 /// an operation that was given up can't overwrite what came after it.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Permit {
-    revoked: Arc<Mutex<bool>>,
+    /// `None` if nobody can take it back.
+    revoked: Option<Arc<Mutex<bool>>>,
 }
 
-struct RevokeOnDrop(Permit);
+struct RevokeOnDrop(Arc<Mutex<bool>>);
 
 impl Permit {
     /// Runs `change` unless the operation was given up, which can't happen meanwhile. Whoever gives
     /// it up waits for `change`: no more than a rename.
     pub(crate) fn run<T>(&self, change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
-        if *revoked {
+        let revoked = self.revoked.as_deref().map(lock);
+        if revoked.as_deref() == Some(&true) {
             return Err(io::Error::other("given up"));
         }
         change()
@@ -29,12 +30,12 @@ impl Permit {
 
 impl Drop for RevokeOnDrop {
     fn drop(&mut self) {
-        *self
-            .0
-            .revoked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.0) = true;
     }
+}
+
+fn lock(revoked: &Mutex<bool>) -> MutexGuard<'_, bool> {
+    revoked.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `work` on Tokio's blocking threads, or here if there is no runtime.
@@ -43,11 +44,14 @@ where
     T: Send + 'static,
     F: FnOnce(&Permit) -> io::Result<T> + Send + 'static,
 {
-    let permit = Permit::default();
     let Ok(runtime) = Handle::try_current() else {
-        return Op::Ready(work(&permit));
+        return Op::Ready(work(&Permit::default()));
     };
-    let revoke = RevokeOnDrop(permit.clone());
+    let revoked = Arc::default();
+    let revoke = RevokeOnDrop(Arc::clone(&revoked));
+    let permit = Permit {
+        revoked: Some(revoked),
+    };
     let task = runtime.spawn_blocking(move || work(&permit));
     Op::wait(async move {
         let outcome = task.await;
