@@ -25,6 +25,7 @@
 //! # });
 //! ```
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
@@ -122,20 +123,23 @@ impl<K> Flights<K> {
 impl<K: Hash + Eq + Clone> Flights<K> {
     /// Leads if nobody is on `key`, follows otherwise.
     pub fn join(&self, key: K) -> Joined<K> {
-        let mut queues = self.lock();
-        if let Some(queue) = queues.get_mut(&key) {
-            let seat = Arc::<Seat>::default();
-            queue.push_back(Arc::clone(&seat));
-            return Joined::Follow(Follow {
-                flights: self.clone(),
-                key: Some(key),
-                seat,
-            });
+        match self.lock().entry(key.clone()) {
+            Entry::Occupied(mut queue) => {
+                let seat = Arc::<Seat>::default();
+                queue.get_mut().push_back(Arc::clone(&seat));
+                Joined::Follow(Follow {
+                    flights: self.clone(),
+                    key: Some(key),
+                    seat,
+                })
+            }
+            Entry::Vacant(place) => {
+                place.insert(VecDeque::new());
+                Joined::Lead(Lead {
+                    duty: Some((self.clone(), key)),
+                })
+            }
         }
-        queues.insert(key.clone(), VecDeque::new());
-        Joined::Lead(Lead {
-            duty: Some((self.clone(), key)),
-        })
     }
 }
 

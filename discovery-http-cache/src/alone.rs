@@ -1,7 +1,7 @@
 //! Keys for which there is no point in waiting.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How many keys are remembered at most.
 const PLACES: usize = 1024;
@@ -15,11 +15,16 @@ const PLACES: usize = 1024;
 /// need; nothing else depends on it.
 pub(crate) struct Alone {
     hasher: RandomState,
+    /// Whether there ever was one. Most caches never see such an answer.
+    is_used: AtomicBool,
     places: Box<[AtomicU64]>,
 }
 
 impl Alone {
     pub(crate) fn contains(&self, key: &str) -> bool {
+        if !self.is_used.load(Ordering::Relaxed) {
+            return false;
+        }
         let (place, hash) = self.place(key);
         place.load(Ordering::Relaxed) == hash
     }
@@ -27,9 +32,13 @@ impl Alone {
     pub(crate) fn insert(&self, key: &str) {
         let (place, hash) = self.place(key);
         place.store(hash, Ordering::Relaxed);
+        self.is_used.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn remove(&self, key: &str) {
+        if !self.is_used.load(Ordering::Relaxed) {
+            return;
+        }
         let (place, hash) = self.place(key);
         // If another has taken the place, that one stays.
         _ = place.compare_exchange(hash, 0, Ordering::Relaxed, Ordering::Relaxed);
@@ -50,6 +59,7 @@ impl Default for Alone {
     fn default() -> Self {
         Self {
             hasher: RandomState::new(),
+            is_used: AtomicBool::new(false),
             places: (0..PLACES).map(|_| AtomicU64::default()).collect(),
         }
     }

@@ -1,8 +1,8 @@
 //! What the services of a layer share, and what they do with the store.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use crate::mark::{Forward, Outcome, Report};
 use crate::memo::{Entry, Memo};
 use crate::policy::directives::RequestDirectives;
 use crate::policy::request::{Bypass, Purpose, Wishes, purpose};
-use crate::policy::stored::Stored;
+use crate::policy::stored::{Said, Stored};
 use crate::policy::{status, storing};
 use crate::redact::Redacted;
 
@@ -30,8 +30,8 @@ pub(crate) struct State {
     pub(crate) crowds: Arc<Crowds>,
     pub(crate) epochs: Epochs,
     pub(crate) alone: Alone,
-    /// How many entries with variants there were.
-    families: AtomicU64,
+    /// What no other process has in the names of its families of variants.
+    process: OnceLock<String>,
     warned_of_relative_uris: Once,
     warned_of_store: Once,
     warned_of_damage: Once,
@@ -210,10 +210,16 @@ impl Cache {
         }
     }
 
-    /// What the head of a response means.
-    pub(crate) fn understand(&self, key: &str, parts: &response::Parts) -> Stored {
-        let (rules, now) = (self.config.rules, self.now());
-        let mut stored = Stored::of(parts.status, &parts.headers, rules, now);
+    /// What the head of a response means, whose headers say `said`.
+    pub(crate) fn understand(
+        &self,
+        key: &str,
+        parts: &response::Parts,
+        said: Said,
+        now: SystemTime,
+    ) -> Stored {
+        let rules = self.config.rules;
+        let mut stored = Stored::of(parts.status, &parts.headers, said, rules, now);
         if let Some(policy) = &self.config.lifetime {
             let said = stored.freshness.lifetime();
             // The keys of other variants begin with that of the first.
@@ -241,7 +247,9 @@ impl Cache {
         let entry = match self.memo.find(key, method, &value) {
             Some(entry) => Ok(entry),
             None => {
-                let understand = |parts: &response::Parts| self.understand(key, parts);
+                let understand = |parts: &response::Parts| {
+                    self.understand(key, parts, Said::of(&parts.headers), self.now())
+                };
                 let entry = Entry::decode(method, &value, self.config.rules, understand);
                 entry.map(|entry| {
                     let entry = Arc::new(entry);
@@ -286,11 +294,14 @@ impl Cache {
 
     /// A name that no family of variants has had, here or in another process.
     pub(crate) fn new_family(&self) -> HeaderValue {
-        let since = self.now().duration_since(SystemTime::UNIX_EPOCH);
-        let nanos = since.unwrap_or_default().as_nanos();
-        let number = self.state.families.fetch_add(1, Ordering::Relaxed);
-        let process = std::process::id();
-        HeaderValue::try_from(format!("{nanos:x}-{process:x}-{number:x}")).expect("hexadecimal")
+        static FAMILIES: AtomicU64 = AtomicU64::new(0);
+        let process = self.state.process.get_or_init(|| {
+            let since = self.now().duration_since(SystemTime::UNIX_EPOCH);
+            let nanos = since.unwrap_or_default().as_nanos();
+            format!("{nanos:x}-{:x}", std::process::id())
+        });
+        let number = FAMILIES.fetch_add(1, Ordering::Relaxed);
+        HeaderValue::try_from(format!("{process}-{number:x}")).expect("hexadecimal")
     }
 
     pub(crate) fn remove(&self, key: &str) -> Op<io::Result<()>> {

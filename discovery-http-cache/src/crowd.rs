@@ -92,7 +92,7 @@ impl Crowds {
 
     pub(crate) fn join(self: &Arc<Self>, key: &str, epoch: Epoch) -> Place {
         let flight = Flight {
-            key: key.into(),
+            key: epoch.key(key),
             epoch,
         };
         match self.flights.join(flight.clone()) {
@@ -125,12 +125,27 @@ impl Crowds {
         }
     }
 
+    /// Nobody waits for it any more.
+    fn forget(&self, flight: &Flight) -> Option<Waiting> {
+        let mut waiting = self.waiting();
+        // Mostly nobody waits for anything.
+        if waiting.is_empty() {
+            return None;
+        }
+        waiting.remove(flight)
+    }
+
     fn waiting(&self) -> MutexGuard<'_, HashMap<Flight, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Lead {
+    /// Since when it leads.
+    pub(crate) fn epoch(&self) -> &Epoch {
+        &self.flight.epoch
+    }
+
     /// Whether anybody waits.
     pub(crate) fn is_awaited(&self) -> bool {
         self.crowds.waiting().contains_key(&self.flight)
@@ -139,20 +154,20 @@ impl Lead {
     /// Sends the others to the store, where the result is.
     pub(crate) fn land(self) {
         self.crowds.landings.fetch_add(1, Ordering::AcqRel);
-        drop(self.crowds.waiting().remove(&self.flight));
+        drop(self.crowds.forget(&self.flight));
         self.lead.land();
     }
 
     /// Lets the others go on alone.
     pub(crate) fn release(self) {
-        drop(self.crowds.waiting().remove(&self.flight));
+        drop(self.crowds.forget(&self.flight));
         self.lead.release();
     }
 
     /// Tells the others that the server has failed. Who may have what is stale then takes it, and the
     /// others need not find that out one after another.
     pub(crate) fn fail(self, status: Option<StatusCode>) {
-        if let Some(waiting) = self.crowds.waiting().remove(&self.flight) {
+        if let Some(waiting) = self.crowds.forget(&self.flight) {
             waiting.failure.get_or_init(|| status);
         }
         self.lead.release();

@@ -5,6 +5,7 @@
 //! epoch that has ended is not stored.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,14 +17,14 @@ pub(crate) struct Epochs {
     table: Arc<Table>,
 }
 
-type Table = Mutex<HashMap<Box<str>, Weak<Inner>>>;
+type Table = Mutex<HashMap<Arc<str>, Weak<Inner>>>;
 
 /// The time between two changes of what a key is for.
 #[derive(Clone)]
 pub(crate) struct Epoch(Arc<Inner>);
 
 struct Inner {
-    key: Box<str>,
+    key: Arc<str>,
     has_ended: AtomicBool,
     table: Arc<Table>,
 }
@@ -31,17 +32,18 @@ struct Inner {
 impl Epochs {
     /// The epoch of a key. All variants of a response share one.
     pub(crate) fn now(&self, key: &str) -> Epoch {
-        let key = base(key);
+        let key: Arc<str> = base(key).into();
         let mut table = lock(&self.table);
-        if let Some(epoch) = table.get(key).and_then(Weak::upgrade) {
+        let place = table.entry(Arc::clone(&key)).or_default();
+        if let Some(epoch) = place.upgrade() {
             return Epoch(epoch);
         }
         let epoch = Arc::new(Inner {
-            key: key.into(),
+            key,
             has_ended: AtomicBool::new(false),
             table: Arc::clone(&self.table),
         });
-        table.insert(key.into(), Arc::downgrade(&epoch));
+        *place = Arc::downgrade(&epoch);
         Epoch(epoch)
     }
 
@@ -55,6 +57,15 @@ impl Epochs {
 }
 
 impl Epoch {
+    /// `key`, which is one of this epoch's.
+    pub(crate) fn key(&self, key: &str) -> Arc<str> {
+        if *self.0.key == *key {
+            Arc::clone(&self.0.key)
+        } else {
+            key.into()
+        }
+    }
+
     /// Whether it has not ended.
     pub(crate) fn is_now(&self) -> bool {
         !self.0.has_ended.load(Ordering::Acquire)
@@ -78,9 +89,10 @@ impl Hash for Epoch {
 impl Drop for Inner {
     fn drop(&mut self) {
         let mut table = lock(&self.table);
-        let is_self = |epoch: &Weak<Self>| std::ptr::eq(epoch.as_ptr(), self);
-        if table.get(&self.key).is_some_and(is_self) {
-            table.remove(&self.key);
+        if let Entry::Occupied(place) = table.entry(Arc::clone(&self.key))
+            && std::ptr::eq(place.get().as_ptr(), self)
+        {
+            place.remove();
         }
     }
 }
@@ -96,7 +108,7 @@ fn base(key: &str) -> &str {
     key.split('\n').next().unwrap_or_default()
 }
 
-fn lock(table: &Table) -> MutexGuard<'_, HashMap<Box<str>, Weak<Inner>>> {
+fn lock(table: &Table) -> MutexGuard<'_, HashMap<Arc<str>, Weak<Inner>>> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -167,7 +167,7 @@ impl Exchange {
         now: SystemTime,
     ) -> Result<(response::Parts, Stored, Option<u64>), storing::Refusal> {
         let rules = cache.config.rules;
-        storing::may_store(parts.status, &parts.headers, rules)?;
+        let said = storing::may_store(parts.status, &parts.headers, rules)?;
         if self.headers.contains_key(header::RANGE) {
             storing::may_store_in_place_of_part(parts.status)?;
         }
@@ -175,14 +175,14 @@ impl Exchange {
         if expected.is_some_and(|size| size > cache.config.max_entry_size) {
             return Err("too large");
         }
-        let mut kept = storing::to_store(parts, &self.headers, self.asked, now, rules)?;
+        let mut kept = storing::to_store(parts, &said, &self.headers, self.asked, now, rules)?;
         if !rules.kubectl && self.ask.first.is_none() && kept.headers.contains_key(header::VARY) {
             let found = self.found.as_ref();
             let family = found.and_then(|found| found.entry.stored.family().cloned());
             let family = family.unwrap_or_else(|| cache.new_family());
             vary::set_family(&mut kept.headers, family);
         }
-        let stored = cache.understand(&self.ask.key, &kept);
+        let stored = cache.understand(&self.ask.key, &kept, said, now);
         storing::is_worth_storing(&kept, stored.freshness.lifetime(), rules)?;
         Ok((kept, stored, expected))
     }
@@ -399,10 +399,15 @@ fn is_stream(headers: &HeaderMap) -> bool {
         "application/json-seq",
         "application/grpc",
     ];
+    let is_watch = |parameters: &str| parameters.to_ascii_lowercase().contains("stream=watch");
     let kind = headers.get(header::CONTENT_TYPE);
     kind.and_then(|kind| kind.to_str().ok())
         .is_some_and(|kind| {
-            let kind = kind.to_ascii_lowercase();
-            KINDS.iter().any(|stream| kind.starts_with(stream)) || kind.contains("stream=watch")
+            let begins = |stream: &&str| {
+                let start = kind.get(..stream.len());
+                start.is_some_and(|start| start.eq_ignore_ascii_case(stream))
+            };
+            let parameters = kind.split_once(';').map(|(_, parameters)| parameters);
+            KINDS.iter().any(begins) || parameters.is_some_and(is_watch)
         })
 }

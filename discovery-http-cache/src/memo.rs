@@ -121,6 +121,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
+    use crate::policy::stored::Said;
 
     fn value(tag: usize) -> Value {
         Value::new(
@@ -131,7 +132,14 @@ mod tests {
 
     fn entry(tag: usize) -> Arc<Entry> {
         let understand = |parts: &response::Parts| {
-            Stored::of(parts.status, &parts.headers, Rules::STRICT, UNIX_EPOCH)
+            let said = Said::of(&parts.headers);
+            Stored::of(
+                parts.status,
+                &parts.headers,
+                said,
+                Rules::STRICT,
+                UNIX_EPOCH,
+            )
         };
         Arc::new(Entry::decode(&Method::GET, &value(tag), Rules::STRICT, understand).unwrap())
     }

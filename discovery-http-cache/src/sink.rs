@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use discovery_core::dump::{self, Encoder, Framing};
 use discovery_core::store::{Op, Writer};
 use http::{Method, response};
@@ -20,7 +20,7 @@ use crate::redact::Redacted;
 /// one chunk that kubectl writes, and a single `put` does.
 pub(crate) const HOLD: u64 = 4 * 1024 * 1024;
 
-/// Pieces below this are put together: what is held is bounded in bytes, not in pieces.
+/// A smaller piece is copied: it can be a part of a buffer that is many times larger.
 const SMALL: usize = 4 * 1024;
 
 /// Takes a body for one entry. It is stored with [`finish`](Sink::finish), and only if it has
@@ -57,11 +57,11 @@ enum SinkState {
     GivenUp,
 }
 
-/// Pieces of a body.
+/// The bytes of a body that have come: one piece, as it is, or several, put together.
 #[derive(Default)]
 struct Held {
-    pieces: Vec<Bytes>,
-    small: BytesMut,
+    one: Bytes,
+    several: Vec<u8>,
 }
 
 /// What a sink that has nothing to wait for is up to.
@@ -98,7 +98,7 @@ impl Sink {
         }
         match &mut self.state {
             SinkState::Held(held) => {
-                held.push(data);
+                held.push(data, expected);
                 // What is whole already needs not be held any longer, however large it is.
                 let whole = expected == Some(self.seen);
                 if !whole && expected.unwrap_or(self.seen) > HOLD {
@@ -106,7 +106,7 @@ impl Sink {
                     self.open(held);
                 }
             }
-            SinkState::Opening(_, held) => held.push(data),
+            SinkState::Opening(_, held) => held.push(data, None),
             SinkState::Writing(encoder) => {
                 if let Err(error) = encoder.write(data) {
                     self.fail(&error);
@@ -243,31 +243,32 @@ impl Drop for Sink {
 }
 
 impl Held {
-    fn push(&mut self, data: &Bytes) {
-        if data.len() < SMALL {
-            self.small.extend_from_slice(data);
-        } else {
-            self.flush();
-            self.pieces.push(data.clone());
+    /// `expected` is how many bytes there will be.
+    fn push(&mut self, data: &Bytes, expected: Option<u64>) {
+        if self.several.is_empty() {
+            if self.one.is_empty() && data.len() >= SMALL {
+                self.one = data.clone();
+                return;
+            }
+            // While the bytes are in the processor's cache: to put all together in the end takes longer.
+            let expected = expected.filter(|expected| *expected <= HOLD);
+            let expected = expected.and_then(|expected| usize::try_from(expected).ok());
+            let seen = self.one.len() + data.len();
+            self.several.reserve_exact(expected.unwrap_or(0).max(seen));
+            self.several.extend_from_slice(&mem::take(&mut self.one));
         }
+        self.several.extend_from_slice(data);
     }
 
-    fn flush(&mut self) {
-        if !self.small.is_empty() {
-            self.pieces.push(self.small.split().freeze());
+    fn into_body(self) -> Bytes {
+        if self.several.is_empty() {
+            return self.one;
         }
+        // A boxed slice has no room for more, which no store would count.
+        self.several.into_boxed_slice().into()
     }
 
-    fn into_body(mut self) -> Bytes {
-        self.flush();
-        match <[Bytes; 1]>::try_from(self.pieces) {
-            Ok([whole]) => whole,
-            Err(pieces) => pieces.concat().into(),
-        }
-    }
-
-    fn write(mut self, encoder: &mut Encoder) -> io::Result<()> {
-        self.flush();
-        self.pieces.iter().try_for_each(|data| encoder.write(data))
+    fn write(self, encoder: &mut Encoder) -> io::Result<()> {
+        encoder.write(&self.into_body())
     }
 }

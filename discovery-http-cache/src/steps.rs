@@ -387,8 +387,12 @@ where
     let conditional = found.as_ref().is_some_and(|found| {
         validation::make_conditional(&mut parts.headers, &found.entry.headers)
     });
+    let led = lead.as_ref().map(Lead::epoch);
     let exchange = Exchange {
-        epoch: cache.state.epochs.now(&ask.key),
+        epoch: match led.filter(|epoch| epoch.is_now()) {
+            Some(epoch) => epoch.clone(),
+            None => cache.state.epochs.now(&ask.key),
+        },
         ask,
         method,
         headers,

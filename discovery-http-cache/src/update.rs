@@ -10,6 +10,7 @@ use http::{HeaderMap, header, response};
 
 use crate::cache::{Cache, Found};
 use crate::exchange::Exchange;
+use crate::policy::stored::Said;
 use crate::policy::{storing, validation, vary};
 
 /// A stored response with newer headers.
@@ -51,8 +52,8 @@ impl Exchange {
         let mut now_stored = None;
         let (reason, ops) = match self.to_update(cache, found, &parts, is_mergeable, now) {
             Err(reason) => (reason, vec![cache.remove(&self.ask.key)]),
-            Ok(kept) => {
-                let stored = cache.understand(&self.ask.key, &kept);
+            Ok((kept, said)) => {
+                let stored = cache.understand(&self.ask.key, &kept, said, now);
                 lands = stored.is_shareable(now);
                 let unchanged = !stored.depends_on_time()
                     && validation::is_unchanged(&kept.headers, &stored_form(old));
@@ -93,17 +94,17 @@ impl Exchange {
         parts: &response::Parts,
         is_mergeable: bool,
         now: SystemTime,
-    ) -> Result<response::Parts, storing::Refusal> {
+    ) -> Result<(response::Parts, Said), storing::Refusal> {
         let rules = cache.config.rules;
         if !is_mergeable {
             return Err("headers that can't be stored");
         }
-        storing::may_store(parts.status, &parts.headers, rules)?;
-        let mut kept = storing::to_store(parts, &self.headers, self.asked, now, rules)?;
+        let said = storing::may_store(parts.status, &parts.headers, rules)?;
+        let mut kept = storing::to_store(parts, &said, &self.headers, self.asked, now, rules)?;
         if let Some(family) = found.entry.stored.family() {
             vary::set_family(&mut kept.headers, family.clone());
         }
-        Ok(kept)
+        Ok((kept, said))
     }
 }
 

@@ -1,9 +1,12 @@
-use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, Version, header, response};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Version, response};
 
 use super::chunked;
 use super::{Framing, Reason, says_close, status_has_body, usual_reason};
 use crate::store::Value;
+
+/// The canonical name of a header, and one of its values.
+type Line<'a> = (&'a [u8], &'a HeaderValue);
 
 /// The dump of a response to `method`.
 ///
@@ -60,85 +63,95 @@ pub fn encode_head(
         other => other,
     };
 
-    let mut headers = sorted(parts);
-    headers.retain(|(name, ..)| {
-        // Written by the framing, not by the header. Go forgets a Connection header that says
-        // close once it has understood it.
-        **name != header::CONTENT_LENGTH
-            && **name != header::TRANSFER_ENCODING
-            && **name != header::TRAILER
-            && !(**name == header::CONNECTION && says_close(&parts.headers))
-    });
+    let mut names = Vec::with_capacity(parts.headers.len() * 16);
+    let headers = sorted(parts, &mut names);
+    let closes = says_close(&parts.headers);
+    // Written by the framing, not by the header. Go forgets a Connection header that says close once
+    // it has understood it.
+    let is_framing = |name: &[u8]| match name {
+        b"Content-Length" | b"Transfer-Encoding" | b"Trailer" => true,
+        b"Connection" => closes,
+        _ => false,
+    };
 
-    let size: usize = headers
-        .iter()
-        .map(|(name, _, value)| name.as_str().len() + value.len() + 4)
-        .sum();
-    let mut out = BytesMut::with_capacity(size + 128);
+    let values: usize = headers.iter().map(|(_, value)| value.len() + 4).sum();
+    let mut out = Vec::with_capacity(headers.len() * 24 + values + 128);
     status_line(&mut out, parts);
-    if framing == Framing::Close || says_close(&parts.headers) {
-        out.put_slice(b"Connection: close\r\n");
+    if framing == Framing::Close || closes {
+        out.extend_from_slice(b"Connection: close\r\n");
     }
     let length = length.filter(|_| framing == Framing::Length);
     match (framing, length) {
         (Framing::Length, Some(length)) if length > 0 => put_content_length(&mut out, length),
-        (Framing::Chunked, _) => out.put_slice(b"Transfer-Encoding: chunked\r\n"),
+        (Framing::Chunked, _) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         _ => {}
     }
-    for (_, canonical, value) in &headers {
-        out.put_slice(canonical);
-        out.put_slice(b": ");
-        out.put_slice(value.as_bytes().trim_ascii());
-        out.put_slice(b"\r\n");
+    for (name, value) in headers {
+        if !is_framing(name) {
+            put_line(&mut out, name, value.as_bytes().trim_ascii());
+        }
     }
     if length == Some(0) && has_body {
         put_content_length(&mut out, 0);
     }
-    out.put_slice(b"\r\n");
-    out.freeze()
+    out.extend_from_slice(b"\r\n");
+    out.into()
 }
 
-fn status_line(out: &mut BytesMut, parts: &response::Parts) {
-    out.put_slice(match parts.version {
+fn status_line(out: &mut Vec<u8>, parts: &response::Parts) {
+    out.extend_from_slice(match parts.version {
         Version::HTTP_09 => b"HTTP/0.9 ",
         Version::HTTP_10 => b"HTTP/1.0 ",
         Version::HTTP_2 => b"HTTP/2.0 ",
         Version::HTTP_3 => b"HTTP/3.0 ",
         _ => b"HTTP/1.1 ",
     });
-    out.put_slice(parts.status.as_str().as_bytes());
-    out.put_u8(b' ');
+    out.extend_from_slice(parts.status.as_str().as_bytes());
+    out.push(b' ');
     match parts.extensions.get::<Reason>() {
-        Some(reason) => out.put_slice(reason.as_bytes()),
-        None => out.put_slice(usual_reason(parts.status).as_bytes()),
+        Some(reason) => out.extend_from_slice(reason.as_bytes()),
+        None => out.extend_from_slice(usual_reason(parts.status).as_bytes()),
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
-fn put_content_length(out: &mut BytesMut, length: u64) {
-    out.put_slice(b"Content-Length: ");
-    out.put_slice(length.to_string().as_bytes());
-    out.put_slice(b"\r\n");
+fn put_content_length(out: &mut Vec<u8>, length: u64) {
+    put_line(out, b"Content-Length", HeaderValue::from(length).as_bytes());
 }
 
-/// The headers by canonical name (`x-request-id` is `X-Request-Id`), repeats in their order.
-fn sorted(parts: &response::Parts) -> Vec<(&HeaderName, Vec<u8>, &HeaderValue)> {
+fn put_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    for part in [name, b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+}
+
+/// The headers by canonical name (`x-request-id` is `X-Request-Id`), repeats in their order. The names
+/// are put into `names`.
+fn sorted<'a>(parts: &'a response::Parts, names: &'a mut Vec<u8>) -> Vec<Line<'a>> {
+    for (name, _) in &parts.headers {
+        put_canonical(names, name);
+    }
+    let mut names = &names[..];
     let mut headers: Vec<_> = parts
         .headers
         .iter()
-        .map(|(name, value)| (name, canonical(name), value))
+        .map(|(name, value)| {
+            let (canonical, rest) = names.split_at(name.as_str().len());
+            names = rest;
+            (canonical, value)
+        })
         .collect();
     // Stable, so that repeats stay as they are.
-    headers.sort_by(|a, b| a.1.cmp(&b.1));
+    headers.sort_by_key(|(canonical, _)| *canonical);
     headers
 }
 
-fn canonical(name: &HeaderName) -> Vec<u8> {
-    let mut start = true;
-    let upper = |b: &u8| {
-        let b = if start { b.to_ascii_uppercase() } else { *b };
-        start = b == b'-';
-        b
-    };
-    name.as_str().as_bytes().iter().map(upper).collect()
+fn put_canonical(out: &mut Vec<u8>, name: &HeaderName) {
+    let start = out.len();
+    out.extend_from_slice(name.as_str().as_bytes());
+    for word in out[start..].split_mut(|b| *b == b'-') {
+        if let Some(first) = word.first_mut() {
+            first.make_ascii_uppercase();
+        }
+    }
 }

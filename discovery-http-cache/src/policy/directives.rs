@@ -156,8 +156,9 @@ fn each(headers: &HeaderMap, mut f: impl FnMut(&str, Option<&str>, bool)) {
             if rest.is_empty() {
                 break;
             }
-            let end = rest.find([',', '=']).unwrap_or(rest.len());
-            let name = rest[..end].to_ascii_lowercase();
+            let end = rest.bytes().position(|b| matches!(b, b',' | b'='));
+            let end = end.unwrap_or(rest.len());
+            let name = lowercase(&rest[..end]);
             rest = &rest[end..];
             doubtful(&name, &mut f);
             let Some(after) = rest.strip_prefix('=') else {
@@ -182,9 +183,18 @@ fn each(headers: &HeaderMap, mut f: impl FnMut(&str, Option<&str>, bool)) {
     }
 }
 
+/// Most are in lower case already.
+fn lowercase(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        text.to_ascii_lowercase().into()
+    } else {
+        text.into()
+    }
+}
+
 /// What may be directives, if other separators than the right ones count.
 fn doubtful(text: &str, f: &mut impl FnMut(&str, Option<&str>, bool)) {
-    if !text.contains([';', '"']) {
+    if !text.bytes().any(|b| matches!(b, b';' | b'"')) {
         return;
     }
     for piece in text.split([',', ';', '"']) {

@@ -125,17 +125,18 @@ fn date_of(
     date::parse(headers.get(name)?, rules.lenient_dates, now)
 }
 
-/// What to store as `Age`, in seconds, if anything: see the [module](self).
+/// What to store as `Age` of a response of this `date`, in seconds, if anything: see the
+/// [module](self).
 ///
 /// In whole seconds, as dates are: the part of a second by which `Date` is cut off makes nothing
 /// younger.
 pub(crate) fn excess(
+    date: Option<SystemTime>,
     headers: &HeaderMap,
     asked: SystemTime,
     answered: SystemTime,
-    rules: Rules,
 ) -> Option<u64> {
-    let date = date_of(headers, header::DATE, rules, answered)?;
+    let date = date?;
     let delay = answered.duration_since(asked).unwrap_or_default();
     let corrected = age_field(headers).unwrap_or_default().saturating_add(delay);
     let excess = match answered.duration_since(date) {
@@ -150,11 +151,6 @@ pub(crate) fn excess(
     Some(excess).filter(|secs| *secs > 0)
 }
 
-/// Whether it says that it will have been sent in the future.
-pub(crate) fn is_ahead(headers: &HeaderMap, answered: SystemTime, rules: Rules) -> bool {
-    date_of(headers, header::DATE, rules, answered).is_some_and(|date| date > answered)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +158,17 @@ mod tests {
 
     fn at(secs: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + secs)
+    }
+
+    /// As [`super::excess`], by the `Date` among the headers.
+    fn excess(
+        headers: &HeaderMap,
+        asked: SystemTime,
+        answered: SystemTime,
+        rules: Rules,
+    ) -> Option<u64> {
+        let date = date_of(headers, header::DATE, rules, answered);
+        super::excess(date, headers, asked, answered)
     }
 
     fn headers(pairs: &[(http::HeaderName, String)]) -> HeaderMap {

@@ -9,6 +9,22 @@ use super::directives::{RequestDirectives, ResponseDirectives};
 use super::freshness::Freshness;
 use super::vary::{Variant, Vary};
 
+/// What a response's headers say about its reuse.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) directives: ResponseDirectives,
+    pub(crate) vary: Vary,
+}
+
+impl Said {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        Self {
+            directives: ResponseDirectives::parse(headers),
+            vary: Vary::of(headers),
+        }
+    }
+}
+
 /// A stored response's headers, understood.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
@@ -65,17 +81,22 @@ impl Because {
 }
 
 impl Stored {
+    /// `said` is what the headers say.
     pub(crate) fn of(
         status: StatusCode,
         headers: &HeaderMap,
+        said: Said,
         rules: Rules,
         now: SystemTime,
     ) -> Self {
-        let mut directives = ResponseDirectives::parse(headers);
+        let Said {
+            mut directives,
+            vary,
+        } = said;
         directives.immutable &= !rules.kubectl;
         Self {
             freshness: Freshness::of(status, headers, &directives, rules, now),
-            variant: Vary::of(headers).recorded(headers),
+            variant: vary.recorded(headers),
             directives,
         }
     }
@@ -228,7 +249,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("cache-control", HeaderValue::from_static(cc));
         headers.insert("date", date::format(date).unwrap());
-        Stored::of(StatusCode::OK, &headers, Rules::STRICT, date)
+        let said = Said::of(&headers);
+        Stored::of(StatusCode::OK, &headers, said, Rules::STRICT, date)
     }
 
     /// RFC 9111 §4, §5.2.2.2, §5.2.2.4.

@@ -8,7 +8,8 @@ use http::{header, response};
 
 use super::directives::ResponseDirectives;
 use super::freshness::{self, Freshness};
-use super::vary::{self, Vary};
+use super::stored::Said;
+use super::vary;
 use super::{Rules, date, invalidation, status};
 
 /// What kubectl marks its hits with, and stores with a response that it has revalidated.
@@ -24,12 +25,13 @@ const MAX_LINES: usize = 1024;
 /// Why a response is not kept.
 pub(crate) type Refusal = &'static str;
 
-/// Whether the answer to a GET or HEAD without `no-store` and `Range` may be kept.
+/// Whether the answer to a GET or HEAD without `no-store` and `Range` may be kept, and if so, what it
+/// says.
 pub(crate) fn may_store(
     status: StatusCode,
     headers: &HeaderMap,
     rules: Rules,
-) -> Result<(), Refusal> {
+) -> Result<Said, Refusal> {
     if !status::is_whole(status) || (rules.kubectl && status != StatusCode::OK) {
         return Err("status");
     }
@@ -39,21 +41,21 @@ pub(crate) fn may_store(
     if names_what_decides(headers) {
         return Err("Connection names what decides");
     }
-    let directives = ResponseDirectives::parse(headers);
+    let said = Said::of(headers);
+    let Said { directives, vary } = &said;
     // A cache that knows the status ignores no-store next to must-understand (§5.2.2.3).
     match (directives.must_understand, directives.no_store) {
         (true, _) if !status::is_understood(status) => return Err("must-understand"),
         (false, true) => return Err("no-store"),
         _ => {}
     }
-    let vary = Vary::of(headers);
     if vary.is_any() {
         return Err("varies by anything");
     }
     if vary.lists_credentials() {
         return Err("varies by credentials");
     }
-    Ok(())
+    Ok(said)
 }
 
 /// Whether the answer to a request with `Range` may be kept as that to one without: a server that
@@ -89,7 +91,7 @@ pub(crate) fn may_store_for_get(
     parts: &response::Parts,
     received: SystemTime,
     rules: Rules,
-) -> Result<(), Refusal> {
+) -> Result<Said, Refusal> {
     if parts.status != StatusCode::OK {
         return Err("status");
     }
@@ -103,7 +105,10 @@ pub(crate) fn may_store_for_get(
     if directives.no_store || parts.headers.contains_key(header::VARY) {
         return Err("no-store or Vary");
     }
-    let headers = with_date(parts.headers.clone(), received, rules);
+    let mut headers = parts.headers.clone();
+    if let (_, Some(date)) = date_to_store(&headers, received, rules) {
+        headers.insert(header::DATE, date);
+    }
     // No heuristics here.
     let rules = Rules {
         heuristic: Duration::ZERO,
@@ -116,30 +121,33 @@ pub(crate) fn may_store_for_get(
     may_store(parts.status, &parts.headers, rules)
 }
 
-/// The head to keep of a response that was asked for with `request`.
+/// The head to keep of a response that says `said` and was asked for with `request`.
 pub(crate) fn to_store(
     parts: &response::Parts,
+    said: &Said,
     request: &HeaderMap,
     asked: SystemTime,
     answered: SystemTime,
     rules: Rules,
 ) -> Result<response::Parts, Refusal> {
-    let mut headers = with_date(parts.headers.clone(), answered, rules);
+    let vary = &said.vary;
+    if vary.lists_sensitive(request) {
+        return Err("varies by a sensitive header");
+    }
     // Of the fields as they came, before `Connection` may name one that is put in.
-    let excess = freshness::excess(&headers, asked, answered, rules);
-    remove_hop_by_hop(&mut headers);
-    headers.remove(FROM_CACHE);
+    let (date, new_date) = date_to_store(&parts.headers, answered, rules);
+    let excess = freshness::excess(date, &parts.headers, asked, answered);
+    let mut headers = kept(&parts.headers);
+    if let Some(date) = new_date {
+        headers.insert(header::DATE, date);
+    }
     // kubectl reads no Age. It is written there only if the response would be fresh for too long
     // without it.
-    if !rules.kubectl || freshness::is_ahead(&headers, answered, rules) {
+    if !rules.kubectl || date.is_some_and(|date| date > answered) {
         match excess {
             Some(excess) => drop(headers.insert(header::AGE, excess.into())),
             None => drop(headers.remove(header::AGE)),
         }
-    }
-    let vary = Vary::of(&headers);
-    if vary.lists_sensitive(request) {
-        return Err("varies by a sensitive header");
     }
     vary.record(request, &mut headers);
     if !is_small(&headers) {
@@ -188,41 +196,73 @@ pub(crate) fn to_serve(headers: &HeaderMap, rules: Rules) -> HeaderMap {
     headers
 }
 
-/// A response without `Date`, or with one that is none, gets the time it was received
-/// (RFC 9110 §6.6.1). kubectl stores what it got.
-fn with_date(mut headers: HeaderMap, received: SystemTime, rules: Rules) -> HeaderMap {
-    let is_date = headers.get(header::DATE).is_some_and(|value| {
-        rules.kubectl || date::parse(value, rules.lenient_dates, received).is_some()
-    });
-    if !is_date && let Some(date) = date::format(received) {
-        headers.insert(header::DATE, date);
+/// When a response says that it was sent, and the `Date` to store in place of what it has. One without
+/// `Date`, or with one that is none, gets the time it was received (RFC 9110 §6.6.1). kubectl stores what
+/// it got.
+fn date_to_store(
+    headers: &HeaderMap,
+    received: SystemTime,
+    rules: Rules,
+) -> (Option<SystemTime>, Option<HeaderValue>) {
+    let sent = headers.get(header::DATE);
+    let date = sent.and_then(|value| date::parse(value, rules.lenient_dates, received));
+    if date.is_some() || (rules.kubectl && sent.is_some()) {
+        return (date, None);
     }
-    headers
+    match date::format(received) {
+        Some(new) => (date::parse(&new, false, received), Some(new)),
+        None => (None, None),
+    }
+}
+
+/// The fields to keep, with room for those that will be put in.
+fn kept(headers: &HeaderMap) -> HeaderMap {
+    const ROOM: usize = 4;
+    let named = named_by_connection(headers);
+    let mut kept = HeaderMap::with_capacity((headers.len() + ROOM).min(MAX_LINES));
+    for (name, value) in headers {
+        if !is_hop_by_hop(name, &named) && *name != FROM_CACHE {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
 }
 
 /// Takes out what speaks about one connection only (RFC 9111 §3.1, RFC 9110 §7.6.1).
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    const ALWAYS: [HeaderName; 9] = [
-        header::CONNECTION,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-        header::PROXY_AUTHENTICATE,
-        HeaderName::from_static("proxy-authentication-info"),
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ];
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(connection_options)
+    let named = named_by_connection(headers);
+    let dropped: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_hop_by_hop(name, &named))
+        .cloned()
         .collect();
-    for name in ALWAYS.iter().chain(&named) {
+    for name in dropped {
         headers.remove(name);
     }
-    // What it announces is not kept.
-    headers.remove(header::TRAILER);
+}
+
+/// Whether a field speaks about one connection only, on which `Connection` has named these.
+fn is_hop_by_hop(name: &HeaderName, named: &[HeaderName]) -> bool {
+    let always = matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "te"
+            // What it announces is not kept.
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    );
+    always || named.contains(name)
+}
+
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    lines.flat_map(connection_options).collect()
 }
 
 /// The field names in a `Connection` line. How long the body is is not for them to change.

@@ -84,10 +84,11 @@ impl Vary {
         remove_records(stored);
         for name in &self.names {
             let value = combined(request, name);
-            let field = HeaderName::try_from(format!("{PREFIX}{name}"));
-            if let (false, Ok(field), Ok(value)) =
-                (value.is_empty(), field, HeaderValue::from_bytes(&value))
-            {
+            if value.is_empty() {
+                continue;
+            }
+            let field = HeaderName::try_from([PREFIX, name.as_str()].concat());
+            if let (Ok(field), Ok(value)) = (field, HeaderValue::from_bytes(&value)) {
                 stored.insert(field, value);
             }
         }
@@ -95,12 +96,21 @@ impl Vary {
 
     /// What `stored` has recorded, by listed header.
     pub(crate) fn recorded(&self, stored: &HeaderMap) -> Variant {
-        let value = |name: &HeaderName| {
-            let value = stored.get(format!("{PREFIX}{name}")).cloned();
-            (name.clone(), value)
-        };
+        let mut values: Vec<_> = self
+            .names
+            .iter()
+            .cloned()
+            .map(|name| (name, None))
+            .collect();
+        for (field, value) in stored {
+            let name = field.as_str().strip_prefix(PREFIX);
+            let place = name.and_then(|name| values.iter_mut().find(|place| place.0 == name));
+            if let Some((_, recorded @ None)) = place {
+                *recorded = Some(value.clone());
+            }
+        }
         Variant {
-            values: self.names.iter().map(value).collect(),
+            values,
             any: self.any,
             family: stored.get(FAMILY).cloned(),
         }
