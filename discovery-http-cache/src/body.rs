@@ -44,9 +44,9 @@ impl<B: http_body::Body> Body<B> {
         }
     }
 
-    pub(crate) fn teed(tee: Tee<B>) -> Self {
+    pub(crate) fn teed(tee: Box<Tee<B>>) -> Self {
         Self {
-            kind: Kind::Teed { tee: Box::new(tee) },
+            kind: Kind::Teed { tee },
         }
     }
 

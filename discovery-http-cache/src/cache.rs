@@ -17,9 +17,9 @@ use crate::epoch::{Epoch, Epochs};
 use crate::handle::Counters;
 use crate::mark::{Forward, Outcome, Report};
 use crate::memo::{Entry, Memo};
-use crate::policy::directives::RequestDirectives;
+use crate::policy::directives::{RequestDirectives, ResponseDirectives};
 use crate::policy::request::{Bypass, Purpose, Wishes, purpose};
-use crate::policy::stored::{Said, Stored};
+use crate::policy::stored::Stored;
 use crate::policy::{status, storing};
 use crate::redact::Redacted;
 
@@ -210,16 +210,16 @@ impl Cache {
         }
     }
 
-    /// What the head of a response means, whose headers say `said`.
+    /// What the head of a response means that says `directives`.
     pub(crate) fn understand(
         &self,
         key: &str,
         parts: &response::Parts,
-        said: Said,
+        directives: ResponseDirectives,
         now: SystemTime,
     ) -> Stored {
         let rules = self.config.rules;
-        let mut stored = Stored::of(parts.status, &parts.headers, said, rules, now);
+        let mut stored = Stored::of(parts.status, &parts.headers, directives, rules, now);
         if let Some(policy) = &self.config.lifetime {
             let said = stored.freshness.lifetime();
             // The keys of other variants begin with that of the first.
@@ -247,8 +247,9 @@ impl Cache {
         let entry = match self.memo.find(key, method, &value) {
             Some(entry) => Ok(entry),
             None => {
-                let understand = |parts: &response::Parts| {
-                    self.understand(key, parts, Said::of(&parts.headers), self.now())
+                let now = self.now();
+                let understand = |parts: &response::Parts, directives| {
+                    self.understand(key, parts, directives, now)
                 };
                 let entry = Entry::decode(method, &value, self.config.rules, understand);
                 entry.map(|entry| {
@@ -301,7 +302,9 @@ impl Cache {
             format!("{nanos:x}-{:x}", std::process::id())
         });
         let number = FAMILIES.fetch_add(1, Ordering::Relaxed);
-        HeaderValue::try_from(format!("{process}-{number:x}")).expect("hexadecimal")
+        let number = HeaderValue::from(number);
+        let name = [process.as_bytes(), b"-", number.as_bytes()].concat();
+        HeaderValue::try_from(name).expect("letters and digits")
     }
 
     pub(crate) fn remove(&self, key: &str) -> Op<io::Result<()>> {

@@ -29,7 +29,7 @@ pub(crate) struct Settle<B: http_body::Body, E> {
 
 /// A response whose body is about to be stored.
 pub(crate) struct Drain<B: http_body::Body> {
-    pub(crate) tee: Tee<B>,
+    pub(crate) tee: Box<Tee<B>>,
     pub(crate) parts: response::Parts,
     pub(crate) lead: Option<Lead>,
 }

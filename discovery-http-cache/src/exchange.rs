@@ -52,7 +52,7 @@ pub(crate) enum Step<B: http_body::Body, E> {
 
 impl Exchange {
     pub(crate) fn answer<B, E>(
-        mut self,
+        mut self: Box<Self>,
         cache: &Arc<Cache>,
         result: Result<Response<B>, E>,
     ) -> Step<B, E>
@@ -105,7 +105,7 @@ impl Exchange {
 
     /// The server has sent a response of its own.
     fn fresh<B, E>(
-        mut self,
+        mut self: Box<Self>,
         cache: &Arc<Cache>,
         response: Response<B>,
         now: SystemTime,
@@ -148,11 +148,11 @@ impl Exchange {
             replaces: self.found.is_some() || is_for_all,
         };
         Step::Drain(Box::new(Drain {
-            tee: Tee::new(
+            tee: Box::new(Tee::new(
                 body,
                 expected,
                 Box::new(Sink::new(Arc::clone(cache), entry)),
-            ),
+            )),
             parts,
             lead: release_unless(shareable, self.lead),
         }))
@@ -178,11 +178,11 @@ impl Exchange {
         let mut kept = storing::to_store(parts, &said, &self.headers, self.asked, now, rules)?;
         if !rules.kubectl && self.ask.first.is_none() && kept.headers.contains_key(header::VARY) {
             let found = self.found.as_ref();
-            let family = found.and_then(|found| found.entry.stored.family().cloned());
+            let family = found.and_then(|found| found.entry.variant.family().cloned());
             let family = family.unwrap_or_else(|| cache.new_family());
             vary::set_family(&mut kept.headers, family);
         }
-        let stored = cache.understand(&self.ask.key, &kept, said, now);
+        let stored = cache.understand(&self.ask.key, &kept, said.directives, now);
         storing::is_worth_storing(&kept, stored.freshness.lifetime(), rules)?;
         Ok((kept, stored, expected))
     }
@@ -206,7 +206,7 @@ impl Exchange {
 
     /// The stored response is still good (RFC 9111 §4.3.4).
     fn not_modified<B, E>(
-        self,
+        self: Box<Self>,
         cache: &Arc<Cache>,
         found: Found,
         update: &HeaderMap,
@@ -261,7 +261,7 @@ impl Exchange {
     /// The answer to a HEAD for which there was an answer to a GET, though not a fresh one
     /// (RFC 9111 §4.3.5).
     fn head<B, E>(
-        mut self,
+        mut self: Box<Self>,
         cache: &Arc<Cache>,
         response: Response<B>,
         now: SystemTime,
@@ -297,7 +297,7 @@ impl Exchange {
     /// deletes it on any other answer than 200 and 304, and a 200 that can't be stored has
     /// outdated it.
     fn give_up<B, E>(
-        mut self,
+        mut self: Box<Self>,
         cache: &Cache,
         result: Result<Response<Body<B>>, E>,
         now: SystemTime,
@@ -331,7 +331,7 @@ impl Exchange {
     }
 
     fn settle<B, E>(
-        self,
+        self: Box<Self>,
         ops: Vec<Op<io::Result<()>>>,
         lands: bool,
         result: Result<Response<Body<B>>, E>,

@@ -8,14 +8,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use discovery_core::dump::{DumpError, Head};
 use discovery_core::store::Value;
 use http::{HeaderMap, Method, response};
 
 use crate::policy::Rules;
-use crate::policy::stored::Stored;
+use crate::policy::directives::{RequestDirectives, ResponseDirectives};
+use crate::policy::stored::{Reuse, Said, Stored};
 use crate::policy::storing;
+use crate::policy::vary::Variant;
 
 /// A stored response without its body.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ pub(crate) struct Entry {
     /// What its users see of its headers. `Age` is to be replaced.
     pub(crate) headers: HeaderMap,
     pub(crate) stored: Stored,
+    pub(crate) variant: Variant,
 }
 
 /// Bounded by bytes, least recently used out first, roughly: entries are in two generations, and
@@ -48,15 +52,34 @@ impl Entry {
         method: &Method,
         value: &Value,
         rules: Rules,
-        understand: impl FnOnce(&response::Parts) -> Stored,
+        understand: impl FnOnce(&response::Parts, ResponseDirectives) -> Stored,
     ) -> Result<Self, DumpError> {
         let head = Head::decode(method, value)?;
+        let headers = &head.parts().headers;
+        let Said { directives, vary } = Said::of(headers);
         Ok(Self {
             method: method.clone(),
-            stored: understand(head.parts()),
-            headers: storing::to_serve(&head.parts().headers, rules),
+            headers: storing::to_serve(headers, rules),
+            variant: vary.recorded(headers),
+            stored: understand(head.parts(), directives),
             head,
         })
+    }
+
+    /// Whether it answers a request with these directives and headers, and on what condition. `waited`
+    /// says that the request has waited for it.
+    pub(crate) fn reuse(
+        &self,
+        asked: &RequestDirectives,
+        headers: &HeaderMap,
+        now: SystemTime,
+        waited: bool,
+    ) -> Reuse {
+        if self.variant.matches(headers) {
+            self.stored.reuse(asked, now, waited)
+        } else {
+            Reuse::OtherVariant
+        }
     }
 
     fn is_for(&self, method: &Method, value: &Value) -> bool {
@@ -121,7 +144,6 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::policy::stored::Said;
 
     fn value(tag: usize) -> Value {
         Value::new(
@@ -131,15 +153,9 @@ mod tests {
     }
 
     fn entry(tag: usize) -> Arc<Entry> {
-        let understand = |parts: &response::Parts| {
-            let said = Said::of(&parts.headers);
-            Stored::of(
-                parts.status,
-                &parts.headers,
-                said,
-                Rules::STRICT,
-                UNIX_EPOCH,
-            )
+        let understand = |parts: &response::Parts, directives| {
+            let headers = &parts.headers;
+            Stored::of(parts.status, headers, directives, Rules::STRICT, UNIX_EPOCH)
         };
         Arc::new(Entry::decode(&Method::GET, &value(tag), Rules::STRICT, understand).unwrap())
     }

@@ -110,7 +110,7 @@ where
         Some((sink, expected))
     });
     let body = match sink {
-        Some((sink, expected)) => Body::teed(Tee::new(body, expected, Box::new(sink))),
+        Some((sink, expected)) => Body::teed(Box::new(Tee::new(body, expected, Box::new(sink)))),
         None => Body::passed(body),
     };
     Response::from_parts(parts, body)

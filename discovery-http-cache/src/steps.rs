@@ -114,8 +114,8 @@ where
     let now = cache.now();
     let waited = matches!(stage, Stage::Landed);
     let reuse = found.as_ref().map(|found| {
-        let stored = &found.entry.stored;
-        stored.reuse(&ask.directives, &parts.headers, now, waited)
+        let entry = &found.entry;
+        entry.reuse(&ask.directives, &parts.headers, now, waited)
     });
     let (found, reason) = match (found, reuse) {
         (Some(found), Some(reuse @ (Reuse::Fresh | Reuse::Shared | Reuse::Stale))) => {
@@ -161,7 +161,7 @@ where
         }
         (Some(found), Some(_))
             if ask.first.is_none()
-                && let Some(key) = found.entry.stored.other_variant(&ask.key, &parts.headers) =>
+                && let Some(key) = found.entry.variant.key(&ask.key, &parts.headers) =>
         {
             ask.forward = Forward::VaryMiss;
             ask.first = Some(std::mem::replace(&mut ask.key, key));
@@ -351,7 +351,7 @@ where
         asked: cache.now(),
         lead,
     };
-    exchange.answer::<ResB, E>(cache, Err(error))
+    Box::new(exchange).answer::<ResB, E>(cache, Err(error))
 }
 
 /// Asks the inner service, once it is ready.

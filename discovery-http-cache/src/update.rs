@@ -10,7 +10,7 @@ use http::{HeaderMap, header, response};
 
 use crate::cache::{Cache, Found};
 use crate::exchange::Exchange;
-use crate::policy::stored::Said;
+use crate::policy::directives::ResponseDirectives;
 use crate::policy::{storing, validation, vary};
 
 /// A stored response with newer headers.
@@ -52,8 +52,8 @@ impl Exchange {
         let mut now_stored = None;
         let (reason, ops) = match self.to_update(cache, found, &parts, is_mergeable, now) {
             Err(reason) => (reason, vec![cache.remove(&self.ask.key)]),
-            Ok((kept, said)) => {
-                let stored = cache.understand(&self.ask.key, &kept, said, now);
+            Ok((kept, directives)) => {
+                let stored = cache.understand(&self.ask.key, &kept, directives, now);
                 lands = stored.is_shareable(now);
                 let unchanged = !stored.depends_on_time()
                     && validation::is_unchanged(&kept.headers, &stored_form(old));
@@ -94,17 +94,17 @@ impl Exchange {
         parts: &response::Parts,
         is_mergeable: bool,
         now: SystemTime,
-    ) -> Result<(response::Parts, Said), storing::Refusal> {
+    ) -> Result<(response::Parts, ResponseDirectives), storing::Refusal> {
         let rules = cache.config.rules;
         if !is_mergeable {
             return Err("headers that can't be stored");
         }
         let said = storing::may_store(parts.status, &parts.headers, rules)?;
         let mut kept = storing::to_store(parts, &said, &self.headers, self.asked, now, rules)?;
-        if let Some(family) = found.entry.stored.family() {
+        if let Some(family) = found.entry.variant.family() {
             vary::set_family(&mut kept.headers, family.clone());
         }
-        Ok((kept, said))
+        Ok((kept, said.directives))
     }
 }
 

@@ -33,7 +33,10 @@ impl DiskStore {
         };
         let (file, metadata) = match self.fs().open(&path) {
             Ok(Some(opened)) => opened,
-            Ok(None) => return Op::Ready(Ok(None)),
+            Ok(None) => {
+                self.options().absent.insert(key);
+                return Op::Ready(Ok(None));
+            }
             Err(error) => return Op::Ready(Err(at("open", &path)(error))),
         };
         let len = metadata.len();
@@ -62,15 +65,20 @@ impl DiskStore {
         F: FnOnce() -> Parts + Send + 'static,
     {
         match self.check_size(len).and_then(|()| self.target(key)) {
-            Ok(target) => self.replace_at(target, len, parts),
+            Ok(target) => {
+                let is_new = self.options().absent.take(key);
+                self.replace_at(target, len, is_new, parts)
+            }
             Err(error) => Op::Ready(Err(error)),
         }
     }
 
+    /// The same at a known place. What `is_new` is not compared with what is there.
     pub(crate) fn replace_at<F>(
         &self,
         target: PathBuf,
         len: u64,
+        is_new: bool,
         parts: F,
     ) -> Op<io::Result<Option<Stamp>>>
     where
@@ -79,13 +87,11 @@ impl DiskStore {
         let store = self.clone();
         let write = move |permit: &Permit| {
             let parts = parts();
-            if let Some(stamp) = store.renew(&target, len, &parts)? {
+            if !is_new && let Some(stamp) = store.renew(&target, len, &parts)? {
                 return Ok(stamp);
             }
             let temp = store.open_temp()?;
-            for part in &parts {
-                temp.write(part)?;
-            }
+            temp.write_parts(parts.each_ref().map(|part| &**part))?;
             store.publish(temp, &target, permit)
         };
         if len <= self.options().inline_limit && !self.options().publish.fsync {

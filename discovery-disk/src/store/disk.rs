@@ -11,6 +11,7 @@ use discovery_core::clock::{Clock, SystemClock};
 use discovery_core::store::{Op, Store, Value, Writer};
 
 use super::DiskWriter;
+use super::absent::Absent;
 use super::error::at;
 use super::fs::{Fs, is_absence};
 use super::names::{EscapedNames, FileNames, is_plain, stays_inside};
@@ -50,6 +51,7 @@ pub(crate) struct Options {
     dir: PathBuf,
     pub(crate) temp: PathBuf,
     taken: Taken,
+    pub(crate) absent: Arc<Absent>,
     names: Arc<dyn FileNames>,
     pub(crate) publish: Publish,
     pub(crate) inline_limit: u64,
@@ -76,6 +78,7 @@ impl DiskStore {
         Self {
             options: Arc::new(Options {
                 taken: Taken::of(&dir, &temp),
+                absent: Arc::default(),
                 temp,
                 dir,
                 names: Arc::new(EscapedNames),
@@ -109,7 +112,10 @@ impl DiskStore {
     /// Which file a key is kept in: [`EscapedNames`] unless set.
     #[must_use]
     pub fn file_names(self, names: impl FileNames) -> Self {
-        self.with(|options| options.names = Arc::new(names))
+        self.with(|options| {
+            options.names = Arc::new(names);
+            options.absent = Arc::default();
+        })
     }
 
     /// The mode of directories that are made, reduced by the umask: 0750 unless set.

@@ -1,7 +1,7 @@
 //! The few calls to the file system, in one place, so that tests can make any of them fail.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -81,10 +81,21 @@ impl Fs {
         options.open(path)
     }
 
-    pub(crate) fn write(&self, mut file: &File, path: &Path, data: &[u8]) -> io::Result<()> {
-        let data = self.check_write(path, data)?;
-        file.write_all(data.0)?;
-        data.1
+    /// Writes several pieces, in one call if the system takes them all at once.
+    pub(crate) fn write<const N: usize>(
+        &self,
+        file: &File,
+        path: &Path,
+        parts: [&[u8]; N],
+    ) -> io::Result<()> {
+        let (mut room, outcome) = self.check_write(path)?;
+        let mut parts = parts.map(|part| {
+            let part = &part[..part.len().min(room)];
+            room -= part.len();
+            IoSlice::new(part)
+        });
+        write_all(file, &mut parts)?;
+        outcome
     }
 
     /// Writes at an offset; where the file goes on being written is undefined afterwards.
@@ -95,9 +106,9 @@ impl Fs {
         data: &[u8],
         offset: u64,
     ) -> io::Result<()> {
-        let data = self.check_write(path, data)?;
-        write_all_at(file, data.0, offset)?;
-        data.1
+        let (room, outcome) = self.check_write(path)?;
+        write_all_at(file, &data[..data.len().min(room)], offset)?;
+        outcome
     }
 
     pub(crate) fn set_mode(&self, file: &File, path: &Path, mode: u32) -> io::Result<()> {
@@ -223,31 +234,20 @@ impl Fs {
         Ok(())
     }
 
-    /// What of `data` is to be written, and with which outcome after that.
+    /// How many bytes are to be written at most, and with which outcome after that.
     #[cfg(feature = "testing")]
-    fn check_write<'a>(
-        &self,
-        path: &Path,
-        data: &'a [u8],
-    ) -> io::Result<(&'a [u8], io::Result<()>)> {
+    fn check_write(&self, path: &Path) -> io::Result<(usize, io::Result<()>)> {
         match self.hook.as_ref().and_then(|hook| hook(Step::Write, path)) {
             Some(Fault::Error(error)) => Err(error),
-            Some(Fault::Torn(len)) => Ok((
-                &data[..len.min(data.len())],
-                Err(io::ErrorKind::StorageFull.into()),
-            )),
-            None => Ok((data, Ok(()))),
+            Some(Fault::Torn(len)) => Ok((len, Err(io::ErrorKind::StorageFull.into()))),
+            None => Ok((usize::MAX, Ok(()))),
         }
     }
 
     #[cfg(not(feature = "testing"))]
-    fn check_write<'a>(
-        &self,
-        path: &Path,
-        data: &'a [u8],
-    ) -> io::Result<(&'a [u8], io::Result<()>)> {
+    fn check_write(&self, path: &Path) -> io::Result<(usize, io::Result<()>)> {
         self.check(Step::Write, path)?;
-        Ok((data, Ok(())))
+        Ok((usize::MAX, Ok(())))
     }
 }
 
@@ -301,6 +301,20 @@ pub(crate) fn is_absence(error: &io::Error) -> bool {
     error
         .raw_os_error()
         .is_some_and(|code| refused.contains(&code))
+}
+
+fn write_all(mut file: &File, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+    // Those without a byte.
+    IoSlice::advance_slices(&mut parts, 0);
+    while !parts.is_empty() {
+        match file.write_vectored(parts) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut parts, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -31,6 +31,7 @@
 #[cfg(feature = "testing")]
 pub mod faults;
 
+mod absent;
 mod access;
 mod disk;
 mod error;

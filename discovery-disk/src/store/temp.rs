@@ -67,11 +67,16 @@ impl TempFile {
     }
 
     pub(crate) fn write(&self, data: &[u8]) -> io::Result<()> {
-        if data.is_empty() {
+        self.write_parts([data])
+    }
+
+    /// Writes several pieces in one go.
+    pub(crate) fn write_parts<const N: usize>(&self, parts: [&[u8]; N]) -> io::Result<()> {
+        if parts.iter().all(|part| part.is_empty()) {
             return Ok(());
         }
         self.fs
-            .write(&self.file, &self.path, data)
+            .write(&self.file, &self.path, parts)
             .map_err(at("write", &self.path))
     }
 

@@ -78,7 +78,9 @@ impl DiskWriter {
         let Some(temp) = self.temp else {
             self.held[..prefix.len()].copy_from_slice(prefix);
             let parts: Parts = [Bytes::new(), Bytes::new(), self.held.into()];
-            return self.store.replace_at(self.target, self.len, || parts);
+            return self
+                .store
+                .replace_at(self.target, self.len, false, || parts);
         };
         let prefix = Bytes::copy_from_slice(prefix);
         let (store, target, held) = (self.store, self.target, self.held);

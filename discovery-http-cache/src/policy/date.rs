@@ -45,17 +45,31 @@ fn usual(text: &[u8]) -> Option<SystemTime> {
         let [tens, ones] = [text[at], text[at + 1]].map(|b| u64::from(b.wrapping_sub(b'0')));
         (tens <= 9 && ones <= 9).then_some(tens * 10 + ones)
     };
-    let is = |name: &&str| name.as_bytes()[..3] == text[..3];
-    let month = MONTHS
-        .iter()
-        .position(|name| name.as_bytes() == &text[8..11]);
     let (hours, minutes, seconds) = (number(17)?, number(20)?, number(23)?);
-    if !DAYS.iter().any(is) || hours > 23 || minutes > 59 || seconds > 60 {
+    let is_day = matches!(
+        &text[..3],
+        b"Mon" | b"Tue" | b"Wed" | b"Thu" | b"Fri" | b"Sat" | b"Sun"
+    );
+    if !is_day || hours > 23 || minutes > 59 || seconds > 60 {
         return None;
     }
     let fields = Fields {
         year: number(12)? * 100 + number(14)?,
-        month: month?,
+        month: match &text[8..11] {
+            b"Jan" => 0,
+            b"Feb" => 1,
+            b"Mar" => 2,
+            b"Apr" => 3,
+            b"May" => 4,
+            b"Jun" => 5,
+            b"Jul" => 6,
+            b"Aug" => 7,
+            b"Sep" => 8,
+            b"Oct" => 9,
+            b"Nov" => 10,
+            b"Dec" => 11,
+            _ => return None,
+        },
         day: number(5)?,
         seconds: hours * 3600 + minutes * 60 + seconds,
     };
@@ -168,14 +182,15 @@ fn fields(text: &str, pattern: &str, lenient: bool) -> Option<Fields> {
 
 /// The instant. `None` for a day that the month does not have.
 fn time(year: u64, fields: &Fields) -> Option<SystemTime> {
-    const LENGTHS: [u64; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    /// How many days of the year were before the month, if it is no leap year.
+    const BEFORE: [u64; 13] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365];
     let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let leap_day = u64::from(is_leap);
-    let length = LENGTHS[fields.month] + if fields.month == 1 { leap_day } else { 0 };
+    let before = BEFORE[fields.month];
+    let length = BEFORE[fields.month + 1] - before + if fields.month == 1 { leap_day } else { 0 };
     if !(1..=length).contains(&fields.day) {
         return None;
     }
-    let before: u64 = LENGTHS[..fields.month].iter().sum();
     let leap_day_before = if fields.month > 1 { leap_day } else { 0 };
     let days = days_before(year) + before + leap_day_before + fields.day - 1;
     let [days, epoch] =

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::Rules;
 use super::directives::{RequestDirectives, ResponseDirectives};
 use super::freshness::Freshness;
-use super::vary::{Variant, Vary};
+use super::vary::Vary;
 
 /// What a response's headers say about its reuse.
 #[derive(Debug)]
@@ -30,7 +30,6 @@ impl Said {
 pub(crate) struct Stored {
     pub(crate) directives: ResponseDirectives,
     pub(crate) freshness: Freshness,
-    variant: Variant,
 }
 
 /// What can be done with a stored response now.
@@ -81,38 +80,24 @@ impl Because {
 }
 
 impl Stored {
-    /// `said` is what the headers say.
+    /// `directives` are what the headers say.
     pub(crate) fn of(
         status: StatusCode,
         headers: &HeaderMap,
-        said: Said,
+        mut directives: ResponseDirectives,
         rules: Rules,
         now: SystemTime,
     ) -> Self {
-        let Said {
-            mut directives,
-            vary,
-        } = said;
         directives.immutable &= !rules.kubectl;
         Self {
             freshness: Freshness::of(status, headers, &directives, rules, now),
-            variant: vary.recorded(headers),
             directives,
         }
     }
 
-    /// Whether it answers a request, and on what condition. `waited` says that the request has
+    /// Whether it answers a request for this variant, and on what condition. `waited` says that the request has
     /// waited while somebody else got or validated this response.
-    pub(crate) fn reuse(
-        &self,
-        asked: &RequestDirectives,
-        headers: &HeaderMap,
-        now: SystemTime,
-        waited: bool,
-    ) -> Reuse {
-        if !self.variant.matches(headers) {
-            return Reuse::OtherVariant;
-        }
+    pub(crate) fn reuse(&self, asked: &RequestDirectives, now: SystemTime, waited: bool) -> Reuse {
         if self.directives.no_cache {
             return Reuse::Validate(Because::NoCache);
         }
@@ -149,17 +134,6 @@ impl Stored {
             }
         }
         Reuse::Validate(Because::Stale)
-    }
-
-    /// The key of the entry for another variant of this response: the one that `request` is for.
-    /// `None` if there is room for one variant only.
-    pub(crate) fn other_variant(&self, key: &str, request: &HeaderMap) -> Option<String> {
-        self.variant.key(key, request)
-    }
-
-    /// The name under which other variants of this response are kept.
-    pub(crate) fn family(&self) -> Option<&HeaderValue> {
-        self.variant.family()
     }
 
     /// For how much longer it is fresh at this age, or since when it is not, in seconds.
@@ -242,6 +216,8 @@ fn is_error(status: Option<StatusCode>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
     use crate::policy::date;
 
@@ -249,8 +225,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("cache-control", HeaderValue::from_static(cc));
         headers.insert("date", date::format(date).unwrap());
-        let said = Said::of(&headers);
-        Stored::of(StatusCode::OK, &headers, said, Rules::STRICT, date)
+        let directives = ResponseDirectives::parse(&headers);
+        Stored::of(StatusCode::OK, &headers, directives, Rules::STRICT, date)
     }
 
     /// RFC 9111 §4, §5.2.2.2, §5.2.2.4.
@@ -271,8 +247,8 @@ mod tests {
         ];
         for (cc, reuse, lands, awaited) in table {
             let stored = stored(cc, now - Duration::from_secs(5));
-            let (asked, headers) = (RequestDirectives::default(), HeaderMap::new());
-            assert_eq!(stored.reuse(&asked, &headers, now, true), reuse, "{cc}");
+            let asked = RequestDirectives::default();
+            assert_eq!(stored.reuse(&asked, now, true), reuse, "{cc}");
             assert_eq!(stored.is_shareable(now), lands, "{cc}");
             assert_eq!(stored.may_become_shareable(), awaited, "{cc}");
         }

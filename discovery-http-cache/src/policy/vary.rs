@@ -135,6 +135,7 @@ impl Variant {
         !self.any && self.values.iter().all(same)
     }
 
+    /// The name under which other variants of this response are kept.
     pub(crate) fn family(&self) -> Option<&HeaderValue> {
         self.family.as_ref()
     }
