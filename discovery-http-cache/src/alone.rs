@@ -1,7 +1,8 @@
 //! Keys for which there is no point in waiting.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many keys are remembered at most.
 const PLACES: usize = 1024;
@@ -15,43 +16,39 @@ const PLACES: usize = 1024;
 /// need; nothing else depends on it.
 pub(crate) struct Alone {
     hasher: RandomState,
-    /// Whether there ever was one. Most caches never see such an answer.
-    is_used: AtomicBool,
-    places: Box<[AtomicU64]>,
+    /// Made for the first of them: most caches never see such an answer.
+    places: OnceLock<Box<[AtomicU64]>>,
 }
 
 impl Alone {
     pub(crate) fn contains(&self, key: &str) -> bool {
-        if !self.is_used.load(Ordering::Relaxed) {
+        let Some(places) = self.places.get() else {
             return false;
-        }
-        let (place, hash) = self.place(key);
+        };
+        let (place, hash) = self.place(places, key);
         place.load(Ordering::Relaxed) == hash
     }
 
     pub(crate) fn insert(&self, key: &str) {
-        let (place, hash) = self.place(key);
+        let empty = || (0..PLACES).map(|_| AtomicU64::default()).collect();
+        let (place, hash) = self.place(self.places.get_or_init(empty), key);
         place.store(hash, Ordering::Relaxed);
-        self.is_used.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn remove(&self, key: &str) {
-        if !self.is_used.load(Ordering::Relaxed) {
+        let Some(places) = self.places.get() else {
             return;
-        }
-        let (place, hash) = self.place(key);
+        };
+        let (place, hash) = self.place(places, key);
         // If another has taken the place, that one stays.
         _ = place.compare_exchange(hash, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    fn place(&self, key: &str) -> (&AtomicU64, u64) {
+    fn place<'a>(&self, places: &'a [AtomicU64], key: &str) -> (&'a AtomicU64, u64) {
         // Zero is an empty place.
         let hash = self.hasher.hash_one(key) | 1;
-        let index = (hash >> 1) % PLACES as u64;
-        (
-            &self.places[usize::try_from(index).unwrap_or_default()],
-            hash,
-        )
+        let index = usize::try_from((hash >> 1) % PLACES as u64).unwrap_or_default();
+        (&places[index], hash)
     }
 }
 
@@ -59,8 +56,7 @@ impl Default for Alone {
     fn default() -> Self {
         Self {
             hasher: RandomState::new(),
-            is_used: AtomicBool::new(false),
-            places: (0..PLACES).map(|_| AtomicU64::default()).collect(),
+            places: OnceLock::new(),
         }
     }
 }

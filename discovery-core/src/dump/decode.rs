@@ -1,6 +1,7 @@
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 use http::{header, response};
+use memchr::{memchr, memchr_iter};
 
 use super::chunked;
 use super::{DumpError, Framing, Kind, Reason, Uncompressed};
@@ -74,7 +75,7 @@ impl Head {
         let bytes = head_bytes(value)?;
         let mut lines = Lines::new(&bytes);
         let mut parts = status_line(&mut lines, &bytes)?;
-        headers(&mut lines, &bytes, &mut parts.headers)?;
+        parts.headers = headers(&mut lines, &bytes)?;
 
         let (framing, extent) = framing(method, &parts)?;
         Ok(Self {
@@ -160,10 +161,7 @@ impl<'a> Lines<'a> {
     /// The next line, without its end.
     pub(super) fn next(&mut self) -> Result<&'a [u8], DumpError> {
         let rest = &self.bytes[self.position..];
-        let end = rest
-            .iter()
-            .position(|b| *b == b'\n')
-            .ok_or(Kind::Truncated)?;
+        let end = memchr(b'\n', rest).ok_or(Kind::Truncated)?;
         self.position += end + 1;
         let line = &rest[..end];
         Ok(line.strip_suffix(b"\r").unwrap_or(line))
@@ -248,14 +246,18 @@ fn status_line(lines: &mut Lines<'_>, bytes: &Bytes) -> Result<response::Parts, 
     Ok(parts)
 }
 
-fn headers(lines: &mut Lines<'_>, bytes: &Bytes, headers: &mut HeaderMap) -> Result<(), DumpError> {
+fn headers(lines: &mut Lines<'_>, bytes: &Bytes) -> Result<HeaderMap, DumpError> {
     const WHAT: Kind = Kind::Malformed("header");
+    /// Who has more can wait while the map grows.
+    const USUAL: usize = 64;
+    let count = memchr_iter(b'\n', bytes).take(USUAL).count();
+    let mut headers = HeaderMap::with_capacity(count);
     loop {
         let line = lines.next()?;
         if line.is_empty() {
-            return Ok(());
+            return Ok(headers);
         }
-        let colon = line.iter().position(|b| *b == b':').ok_or(WHAT)?;
+        let colon = memchr(b':', line).ok_or(WHAT)?;
         let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| WHAT)?;
         let value = bytes.slice_ref(line[colon + 1..].trim_ascii());
         let value = HeaderValue::from_maybe_shared(value).map_err(|_| WHAT)?;

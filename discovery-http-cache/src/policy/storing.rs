@@ -137,7 +137,7 @@ pub(crate) fn to_store(
     // Of the fields as they came, before `Connection` may name one that is put in.
     let (date, new_date) = date_to_store(&parts.headers, answered, rules);
     let excess = freshness::excess(date, &parts.headers, asked, answered);
-    let mut headers = kept(&parts.headers);
+    let mut headers = copy(&parts.headers, |_| true);
     if let Some(date) = new_date {
         headers.insert(header::DATE, date);
     }
@@ -185,15 +185,12 @@ pub(crate) fn is_readable(headers: &HeaderMap) -> bool {
 
 /// The headers of a stored response that its users see, with room for the age that it will have.
 pub(crate) fn to_serve(headers: &HeaderMap, rules: Rules) -> HeaderMap {
-    let mut headers = headers.clone();
-    remove_hop_by_hop(&mut headers);
-    vary::remove_records(&mut headers);
-    headers.remove(FROM_CACHE);
+    let mut served = copy(headers, |name| !vary::is_record(name));
     // kubectl's entries have an Age only if the server has sent one, or is ahead of its time.
     if !rules.kubectl {
-        headers.insert(header::AGE, HeaderValue::from_static("0"));
+        served.insert(header::AGE, HeaderValue::from_static("0"));
     }
-    headers
+    served
 }
 
 /// When a response says that it was sent, and the `Date` to store in place of what it has. One without
@@ -215,17 +212,18 @@ fn date_to_store(
     }
 }
 
-/// The fields to keep, with room for those that will be put in.
-fn kept(headers: &HeaderMap) -> HeaderMap {
+/// The fields that are not about one connection only and that this cache has not put in, with room for
+/// those that will be.
+fn copy(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
     const ROOM: usize = 4;
     let named = named_by_connection(headers);
-    let mut kept = HeaderMap::with_capacity((headers.len() + ROOM).min(MAX_LINES));
+    let mut copy = HeaderMap::with_capacity((headers.len() + ROOM).min(MAX_LINES));
     for (name, value) in headers {
-        if !is_hop_by_hop(name, &named) && *name != FROM_CACHE {
-            kept.append(name.clone(), value.clone());
+        if !is_hop_by_hop(name, &named) && *name != FROM_CACHE && wanted(name) {
+            copy.append(name.clone(), value.clone());
         }
     }
-    kept
+    copy
 }
 
 /// Takes out what speaks about one connection only (RFC 9111 §3.1, RFC 9110 §7.6.1).

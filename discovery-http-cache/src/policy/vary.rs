@@ -168,11 +168,14 @@ pub(crate) fn set_family(stored: &mut HeaderMap, family: HeaderValue) {
 
 /// Takes out what [`Vary::record`] wrote, or what a server sent under such a name.
 pub(crate) fn remove_records(headers: &mut HeaderMap) {
-    let is_record = |name: &&HeaderName| name.as_str().starts_with(PREFIX);
-    let records: Vec<_> = headers.keys().filter(is_record).cloned().collect();
-    for name in records {
+    let records = headers.keys().filter(|name| is_record(name));
+    for name in records.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
+}
+
+pub(crate) fn is_record(name: &HeaderName) -> bool {
+    name.as_str().starts_with(PREFIX)
 }
 
 /// The values of a header in one line (RFC 9110 §5.2), nothing for a header that is not there.
