@@ -157,14 +157,10 @@ pub fn of(method: &Method, uri: &Uri, origin: Option<&Origin>) -> Option<String>
 #[must_use]
 pub fn file_name(key: &str) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    let sum = Sha256::digest(key.as_bytes());
-    let mut name = String::with_capacity(2 * sum.len());
-    for byte in sum {
-        name.push(digit(byte >> 4));
-        name.push(digit(byte & 15));
-    }
-    name
+    let digit = |nibble: u8| DIGITS[usize::from(nibble)];
+    let sum: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+    let name = sum.map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    String::from_utf8(name.as_flattened().to_vec()).expect("digits")
 }
 
 /// The directory, below kubectl's `discovery` directory, for the server at an address: a relative

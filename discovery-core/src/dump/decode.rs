@@ -73,9 +73,9 @@ impl Head {
     /// When the bytes do not begin with a whole head, or one of more than 256 KiB.
     pub fn decode(method: &Method, value: &Value) -> Result<Self, DumpError> {
         let bytes = head_bytes(value)?;
-        let mut lines = Lines::new(&bytes);
-        let mut parts = status_line(&mut lines, &bytes)?;
-        parts.headers = headers(&mut lines, &bytes)?;
+        let mut lines = head_lines(&bytes);
+        let mut parts = status_line(lines.next().unwrap_or_default(), &bytes)?;
+        parts.headers = headers(lines, &bytes)?;
 
         let (framing, extent) = framing(method, &parts)?;
         Ok(Self {
@@ -163,8 +163,7 @@ impl<'a> Lines<'a> {
         let rest = &self.bytes[self.position..];
         let end = memchr(b'\n', rest).ok_or(Kind::Truncated)?;
         self.position += end + 1;
-        let line = &rest[..end];
-        Ok(line.strip_suffix(b"\r").unwrap_or(line))
+        Ok(without_return(&rest[..end]))
     }
 }
 
@@ -187,15 +186,34 @@ fn head_bytes(value: &Value) -> Result<Bytes, DumpError> {
 }
 
 fn head_size(bytes: &[u8]) -> Result<usize, DumpError> {
-    let mut lines = Lines::new(&bytes[..bytes.len().min(MAX_HEAD)]);
-    loop {
-        match lines.next() {
-            Ok([]) => return Ok(lines.position()),
-            Ok(_) => {}
-            Err(_) if bytes.len() > MAX_HEAD => return Err(Kind::HeadTooLarge.into()),
-            Err(error) => return Err(error),
+    let mut start = 0;
+    for end in memchr_iter(b'\n', &bytes[..bytes.len().min(MAX_HEAD)]) {
+        if without_return(&bytes[start..end]).is_empty() {
+            return Ok(end + 1);
         }
+        start = end + 1;
     }
+    Err(if bytes.len() > MAX_HEAD {
+        Kind::HeadTooLarge.into()
+    } else {
+        Kind::Truncated.into()
+    })
+}
+
+/// The lines before the blank one.
+fn head_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    memchr_iter(b'\n', bytes)
+        .map(move |end| {
+            let line = without_return(&bytes[start..end]);
+            start = end + 1;
+            line
+        })
+        .take_while(|line| !line.is_empty())
+}
+
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// What comes after the first `size` bytes.
@@ -216,9 +234,8 @@ fn rest(value: Value, size: usize) -> Result<Bytes, DumpError> {
     })
 }
 
-fn status_line(lines: &mut Lines<'_>, bytes: &Bytes) -> Result<response::Parts, DumpError> {
+fn status_line(line: &[u8], bytes: &Bytes) -> Result<response::Parts, DumpError> {
     const WHAT: Kind = Kind::Malformed("status line");
-    let line = lines.next()?;
     let (version, line) = line.split_at_checked(9).ok_or(WHAT)?;
     let version = match version {
         b"HTTP/0.9 " => Version::HTTP_09,
@@ -246,23 +263,23 @@ fn status_line(lines: &mut Lines<'_>, bytes: &Bytes) -> Result<response::Parts, 
     Ok(parts)
 }
 
-fn headers(lines: &mut Lines<'_>, bytes: &Bytes) -> Result<HeaderMap, DumpError> {
+fn headers<'a>(
+    lines: impl Iterator<Item = &'a [u8]>,
+    bytes: &Bytes,
+) -> Result<HeaderMap, DumpError> {
     const WHAT: Kind = Kind::Malformed("header");
-    /// Who has more can wait while the map grows.
-    const USUAL: usize = 64;
-    let count = memchr_iter(b'\n', bytes).take(USUAL).count();
-    let mut headers = HeaderMap::with_capacity(count);
-    loop {
-        let line = lines.next()?;
-        if line.is_empty() {
-            return Ok(headers);
-        }
-        let colon = memchr(b':', line).ok_or(WHAT)?;
+    /// About the bytes that a header has. Who has more of them can wait while the map grows.
+    const USUAL: usize = 32;
+    let mut headers = HeaderMap::with_capacity((bytes.len() / USUAL).min(64));
+    for line in lines {
+        // Not memchr: names are short.
+        let colon = line.iter().position(|b| *b == b':').ok_or(WHAT)?;
         let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| WHAT)?;
         let value = bytes.slice_ref(line[colon + 1..].trim_ascii());
         let value = HeaderValue::from_maybe_shared(value).map_err(|_| WHAT)?;
         headers.try_append(name, value).map_err(|_| WHAT)?;
     }
+    Ok(headers)
 }
 
 /// Where the body ends (RFC 9112 §6.3).

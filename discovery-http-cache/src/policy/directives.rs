@@ -149,7 +149,10 @@ fn fields(argument: &str) -> Option<Vec<HeaderName>> {
 /// whether it is certain that this is one.
 fn each(headers: &HeaderMap, mut f: impl FnMut(&str, Option<&str>, bool)) {
     for value in headers.get_all(header::CACHE_CONTROL) {
-        let line = String::from_utf8_lossy(value.as_bytes());
+        let line = match value.to_str() {
+            Ok(line) => line.into(),
+            Err(_) => String::from_utf8_lossy(value.as_bytes()),
+        };
         let mut rest = &*line;
         loop {
             rest = rest.trim_start_matches([',', ' ', '\t']);

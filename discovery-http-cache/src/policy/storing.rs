@@ -137,7 +137,7 @@ pub(crate) fn to_store(
     // Of the fields as they came, before `Connection` may name one that is put in.
     let (date, new_date) = date_to_store(&parts.headers, answered, rules);
     let excess = freshness::excess(date, &parts.headers, asked, answered);
-    let mut headers = copy(&parts.headers, |_| true);
+    let mut headers = copy(&parts.headers);
     if let Some(date) = new_date {
         headers.insert(header::DATE, date);
     }
@@ -185,7 +185,11 @@ pub(crate) fn is_readable(headers: &HeaderMap) -> bool {
 
 /// The headers of a stored response that its users see, with room for the age that it will have.
 pub(crate) fn to_serve(headers: &HeaderMap, rules: Rules) -> HeaderMap {
-    let mut served = copy(headers, |name| !vary::is_record(name));
+    let mut served = headers.clone();
+    let named = named_by_connection(headers);
+    remove(&mut served, |name| {
+        is_hop_by_hop(name, &named) || vary::is_record(name) || *name == FROM_CACHE
+    });
     // kubectl's entries have an Age only if the server has sent one, or is ahead of its time.
     if !rules.kubectl {
         served.insert(header::AGE, HeaderValue::from_static("0"));
@@ -214,12 +218,12 @@ fn date_to_store(
 
 /// The fields that are not about one connection only and that this cache has not put in, with room for
 /// those that will be.
-fn copy(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+fn copy(headers: &HeaderMap) -> HeaderMap {
     const ROOM: usize = 4;
     let named = named_by_connection(headers);
     let mut copy = HeaderMap::with_capacity((headers.len() + ROOM).min(MAX_LINES));
     for (name, value) in headers {
-        if !is_hop_by_hop(name, &named) && *name != FROM_CACHE && wanted(name) {
+        if !is_hop_by_hop(name, &named) && *name != FROM_CACHE {
             copy.append(name.clone(), value.clone());
         }
     }
@@ -229,12 +233,12 @@ fn copy(headers: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap 
 /// Takes out what speaks about one connection only (RFC 9111 §3.1, RFC 9110 §7.6.1).
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named = named_by_connection(headers);
-    let dropped: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_hop_by_hop(name, &named))
-        .cloned()
-        .collect();
-    for name in dropped {
+    remove(headers, |name| is_hop_by_hop(name, &named));
+}
+
+fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    let names = headers.keys().filter(|name| unwanted(name));
+    for name in names.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
 }
