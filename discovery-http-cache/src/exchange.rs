@@ -217,13 +217,13 @@ impl Exchange {
     {
         cache.state.counters.revalidations.add();
         let entry = &found.entry;
-        if !validation::is_about(update, &entry.headers) {
+        if !validation::is_about(update, entry.headers()) {
             // Whatever it is about, it says that this body will do; but it tells nothing new.
             self.log("revalidated", "a 304 with another ETag");
             let stored = &entry.stored;
             let age = stored.freshness.age(now);
             let times = (age.as_secs(), stored.ttl(age));
-            let headers = entry.headers.clone();
+            let headers = entry.headers().clone();
             let response = self.revalidated(cache, found, headers, times, now);
             return self.settle(Vec::new(), false, Ok(response));
         }
@@ -273,7 +273,7 @@ impl Exchange {
         let found = self.found.take_if(|_| parts.status == StatusCode::OK);
         let ops = match found {
             Some(found) => {
-                let (stored, size) = (&found.entry.headers, found.body.len() as u64);
+                let (stored, size) = (found.entry.headers(), found.body.len() as u64);
                 if validation::is_confirmed_by_head(&parts.headers, stored, size) {
                     let update = self.update(cache, &found, &parts.headers, now);
                     self.log("updated", update.reason);

@@ -25,9 +25,8 @@ use crate::policy::vary::Variant;
 pub(crate) struct Entry {
     /// The request's: the answer to HEAD ends where that to GET has a body.
     method: Method,
+    /// With the headers that its users see. `Age` is to be replaced.
     pub(crate) head: Head,
-    /// What its users see of its headers. `Age` is to be replaced.
-    pub(crate) headers: HeaderMap,
     pub(crate) stored: Stored,
     pub(crate) variant: Variant,
 }
@@ -54,16 +53,22 @@ impl Entry {
         rules: Rules,
         understand: impl FnOnce(&response::Parts, ResponseDirectives) -> Stored,
     ) -> Result<Self, DumpError> {
-        let head = Head::decode(method, value)?;
-        let headers = &head.parts().headers;
-        let Said { directives, vary } = Said::of(headers);
+        let mut head = Head::decode(method, value)?;
+        let parts = head.parts_mut();
+        let Said { directives, vary } = Said::of(&parts.headers);
+        let variant = vary.recorded(&parts.headers);
+        let stored = understand(parts, directives);
+        storing::make_servable(&mut parts.headers, rules);
         Ok(Self {
             method: method.clone(),
-            headers: storing::to_serve(headers, rules),
-            variant: vary.recorded(headers),
-            stored: understand(head.parts(), directives),
             head,
+            stored,
+            variant,
         })
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.head.parts().headers
     }
 
     /// Whether it answers a request with these directives and headers, and on what condition. `waited`
@@ -131,12 +136,11 @@ impl Generations {
     }
 }
 
-/// About what an entry takes: its bytes, and the two maps that point into them. A header in a map
-/// has a place in two tables that are partly empty.
+/// About what an entry takes: its bytes, and the map that points into them. A header in a map has a
+/// place in two tables that are partly empty.
 fn cost(key: &str, entry: &Entry) -> usize {
     const HEADER: usize = 256;
-    let headers = entry.head.parts().headers.len() + entry.headers.len();
-    1024 + key.len() + entry.head.as_bytes().len() * 2 + headers * HEADER
+    1024 + key.len() + entry.head.as_bytes().len() + entry.headers().len() * HEADER
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ impl Cache {
         let age = stored.freshness.age(now);
         report.ttl = Some(stored.ttl(age));
         let age = age.as_secs();
-        let mut headers = found.entry.headers.clone();
+        let mut headers = found.entry.headers().clone();
         // Fields that may only be reused after validation (RFC 9111 §5.2.2.4).
         for name in &stored.directives.no_cache_fields {
             headers.remove(name);

@@ -385,7 +385,7 @@ where
     let method = parts.method.clone();
     let headers = parts.headers.clone();
     let conditional = found.as_ref().is_some_and(|found| {
-        validation::make_conditional(&mut parts.headers, &found.entry.headers)
+        validation::make_conditional(&mut parts.headers, found.entry.headers())
     });
     let led = lead.as_ref().map(Lead::epoch);
     let exchange = Exchange {

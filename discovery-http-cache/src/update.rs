@@ -35,18 +35,15 @@ impl Exchange {
         now: SystemTime,
     ) -> Update {
         let entry = &found.entry;
-        let old = entry.head.parts();
+        let mut parts = entry.head.parts().clone();
         // The stored age was that of the old date.
-        let mut headers = entry.headers.clone();
-        headers.remove(header::AGE);
+        parts.headers.remove(header::AGE);
         if !update.contains_key(header::DATE) {
             // Then it was sent now (RFC 9110 §6.6.1).
-            headers.remove(header::DATE);
+            parts.headers.remove(header::DATE);
         }
-        let mut parts = old.clone();
-        let merged = validation::merge(&headers, update);
-        let is_mergeable = merged.is_some() && !storing::names_what_decides(update);
-        parts.headers = merged.unwrap_or(headers);
+        let is_mergeable =
+            validation::merge(&mut parts.headers, update) && !storing::names_what_decides(update);
 
         let mut lands = false;
         let mut now_stored = None;
@@ -56,7 +53,7 @@ impl Exchange {
                 let stored = cache.understand(&self.ask.key, &kept, directives, now);
                 lands = stored.is_shareable(now);
                 let unchanged = !stored.depends_on_time()
-                    && validation::is_unchanged(&kept.headers, &stored_form(old));
+                    && validation::is_unchanged(&kept.headers, entry.headers());
                 now_stored = Some(stored);
                 if unchanged {
                     ("unchanged", Vec::new())
@@ -106,12 +103,4 @@ impl Exchange {
         }
         Ok((kept, said.directives))
     }
-}
-
-/// The headers of an entry as they would be stored today.
-fn stored_form(parts: &response::Parts) -> HeaderMap {
-    let mut headers = parts.headers.clone();
-    storing::remove_hop_by_hop(&mut headers);
-    headers.remove(storing::FROM_CACHE);
-    headers
 }

@@ -93,6 +93,12 @@ impl Head {
         &self.parts
     }
 
+    /// The same, to be changed by who keeps the head: where it ends and what the body is depends on
+    /// its [bytes](Head::as_bytes) alone.
+    pub fn parts_mut(&mut self) -> &mut response::Parts {
+        &mut self.parts
+    }
+
     /// How the dump says where the body ends.
     #[must_use]
     pub fn framing(&self) -> Framing {

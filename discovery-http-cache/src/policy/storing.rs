@@ -183,18 +183,21 @@ pub(crate) fn is_readable(headers: &HeaderMap) -> bool {
     headers.len() <= 2 * MAX_LINES
 }
 
-/// The headers of a stored response that its users see, with room for the age that it will have.
-pub(crate) fn to_serve(headers: &HeaderMap, rules: Rules) -> HeaderMap {
-    let mut served = headers.clone();
-    let named = named_by_connection(headers);
-    remove(&mut served, |name| {
-        is_hop_by_hop(name, &named) || vary::is_record(name) || *name == FROM_CACHE
-    });
+/// Takes out of a stored response's headers what its users are not to see, and makes room for the age
+/// that it will have.
+pub(crate) fn make_servable(headers: &mut HeaderMap, rules: Rules) {
+    let is_hop_by_hop = hop_by_hop(headers);
+    let names = headers
+        .keys()
+        .filter(|name| is_hop_by_hop(name) || vary::is_record(name) || **name == FROM_CACHE);
+    for name in names.cloned().collect::<Vec<_>>() {
+        headers.remove(name);
+    }
     // kubectl's entries have an Age only if the server has sent one, or is ahead of its time.
     if !rules.kubectl {
-        served.insert(header::AGE, HeaderValue::from_static("0"));
+        // Where there is no more room, the entry is not readable.
+        let _ = headers.try_insert(header::AGE, HeaderValue::from_static("0"));
     }
-    served
 }
 
 /// When a response says that it was sent, and the `Date` to store in place of what it has. One without
@@ -220,51 +223,37 @@ fn date_to_store(
 /// those that will be.
 fn copy(headers: &HeaderMap) -> HeaderMap {
     const ROOM: usize = 4;
-    let named = named_by_connection(headers);
+    let is_hop_by_hop = hop_by_hop(headers);
     let mut copy = HeaderMap::with_capacity((headers.len() + ROOM).min(MAX_LINES));
     for (name, value) in headers {
-        if !is_hop_by_hop(name, &named) && *name != FROM_CACHE {
+        if !is_hop_by_hop(name) && *name != FROM_CACHE {
             copy.append(name.clone(), value.clone());
         }
     }
     copy
 }
 
-/// Takes out what speaks about one connection only (RFC 9111 §3.1, RFC 9110 §7.6.1).
-pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named = named_by_connection(headers);
-    remove(headers, |name| is_hop_by_hop(name, &named));
-}
-
-fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
-    let names = headers.keys().filter(|name| unwanted(name));
-    for name in names.cloned().collect::<Vec<_>>() {
-        headers.remove(name);
-    }
-}
-
-/// Whether a field speaks about one connection only, on which `Connection` has named these.
-fn is_hop_by_hop(name: &HeaderName, named: &[HeaderName]) -> bool {
-    let always = matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authentication-info"
-            | "proxy-authorization"
-            | "te"
-            // What it announces is not kept.
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    );
-    always || named.contains(name)
-}
-
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+/// Tells which of these fields speak about one connection only (RFC 9111 §3.1, RFC 9110 §7.6.1).
+pub(crate) fn hop_by_hop(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool + use<> {
     let lines = headers.get_all(header::CONNECTION).iter();
-    lines.flat_map(connection_options).collect()
+    let named: Vec<HeaderName> = lines.flat_map(connection_options).collect();
+    move |name| {
+        let always = matches!(
+            name.as_str(),
+            "connection"
+                | "keep-alive"
+                | "proxy-connection"
+                | "proxy-authenticate"
+                | "proxy-authentication-info"
+                | "proxy-authorization"
+                | "te"
+                // What it announces is not kept.
+                | "trailer"
+                | "transfer-encoding"
+                | "upgrade"
+        );
+        always || named.contains(name)
+    }
 }
 
 /// The field names in a `Connection` line. How long the body is is not for them to change.

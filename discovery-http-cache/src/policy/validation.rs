@@ -2,10 +2,12 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::storing::remove_hop_by_hop;
+use super::storing::hop_by_hop;
+use super::vary;
 
 /// Headers that differ from answer to answer without meaning anything for the next one.
-const PASSING: [HeaderName; 3] = [
+const PASSING: [HeaderName; 4] = [
+    header::AGE,
     header::DATE,
     HeaderName::from_static("audit-id"),
     HeaderName::from_static("x-request-id"),
@@ -56,38 +58,43 @@ pub(crate) fn is_confirmed_by_head(head: &HeaderMap, stored: &HeaderMap, size: u
         && length.is_none_or(|length| length.as_bytes() == size.to_string().as_bytes())
 }
 
-/// The stored headers after a 304 (RFC 9111 §3.2): each of its headers replaces the stored one,
-/// but for those about one connection and those about a body that it does not have: what is
-/// stored would no longer be in this coding, of this length, have this sum. `None` if they are too many.
-pub(crate) fn merge(stored: &HeaderMap, update: &HeaderMap) -> Option<HeaderMap> {
-    let mut update = update.clone();
-    remove_hop_by_hop(&mut update);
-    for name in [
-        header::CONTENT_ENCODING,
-        header::CONTENT_LENGTH,
-        HeaderName::from_static("content-md5"),
-        header::CONTENT_RANGE,
-    ] {
-        update.remove(name);
+/// Makes of stored headers those after a 304 (RFC 9111 §3.2): each of its headers replaces the stored
+/// one, but for those about one connection and those about a body that it does not have: what is
+/// stored would no longer be in this coding, of this length, have this sum. Says whether there was room for
+/// them; if not, nothing has changed.
+pub(crate) fn merge(stored: &mut HeaderMap, update: &HeaderMap) -> bool {
+    /// A map has room for more.
+    const MAX_LINES: usize = 16 * 1024;
+    if stored.len() + update.len() > MAX_LINES {
+        return false;
     }
-    let mut merged = stored.clone();
-    for name in update.keys() {
-        merged.remove(name);
+    let is_hop_by_hop = hop_by_hop(update);
+    let changes = |name: &HeaderName| {
+        let about_body = matches!(
+            name.as_str(),
+            "content-encoding" | "content-length" | "content-md5" | "content-range"
+        );
+        !about_body && !is_hop_by_hop(name)
+    };
+    for name in update.keys().filter(|name| changes(name)) {
+        stored.remove(name);
     }
-    for (name, value) in &update {
-        merged.try_append(name, value.clone()).ok()?;
+    for (name, value) in update.iter().filter(|(name, _)| changes(name)) {
+        stored.append(name.clone(), value.clone());
     }
-    Some(merged)
+    true
 }
 
-/// Whether two sets of headers are the same, but for what differs each time.
-pub(crate) fn is_unchanged(a: &HeaderMap, b: &HeaderMap) -> bool {
+/// Whether the headers to be stored say what those of the stored response do, but for what differs each
+/// time and for what this cache has put in.
+pub(crate) fn is_unchanged(new: &HeaderMap, stored: &HeaderMap) -> bool {
+    let counts = |name: &&HeaderName| !PASSING.contains(name) && !vary::is_record(name);
     let within = |a: &HeaderMap, b: &HeaderMap| {
         a.keys()
-            .filter(|name| !PASSING.contains(name))
+            .filter(counts)
             .all(|name| a.get_all(name).iter().eq(b.get_all(name).iter()))
     };
-    within(a, b) && within(b, a)
+    within(new, stored) && within(stored, new)
 }
 
 /// Whether an entity tag is one that tells bytes apart (RFC 9110 §8.8.1).
