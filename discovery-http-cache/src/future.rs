@@ -70,6 +70,9 @@ pin_project! {
         Draining { drain: Option<Box<Drain<ResB>>> },
         // Waiting for the store before answering.
         Settling { settle: Option<Box<Settle<ResB, E>>> },
+        // With what to validate behind the answer. It is for poll to hand that over: executors need not be
+        // there before.
+        Behind { both: Option<Box<(State<S, B, ResB, F, E>, Answer<ResB, E>)>> },
         // With the answer, unless that is given.
         Answered { answer: Option<Answer<ResB, E>> },
     }
@@ -133,24 +136,14 @@ where
         };
         let state = match next {
             Next::State(state) => state,
-            Next::Answer(answer) => State::answered(answer),
-            Next::Refresh(state, answer) => {
-                refresher.run(Refresh::new(Arc::clone(&cache), state));
-                State::answered(answer)
-            }
+            Next::Answer(answer) => State::Answered {
+                answer: Some(answer),
+            },
+            Next::Refresh(state, answer) => State::Behind {
+                both: Some(Box::new((state, answer))),
+            },
         };
         Self::in_state(cache, state, refresher)
-    }
-}
-
-impl<S, B, ResB, F, E> State<S, B, ResB, F, E>
-where
-    ResB: http_body::Body,
-{
-    fn answered(answer: Answer<ResB, E>) -> Self {
-        Self::Answered {
-            answer: Some(answer),
-        }
     }
 }
 
@@ -261,6 +254,10 @@ where
                 StateProj::Settling { settle } => {
                     ready!(settle.as_mut().expect(TWICE).poll(cache, cx));
                     Next::Answer(settle.take().expect(TWICE).finish())
+                }
+                StateProj::Behind { both } => {
+                    let (state, answer) = *both.take().expect(TWICE);
+                    Next::Refresh(state, answer)
                 }
                 StateProj::Answered { answer } => Next::Answer(answer.take().expect(TWICE)),
             };

@@ -168,6 +168,25 @@ async fn a_refresh_that_never_runs_blocks_nobody() {
     assert_eq!(behind.later.len(), 1);
 }
 
+/// `call` may be outside of the runtime that an executor needs.
+#[tokio::test]
+async fn what_is_validated_behind_starts_when_the_answer_is_polled() {
+    let behind = Behind::new(SWR).await;
+    behind.world.pass(20);
+    let answer = tower::Service::call(&mut behind.service.clone(), get(&[]));
+    assert_eq!(behind.later.len(), 0);
+    let body = answer.await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(body.to_bytes(), "one");
+    assert_eq!(behind.later.len(), 1);
+    behind.world.server.ok(&[("cache-control", SWR)], "two");
+    behind.later.run().await;
+    // Dropped before: nothing is validated, and the next one does it.
+    behind.world.pass(20);
+    drop(tower::Service::call(&mut behind.service.clone(), get(&[])));
+    assert_eq!(behind.get(&[]).await, "two");
+    assert_eq!(behind.later.len(), 1);
+}
+
 /// RFC 9111 §4.2.4, §5.2.2.2, §5.2.2.4.
 #[tokio::test]
 async fn disconnected() {
