@@ -236,6 +236,7 @@ impl Cache {
         key: &str,
         method: &Method,
         result: io::Result<Option<Value>>,
+        now: SystemTime,
     ) -> Option<Found> {
         let value = match result {
             Ok(value) => value?,
@@ -247,7 +248,6 @@ impl Cache {
         let entry = match self.memo.find(key, method, &value) {
             Some(entry) => Ok(entry),
             None => {
-                let now = self.now();
                 let understand = |parts: &response::Parts, directives| {
                     self.understand(key, parts, directives, now)
                 };

@@ -17,7 +17,7 @@ use crate::drain::{self, Drain, Settle};
 use crate::epoch::Epoch;
 use crate::mark::{Outcome, Report};
 use crate::policy::stored::Stored;
-use crate::policy::{storing, validation, vary};
+use crate::policy::{storing, stream, validation, vary};
 use crate::redact::Redacted;
 use crate::serve::{Answer, Asked};
 use crate::sink::{NewEntry, Sink};
@@ -137,7 +137,7 @@ impl Exchange {
             self.ask.key = first;
         }
 
-        let shareable = stored.is_shareable(now) && !is_stream(&parts.headers);
+        let shareable = stored.is_shareable(now) && !stream::is_stream(&parts.headers);
         let entry = NewEntry {
             framing: Framing::of(&self.method, &parts, size),
             key: self.ask.key,
@@ -388,26 +388,4 @@ fn release_unless(lands: bool, lead: Option<Lead>) -> Option<Lead> {
         }
         lead => lead,
     }
-}
-
-/// Whether a body is of a kind that need never end.
-fn is_stream(headers: &HeaderMap) -> bool {
-    const KINDS: [&str; 5] = [
-        "text/event-stream",
-        "multipart/x-mixed-replace",
-        "application/x-ndjson",
-        "application/json-seq",
-        "application/grpc",
-    ];
-    let is_watch = |parameters: &str| parameters.to_ascii_lowercase().contains("stream=watch");
-    let kind = headers.get(header::CONTENT_TYPE);
-    kind.and_then(|kind| kind.to_str().ok())
-        .is_some_and(|kind| {
-            let begins = |stream: &&str| {
-                let start = kind.get(..stream.len());
-                start.is_some_and(|start| start.eq_ignore_ascii_case(stream))
-            };
-            let parameters = kind.split_once(';').map(|(_, parameters)| parameters);
-            KINDS.iter().any(begins) || parameters.is_some_and(is_watch)
-        })
 }

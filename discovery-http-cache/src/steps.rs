@@ -110,8 +110,8 @@ where
         landings,
     } = look;
     let Pending { parts, ask, .. } = &mut pending;
-    let found = cache.found(&ask.key, &ask.kept, value);
     let now = cache.now();
+    let found = cache.found(&ask.key, &ask.kept, value, now);
     let waited = matches!(stage, Stage::Landed);
     let reuse = found.as_ref().map(|found| {
         let entry = &found.entry;

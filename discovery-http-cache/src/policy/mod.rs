@@ -21,6 +21,7 @@ pub(crate) mod selection;
 pub(crate) mod status;
 pub(crate) mod stored;
 pub(crate) mod storing;
+pub(crate) mod stream;
 pub(crate) mod validation;
 pub(crate) mod vary;
 

@@ -1,9 +1,9 @@
 //! What a request asks of a cache.
 
-use http::{HeaderMap, Method, Uri, request};
+use http::{HeaderMap, Method, request};
 
-use super::Rules;
 use super::directives::{RequestDirectives, contains_token};
+use super::{Rules, stream};
 
 /// What becomes of a request.
 #[derive(Debug, PartialEq)]
@@ -54,7 +54,7 @@ pub(crate) fn purpose(request: &request::Parts, rules: Rules) -> Purpose {
     if fields.body {
         return Purpose::Pass(Bypass::RequestBody);
     }
-    if rules.kubectl && is_stream(&request.uri) {
+    if rules.kubectl && stream::asks_for_stream(&request.uri) {
         return Purpose::Pass(Bypass::Stream);
     }
     if rules.kubectl && fields.range {
@@ -126,17 +126,6 @@ impl Bypass {
             Self::NoKey => "no key",
         }
     }
-}
-
-/// Kubernetes' streams, which end when the server or the client wants them to: watches, also by the
-/// path that they once had, and followed logs.
-fn is_stream(uri: &Uri) -> bool {
-    let asks = |pair: &str| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        matches!(name, "watch" | "follow") && !matches!(value, "false" | "0")
-    };
-    uri.query().is_some_and(|query| query.split('&').any(asks))
-        || uri.path().split('/').any(|segment| segment == "watch")
 }
 
 impl Wishes {
