@@ -388,3 +388,47 @@ async fn a_streamed_body_reads_like_a_whole_one() {
         assert_eq!(dump::decode(&Method::GET, &value).unwrap().body(), "abcdef");
     }
 }
+
+/// The head that is kept may be changed: what the value says stays what it says.
+#[test]
+fn changed_parts() {
+    for framing in [
+        "Content-Length: 3",
+        "Connection: close",
+        "Transfer-Encoding: chunked",
+    ] {
+        let body = if framing.ends_with("chunked") {
+            "3\r\nabc\r\n0\r\n\r\n"
+        } else {
+            "abc"
+        };
+        let value = Value::new("", format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{body}"));
+        let mut head = Head::decode(&Method::GET, &value).unwrap();
+        let before = (head.framing(), head.as_bytes().to_vec());
+        head.parts_mut().headers.clear();
+        head.parts_mut().status = http::StatusCode::NO_CONTENT;
+        assert_eq!((head.framing(), head.as_bytes().to_vec()), before);
+        assert!(head.begins(&value));
+        assert_eq!(head.body(value).unwrap(), "abc", "{framing}");
+    }
+}
+
+/// The largest head, and one byte more, however a value is split.
+#[test]
+fn the_largest_head() {
+    const MAX: usize = 256 * 1024;
+    for more in [0, 1] {
+        let start = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nX: ";
+        let fill = "x".repeat(MAX + more - start.len() - 4);
+        let bytes = Bytes::from(format!("{start}{fill}\r\n\r\nb"));
+        for split in [0, 10, MAX - 1, MAX, MAX + 1] {
+            let value = Value::new(bytes.slice(..split), bytes.slice(split..));
+            let head = Head::decode(&Method::GET, &value);
+            assert_eq!(head.is_ok(), more == 0, "{split}");
+            if let Ok(head) = head {
+                assert_eq!(head.as_bytes().len(), MAX);
+                assert_eq!(head.body(value).unwrap(), "b");
+            }
+        }
+    }
+}

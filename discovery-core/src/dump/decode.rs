@@ -86,15 +86,16 @@ impl Head {
         })
     }
 
-    /// Status, version and headers as they are stored: those about the framing included. The
+    /// Status, version and headers, as they are stored unless they were [changed](Self::parts_mut) since:
+    /// those about the framing included. The
     /// extensions hold a [`Reason`] if it is not the usual one.
     #[must_use]
     pub fn parts(&self) -> &response::Parts {
         &self.parts
     }
 
-    /// The same, to be changed by who keeps the head: where it ends and what the body is depends on
-    /// its [bytes](Head::as_bytes) alone.
+    /// The same, to be changed by who keeps the head: where it ends and what the body is was settled when
+    /// it was decoded.
     pub fn parts_mut(&mut self) -> &mut response::Parts {
         &mut self.parts
     }
@@ -274,9 +275,11 @@ fn headers<'a>(
     bytes: &Bytes,
 ) -> Result<HeaderMap, DumpError> {
     const WHAT: Kind = Kind::Malformed("header");
-    /// About the bytes that a header has. Who has more of them can wait while the map grows.
-    const USUAL: usize = 32;
-    let mut headers = HeaderMap::with_capacity((bytes.len() / USUAL).min(64));
+    /// Who has more can wait while the map grows.
+    const USUAL: usize = 64;
+    // All lines but the first and the blank one.
+    let count = memchr_iter(b'\n', bytes).count().saturating_sub(2);
+    let mut headers = HeaderMap::with_capacity(count.min(USUAL));
     for line in lines {
         // Not memchr: names are short.
         let colon = line.iter().position(|b| *b == b':').ok_or(WHAT)?;

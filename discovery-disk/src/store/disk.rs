@@ -24,7 +24,7 @@ use super::temp::Publish;
 ///
 /// A value is published by renaming a temporary file. A `put` of the bytes that are already there
 /// only renews the file's modification time, so that a cache that keeps what it has does not wear
-/// out the disk.
+/// out the disk; unless this store has just found nothing there.
 ///
 /// ```
 /// use discovery_core::store::{Store, Value};
@@ -202,7 +202,8 @@ impl DiskStore {
         head: &[u8],
     ) -> io::Result<DiskWriter> {
         let target = self.target(key)?;
-        DiskWriter::new(self.clone(), target, reserved, head)
+        let is_new = self.options.absent.take(key);
+        DiskWriter::new(self.clone(), target, is_new, reserved, head)
     }
 
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
@@ -249,7 +250,7 @@ impl DiskStore {
 
     pub(crate) fn target(&self, key: &str) -> io::Result<PathBuf> {
         let wrong = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
-        if self.options.dir.starts_with(&self.options.temp) {
+        if matches!(self.options.taken, Taken::All) {
             return Err(wrong("the store is in its directory for temporary files"));
         }
         self.path(key)
@@ -343,20 +344,22 @@ mod tests {
         let names = [
             "t", "u", "s", "x", "t/u", "t/u/v", "a.b", ".", "..", "", "../s/t", "/s/t",
         ];
-        for temp in temps {
-            for name in names {
-                let store = DiskStore::new("s")
-                    .temp_dir(temp)
-                    .file_names(move |_: &str| PathBuf::from(name));
-                let (name, temp, path) =
-                    (Path::new(name), Path::new(temp), Path::new("s").join(name));
-                let is_free =
-                    stays_inside(name) && !path.starts_with(temp) && !temp.starts_with(&path);
-                assert_eq!(
-                    store.path("key"),
-                    is_free.then_some(path),
-                    "{temp:?} {name:?}"
-                );
+        for dir in ["s", "s/", "", ".", "/"] {
+            for temp in temps {
+                for name in names {
+                    let store = DiskStore::new(dir)
+                        .temp_dir(temp)
+                        .file_names(move |_: &str| PathBuf::from(name));
+                    let (name, temp) = (Path::new(name), Path::new(temp));
+                    let path = Path::new(dir).join(name);
+                    let is_free =
+                        stays_inside(name) && !path.starts_with(temp) && !temp.starts_with(&path);
+                    assert_eq!(
+                        store.path("key"),
+                        is_free.then_some(path),
+                        "{dir:?} {temp:?} {name:?}"
+                    );
+                }
             }
         }
     }

@@ -88,13 +88,20 @@ impl Fs {
         path: &Path,
         parts: [&[u8]; N],
     ) -> io::Result<()> {
+        /// What every system takes in one call.
+        const AT_ONCE: usize = 1 << 30;
         let (mut room, outcome) = self.check_write(path)?;
-        let mut parts = parts.map(|part| {
+        let parts = parts.map(|part| {
             let part = &part[..part.len().min(room)];
             room -= part.len();
-            IoSlice::new(part)
+            part
         });
-        write_all(file, &mut parts)?;
+        if parts.iter().any(|part| part.len() > AT_ONCE / N) {
+            let mut file = file;
+            parts.iter().try_for_each(|part| file.write_all(part))?;
+        } else {
+            write_all(file, &mut parts.map(IoSlice::new))?;
+        }
         outcome
     }
 
@@ -303,7 +310,7 @@ pub(crate) fn is_absence(error: &io::Error) -> bool {
         .is_some_and(|code| refused.contains(&code))
 }
 
-fn write_all(mut file: &File, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+fn write_all(mut file: impl Write, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
     // Those without a byte.
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
@@ -327,4 +334,85 @@ fn write_all_at(mut file: &File, data: &[u8], offset: u64) -> io::Result<()> {
     use std::io::{Seek, SeekFrom};
     file.seek(SeekFrom::Start(offset))?;
     file.write_all(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes some bytes with each call, and says now and then that it was interrupted.
+    struct Slow {
+        taken: Vec<u8>,
+        at_once: usize,
+        calls: usize,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            self.write_vectored(&[IoSlice::new(data)])
+        }
+
+        fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+            self.calls += 1;
+            if self.calls.is_multiple_of(3) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let all = parts.iter().flat_map(|part| part.iter());
+            let before = self.taken.len();
+            self.taken.extend(all.take(self.at_once));
+            Ok(self.taken.len() - before)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_taken_bit_by_bit_is_written_whole() {
+        let lists: [&[&str]; 5] = [
+            &["abc", "", "defg"],
+            &["", "", "a"],
+            &["ab", "cd", ""],
+            &["", ""],
+            &["abcdefghij"],
+        ];
+        for list in lists {
+            for at_once in 1..8 {
+                let mut slow = Slow {
+                    taken: Vec::new(),
+                    at_once,
+                    calls: 0,
+                };
+                let mut parts: Vec<_> = list.iter().map(|s| IoSlice::new(s.as_bytes())).collect();
+                write_all(&mut slow, &mut parts).unwrap();
+                assert_eq!(slow.taken, list.concat().as_bytes(), "{list:?} {at_once}");
+            }
+        }
+        let mut full = Slow {
+            taken: Vec::new(),
+            at_once: 0,
+            calls: 0,
+        };
+        let error = write_all(&mut full, &mut [IoSlice::new(b"a")]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WriteZero);
+    }
+
+    #[test]
+    fn the_first_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "abcdef").unwrap();
+        let read = |len| {
+            let file = File::open(&path).unwrap();
+            Fs::default().read_first(&file, &path, len)
+        };
+        for len in 0..=6 {
+            assert_eq!(read(len).unwrap(), b"abcdef"[..len]);
+        }
+        assert_eq!(read(7).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        fs::write(&path, "").unwrap();
+        assert_eq!(read(0).unwrap(), b"");
+        assert_eq!(read(1).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
 }

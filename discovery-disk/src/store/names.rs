@@ -112,8 +112,8 @@ pub(crate) fn stays_inside(name: &Path) -> bool {
         && !name.as_os_str().as_encoded_bytes().contains(&0)
 }
 
-/// Whether a file name is certainly one of a file in the directory that it is relative to, on all
-/// systems. Most are, and looking at their components takes longer.
+/// Whether a file name certainly has one component and no other, on all systems. Most are such, and
+/// taking paths apart takes longer.
 pub(crate) fn is_plain(name: &Path) -> bool {
     let name = name.as_os_str().as_encoded_bytes();
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~%".contains(byte);

@@ -25,6 +25,8 @@ const HELD: usize = 256 * 1024;
 pub struct DiskWriter {
     store: DiskStore,
     target: PathBuf,
+    /// Whether nothing was there, so that there is nothing to compare with.
+    is_new: bool,
     /// How many bytes at the start are filled in last.
     reserved: usize,
     /// Not yet written. Starts with the reserved bytes as long as there is no file.
@@ -39,12 +41,14 @@ impl DiskWriter {
     pub(crate) fn new(
         store: DiskStore,
         target: PathBuf,
+        is_new: bool,
         reserved: usize,
         head: &[u8],
     ) -> io::Result<Self> {
         let mut writer = Self {
             store,
             target,
+            is_new,
             reserved,
             held: vec![0; reserved],
             temp: None,
@@ -80,7 +84,7 @@ impl DiskWriter {
             let parts: Parts = [Bytes::new(), Bytes::new(), self.held.into()];
             return self
                 .store
-                .replace_at(self.target, self.len, false, || parts);
+                .replace_at(self.target, self.len, self.is_new, || parts);
         };
         let prefix = Bytes::copy_from_slice(prefix);
         let (store, target, held) = (self.store, self.target, self.held);

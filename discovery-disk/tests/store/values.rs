@@ -122,6 +122,58 @@ fn directories_that_vanish_are_made_again() {
 
 #[cfg(unix)]
 #[test]
+fn what_is_put_where_nothing_was_found_is_not_compared() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use discovery_disk::store::faults::Step;
+
+    let (dir, cache) = directory();
+    let opened = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&opened);
+    let disk = DiskStore::new(&cache).with_faults(move |step, _| {
+        count.fetch_add(usize::from(step == Step::Open), Ordering::SeqCst);
+        None
+    });
+    let opens = || opened.swap(0, Ordering::SeqCst);
+    put(&disk, "put", "value");
+    assert_eq!(opens(), 1, "who has not asked has to compare");
+
+    for (key, stream) in [("a", false), ("b", true)] {
+        let write = |value: &'static str| {
+            if stream {
+                let mut writer = create(&disk, key, "");
+                writer.write(&value.into()).unwrap();
+                block_on(writer.commit()).unwrap();
+            } else {
+                put(&disk, key, value);
+            }
+        };
+        assert_eq!(get(&disk, key), None);
+        assert_eq!(opens(), 1);
+        write("value");
+        assert_eq!(opens(), 0, "compared with nothing");
+        let file = &cache.join(key);
+        fs::hard_link(file, dir.path().join(key)).unwrap();
+        let before = inode(file);
+        write("value");
+        assert_eq!((opens(), inode(file)), (1, before), "the next time it is");
+
+        // What another has put there meanwhile is replaced, whatever it is.
+        block_on(disk.remove(key)).unwrap();
+        assert_eq!(get(&disk, key), None);
+        put(&DiskStore::new(&cache), key, "value");
+        fs::hard_link(file, dir.path().join(format!("{key}2"))).unwrap();
+        let others = inode(file);
+        write("value");
+        assert_ne!(inode(file), others);
+        assert_eq!(get(&disk, key).as_deref(), Some("value"));
+        opens();
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn what_did_not_change_is_only_touched() {
     let (dir, cache) = directory();
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
