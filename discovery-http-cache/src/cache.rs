@@ -20,7 +20,6 @@ use crate::memo::{Entry, Memo};
 use crate::policy::directives::{RequestDirectives, ResponseDirectives};
 use crate::policy::request::{Bypass, Purpose, Wishes, purpose};
 use crate::policy::stored::Stored;
-use crate::policy::{status, storing};
 use crate::redact::Redacted;
 
 /// What all services of a layer and of its clones share, but for the store.
@@ -30,7 +29,7 @@ pub(crate) struct State {
     pub(crate) crowds: Arc<Crowds>,
     pub(crate) epochs: Epochs,
     pub(crate) alone: Alone,
-    /// What no other process has in the names of its families of variants.
+    /// What no other process has in the names of its families of variants, as long as none was forked off.
     process: OnceLock<String>,
     warned_of_relative_uris: Once,
     warned_of_store: Once,
@@ -265,9 +264,7 @@ impl Cache {
             Ok(Found { entry, body })
         });
         match found {
-            // Only what may be stored is reused: kubectl stores errors too.
-            Ok(found) if !self.is_usable(found.entry.head.parts()) => None,
-            Ok(found) => Some(found),
+            Ok(found) => Some(found).filter(|found| found.entry.is_usable),
             Err(error) => {
                 self.state.counters.errors.add();
                 if self.state.warned_of_damage.is_first() {
@@ -282,15 +279,6 @@ impl Cache {
                 None
             }
         }
-    }
-
-    fn is_usable(&self, parts: &response::Parts) -> bool {
-        let status = if self.config.rules.kubectl {
-            parts.status == StatusCode::OK
-        } else {
-            status::is_whole(parts.status)
-        };
-        status && storing::is_readable(&parts.headers)
     }
 
     /// A name that no family of variants has had, here or in another process.

@@ -57,7 +57,7 @@ impl Epochs {
 }
 
 impl Epoch {
-    /// `key`, which is one of this epoch's.
+    /// `key`, which is one of this epoch's, in the same allocation if it is the very one.
     pub(crate) fn key(&self, key: &str) -> Arc<str> {
         if *self.0.key == *key {
             Arc::clone(&self.0.key)

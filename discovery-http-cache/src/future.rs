@@ -22,7 +22,7 @@ use crate::policy::request::Bypass;
 use crate::redact::Redacted;
 use crate::refresh::{NoRefresh, Refresh, Refresher};
 use crate::steps::{Answer, Look, Next, Pending, Ready, Stage};
-use crate::steps::{failed, go, look, looked, unsent};
+use crate::steps::{decide, failed, first, go, look, looked, unsent};
 
 pin_project! {
     /// The future of [`HttpCache`](crate::HttpCache).
@@ -70,9 +70,8 @@ pin_project! {
         Draining { drain: Option<Box<Drain<ResB>>> },
         // Waiting for the store before answering.
         Settling { settle: Option<Box<Settle<ResB, E>>> },
-        // With what to validate behind the answer. It is for poll to hand that over: executors need not be
-        // there before.
-        Behind { both: Option<Box<(State<S, B, ResB, F, E>, Answer<ResB, E>)>> },
+        // With what the store had, which is no answer by itself.
+        Found { both: Option<Box<(Look<S, B>, Option<Found>)>> },
         // With the answer, unless that is given.
         Answered { answer: Option<Answer<ResB, E>> },
     }
@@ -80,14 +79,13 @@ pin_project! {
 
 impl<S, B, ResB, X> ResponseFuture<S, B, ResB, X>
 where
-    S: Service<Request<B>, Response = Response<ResB>> + Clone,
+    S: Service<Request<B>, Response = Response<ResB>>,
     ResB: http_body::Body<Data = Bytes>,
-    X: Refresher<Refresh<S, B, ResB>>,
 {
-    /// `inner` is ready. What need not be waited for is done when this returns.
+    /// `inner` is ready.
     pub(crate) fn new(cache: Arc<Cache>, inner: S, request: Request<B>, refresher: X) -> Self {
         let (parts, body) = request.into_parts();
-        let next = match cache.route(&parts) {
+        let state = match cache.route(&parts) {
             Route::Pass {
                 remove,
                 invalidate,
@@ -110,7 +108,7 @@ where
                     target,
                     why,
                 };
-                Next::State(match remove {
+                match remove {
                     Some(key) => State::Removing {
                         op: cache.remove(&key),
                         key,
@@ -121,7 +119,7 @@ where
                         target: pass.target,
                         why: pass.why,
                     },
-                })
+                }
             }
             Route::Lookup(ask) => {
                 let pending = Pending {
@@ -131,27 +129,12 @@ where
                     body,
                     ask,
                 };
-                look(&cache, pending, Stage::First, X::RUNS)
+                first(&cache, pending)
             }
-        };
-        let state = match next {
-            Next::State(state) => state,
-            Next::Answer(answer) => State::Answered {
-                answer: Some(answer),
-            },
-            Next::Refresh(state, answer) => State::Behind {
-                both: Some(Box::new((state, answer))),
-            },
         };
         Self::in_state(cache, state, refresher)
     }
-}
 
-impl<S, B, ResB, X> ResponseFuture<S, B, ResB, X>
-where
-    S: Service<Request<B>>,
-    ResB: http_body::Body,
-{
     pub(crate) fn in_state(
         cache: Arc<Cache>,
         state: State<S, B, ResB, S::Future, S::Error>,
@@ -255,9 +238,9 @@ where
                     ready!(settle.as_mut().expect(TWICE).poll(cache, cx));
                     Next::Answer(settle.take().expect(TWICE).finish())
                 }
-                StateProj::Behind { both } => {
-                    let (state, answer) = *both.take().expect(TWICE);
-                    Next::Refresh(state, answer)
+                StateProj::Found { both } => {
+                    let (look, found) = *both.take().expect(TWICE);
+                    decide(cache, look, found, X::RUNS)
                 }
                 StateProj::Answered { answer } => Next::Answer(answer.take().expect(TWICE)),
             };

@@ -17,8 +17,8 @@ use http::{HeaderMap, Method, response};
 use crate::policy::Rules;
 use crate::policy::directives::{RequestDirectives, ResponseDirectives};
 use crate::policy::stored::{Reuse, Said, Stored};
-use crate::policy::storing;
 use crate::policy::vary::Variant;
+use crate::policy::{status, storing};
 
 /// A stored response without its body.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct Entry {
     pub(crate) head: Head,
     pub(crate) stored: Stored,
     pub(crate) variant: Variant,
+    /// Whether it is one that this cache would store: others store errors, too.
+    pub(crate) is_usable: bool,
 }
 
 /// Bounded by bytes, least recently used out first, roughly: entries are in two generations, and
@@ -58,12 +60,17 @@ impl Entry {
         let Said { directives, vary } = Said::of(&parts.headers);
         let variant = vary.recorded(&parts.headers);
         let stored = understand(parts, directives);
-        storing::make_servable(&mut parts.headers, rules);
+        let is_usable =
+            status::may_be_stored(parts.status, rules) && storing::is_readable(&parts.headers);
+        if is_usable {
+            storing::make_servable(&mut parts.headers, rules);
+        }
         Ok(Self {
             method: method.clone(),
             head,
             stored,
             variant,
+            is_usable,
         })
     }
 

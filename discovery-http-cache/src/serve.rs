@@ -4,12 +4,14 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, Version, header, request};
+use tracing::debug;
 
 use crate::body::Body;
 use crate::cache::{Ask, Cache, Found};
 use crate::mark::{Outcome, Report};
 use crate::policy::selection::{self, Selection};
 use crate::policy::storing;
+use crate::redact::Redacted;
 
 /// The largest age that everybody can read (RFC 9111 §1.2.2).
 const MAX_AGE: u64 = 1 << 31;
@@ -81,6 +83,27 @@ impl Cache {
         *response.version_mut() = storing::known_version(parts.version);
         *response.headers_mut() = headers;
         response
+    }
+
+    /// Answers a request from the store. `waited` says that it has waited for another one.
+    pub(crate) fn hit<B: http_body::Body>(
+        &self,
+        found: Found,
+        outcome: Outcome,
+        ask: &Ask,
+        parts: &request::Parts,
+        waited: bool,
+        now: SystemTime,
+    ) -> Response<Body<B>> {
+        let reason = if waited { "coalesced" } else { "found" };
+        debug!(key = %Redacted::new(&ask.key), decision = outcome.as_str(), reason);
+        let mut report = Report::new(outcome, None, reason);
+        if waited {
+            self.state.counters.coalesced.add();
+            report.collapsed = true;
+            report.forward = Some(ask.forward);
+        }
+        self.serve_unasked(found, now, &ask.key, report, ask.asked(parts))
     }
 
     /// Serves a stored response that the server has not been asked about, or has not answered.

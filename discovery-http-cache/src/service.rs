@@ -15,8 +15,8 @@ use crate::refresh::{NoRefresh, Refresh, Refresher};
 /// Answers requests from a store, or asks the service inside. Made by
 /// [`HttpCacheLayer`](crate::HttpCacheLayer).
 ///
-/// What the store knows at once is decided in `call`, before the future is polled: then a hit has
-/// been counted and traced when `call` returns, and the service inside has been asked on a miss.
+/// A hit that the store knows at once is decided in `call`, and has been counted and traced when that
+/// returns. All else happens when the future is polled; until then no other request waits for it.
 pub struct HttpCache<S, X = NoRefresh> {
     inner: S,
     cache: Arc<Cache>,

@@ -16,7 +16,8 @@ use crate::cache::Cache;
 use crate::epoch::Epoch;
 use crate::redact::Redacted;
 
-/// How much of a body is held before it is written bit by bit. Up to here a chunked body gets the
+/// How much of a body is held before it is written bit by bit, in room for up to twice as much if its length
+/// is not announced. Up to here a chunked body gets the
 /// one chunk that kubectl writes, and a single `put` does.
 pub(crate) const HOLD: u64 = 4 * 1024 * 1024;
 
@@ -250,12 +251,22 @@ impl Held {
                 self.one = data.clone();
                 return;
             }
-            // While the bytes are in the processor's cache: to put all together in the end takes longer.
-            let expected = expected.filter(|expected| *expected <= HOLD);
+            let one = mem::take(&mut self.one);
+            self.append(&one, expected);
+        }
+        self.append(data, expected);
+    }
+
+    /// While the bytes are in the processor's cache: to put all together in the end takes longer. The room
+    /// grows with what has come, up to what is announced: who announces much need not send it.
+    fn append(&mut self, data: &[u8], expected: Option<u64>) {
+        const FIRST: usize = 256 * 1024;
+        let held = self.several.len();
+        let wanted = held + data.len();
+        if wanted > self.several.capacity() {
             let expected = expected.and_then(|expected| usize::try_from(expected).ok());
-            let seen = self.one.len() + data.len();
-            self.several.reserve_exact(expected.unwrap_or(0).max(seen));
-            self.several.extend_from_slice(&mem::take(&mut self.one));
+            let room = (2 * held).max(FIRST).min(expected.unwrap_or(2 * wanted));
+            self.several.reserve_exact(room.max(wanted) - held);
         }
         self.several.extend_from_slice(data);
     }

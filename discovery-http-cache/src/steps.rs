@@ -65,7 +65,52 @@ pub(crate) enum Next<S, B, ResB: http_body::Body, F, E> {
     Refresh(State<S, B, ResB, F, E>, Answer<ResB, E>),
 }
 
-/// Looks into the store, and decides if that need not be waited for.
+/// Looks into the store when a request has come, and answers it if it can at once. All else is for when
+/// the answer is polled: until then nobody may wait for it.
+pub(crate) fn first<S, B, ResB: http_body::Body, F, E>(
+    cache: &Cache,
+    pending: Pending<S, B>,
+) -> State<S, B, ResB, F, E> {
+    let landings = cache.state.crowds.landings();
+    let Pending { parts, ask, .. } = &pending;
+    let op = cache.store.get(&ask.key);
+    let Op::Ready(value) = op else {
+        let stage = Stage::First;
+        let look = Look {
+            pending,
+            stage,
+            landings,
+        };
+        return State::Looking {
+            op,
+            look: Some(Box::new(look)),
+        };
+    };
+    let now = cache.now();
+    let mut found = cache.found(&ask.key, &ask.kept, value, now);
+    if let Some(there) = &found {
+        let entry = &there.entry;
+        let reuse = entry.reuse(&ask.directives, &parts.headers, now, false);
+        if let Some(outcome) = reuse.outcome()
+            && let Some(found) = found.take()
+        {
+            let answer = cache.hit(found, outcome, ask, parts, false, now);
+            return State::Answered {
+                answer: Some(Ok(answer)),
+            };
+        }
+    }
+    let look = Look {
+        pending,
+        stage: Stage::First,
+        landings,
+    };
+    State::Found {
+        both: Some(Box::new((look, found))),
+    }
+}
+
+/// Looks into the store again, and decides if that need not be waited for.
 pub(crate) fn look<S, B, ResB>(
     cache: &Arc<Cache>,
     pending: Pending<S, B>,
@@ -93,11 +138,27 @@ where
     }
 }
 
-/// Decides by what the store has.
+/// Makes sense of what the store has, and decides.
 pub(crate) fn looked<S, B, ResB>(
     cache: &Arc<Cache>,
     look: Look<S, B>,
     value: io::Result<Option<Value>>,
+    refreshes: bool,
+) -> Next<S, B, ResB, S::Future, S::Error>
+where
+    S: Service<Request<B>, Response = Response<ResB>> + Clone,
+    ResB: http_body::Body<Data = Bytes>,
+{
+    let ask = &look.pending.ask;
+    let found = cache.found(&ask.key, &ask.kept, value, cache.now());
+    decide(cache, look, found, refreshes)
+}
+
+/// Decides by what was found.
+pub(crate) fn decide<S, B, ResB>(
+    cache: &Arc<Cache>,
+    look: Look<S, B>,
+    found: Option<Found>,
     refreshes: bool,
 ) -> Next<S, B, ResB, S::Future, S::Error>
 where
@@ -111,34 +172,20 @@ where
     } = look;
     let Pending { parts, ask, .. } = &mut pending;
     let now = cache.now();
-    let found = cache.found(&ask.key, &ask.kept, value, now);
     let waited = matches!(stage, Stage::Landed);
     let reuse = found.as_ref().map(|found| {
         let entry = &found.entry;
         entry.reuse(&ask.directives, &parts.headers, now, waited)
     });
     let (found, reason) = match (found, reuse) {
-        (Some(found), Some(reuse @ (Reuse::Fresh | Reuse::Shared | Reuse::Stale))) => {
-            let outcome = match reuse {
-                Reuse::Stale => Outcome::Stale,
-                _ => Outcome::Hit,
-            };
-            let reason = if waited { "coalesced" } else { "found" };
-            debug!(key = %Redacted::new(&ask.key), decision = outcome.as_str(), reason);
-            let mut report = Report::new(outcome, None, reason);
+        (Some(found), Some(reuse)) if let Some(outcome) = reuse.outcome() => {
             match stage {
-                Stage::First => {}
-                Stage::Landed => {
-                    cache.state.counters.coalesced.add();
-                    report.collapsed = true;
-                    report.forward = Some(ask.forward);
-                }
+                Stage::First | Stage::Landed => {}
                 // What this caller takes although it is stale, those who wait may not.
-                Stage::Leading(lead) if matches!(reuse, Reuse::Stale) => lead.release(),
+                Stage::Leading(lead) if outcome == Outcome::Stale => lead.release(),
                 Stage::Leading(lead) => lead.land(),
             }
-            let request = ask.asked(parts);
-            let response = cache.serve_unasked(found, now, &ask.key, report, request);
+            let response = cache.hit(found, outcome, ask, parts, waited, now);
             return Next::Answer(Ok(response));
         }
         (Some(found), Some(Reuse::StaleWhileRevalidate))

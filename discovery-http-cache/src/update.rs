@@ -52,7 +52,10 @@ impl Exchange {
             Ok((kept, directives)) => {
                 let stored = cache.understand(&self.ask.key, &kept, directives, now);
                 lands = stored.is_shareable(now);
+                // Who confirms that it is older than it seemed has told something.
+                let is_older = stored.freshness.age(now) > entry.stored.freshness.age(now);
                 let unchanged = !stored.depends_on_time()
+                    && !is_older
                     && validation::is_unchanged(&kept.headers, entry.headers());
                 now_stored = Some(stored);
                 if unchanged {

@@ -89,19 +89,23 @@ async fn as_many_headers_as_there_can_be() {
     }
     // And what somebody else has stored.
     let headers = full(HeaderMap::new());
-    let names: String = headers
-        .keys()
-        .take(20_000)
-        .map(|name| format!("{name}:\r\n"))
-        .collect();
-    let world = World::strict();
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nDate: {}\r\n{names}\r\none",
-        date(0)
-    );
-    world.store.put(URI, Value::new("", head)).await.unwrap();
-    world.server.ok(&[], "two");
-    assert_eq!(world.get(&[]).await.body, "two");
+    let names: Vec<_> = headers.keys().take(10_000).collect();
+    let lines = |prefix| {
+        let line = |name: &&http::HeaderName| format!("{prefix}{name}:\r\n");
+        names.iter().map(line).collect::<String>()
+    };
+    // Those that users never see count, too, and those that `Connection` names.
+    let connection = format!("Connection: {}\r\n", vec!["x-1"; 10_000].join(","));
+    for names in [lines(""), lines("x-varied-"), connection + &lines("")] {
+        let world = World::strict();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nDate: {}\r\n{names}\r\none",
+            date(0)
+        );
+        world.store.put(URI, Value::new("", head)).await.unwrap();
+        world.server.ok(&[], "two");
+        assert_eq!(world.get(&[]).await.body, "two");
+    }
 }
 
 /// RFC 9111 §3.1, RFC 9110 §7.6.1.

@@ -183,8 +183,16 @@ async fn what_is_validated_behind_starts_when_the_answer_is_polled() {
     // Dropped before: nothing is validated, and the next one does it.
     behind.world.pass(20);
     drop(tower::Service::call(&mut behind.service.clone(), get(&[])));
+    let kept = tower::Service::call(&mut behind.service.clone(), get(&[]));
     assert_eq!(behind.get(&[]).await, "two");
     assert_eq!(behind.later.len(), 1);
+    behind.later.0.lock().unwrap().clear();
+    // Nobody waits for one that is kept, and it is not what it would have been.
+    behind.world.pass(40);
+    behind.world.server.ok(&[("cache-control", SWR)], "three");
+    assert_eq!(behind.get(&[]).await, "three");
+    let body = kept.await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(body.to_bytes(), "three");
 }
 
 /// RFC 9111 §4.2.4, §5.2.2.2, §5.2.2.4.

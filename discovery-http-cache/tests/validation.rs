@@ -132,6 +132,9 @@ async fn a_304_that_changes_nothing_writes_nothing() {
         (CC.1, &[("x-request-id", "9")], false),
         (CC.1, &[("x-other", "9")], true),
         (CC.1, &[("cache-control", "no-cache")], true),
+        // Not older than it seemed to be, and older.
+        (CC.1, &[("age", "100")], false),
+        (CC.1, &[("age", "101")], true),
         ("public", &[], false),
         // Here the age counts from the date.
         ("max-age=60", &[], true),

@@ -5,6 +5,7 @@
 //! - [`request`]: what the request asks of a cache.
 //! - [`storing`]: whether a response may be kept, and which of its headers.
 //! - [`stored`]: what a kept response says about its reuse, and whether it may be reused now.
+//! - [`stream`]: what need never end.
 //! - [`selection`]: what of a kept response answers a request with conditions or a range.
 //! - [`vary`]: whether a kept response answers this request.
 //! - [`validation`]: the conditional request, and what a 304 changes.

@@ -17,7 +17,7 @@ pub(crate) enum Purpose {
 }
 
 /// What a request demands of the answer.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Wishes {
     pub(crate) directives: RequestDirectives,
     /// Whether it has conditions or ranges that a cache evaluates.

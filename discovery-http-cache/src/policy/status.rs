@@ -2,6 +2,8 @@
 
 use http::StatusCode;
 
+use super::Rules;
+
 /// Whether this cache knows all that the status says about caching, so that `must-understand`
 /// lets it store (RFC 9111 §5.2.2.3): those of RFC 9110 §15 that are final and whole.
 pub(crate) fn is_understood(status: StatusCode) -> bool {
@@ -11,9 +13,18 @@ pub(crate) fn is_understood(status: StatusCode) -> bool {
     )
 }
 
+/// Whether a response of this status may be kept, as far as that goes.
+pub(crate) fn may_be_stored(status: StatusCode, rules: Rules) -> bool {
+    if rules.kubectl {
+        status == StatusCode::OK
+    } else {
+        is_whole(status)
+    }
+}
+
 /// Whether a response is complete and of its own. 206 is a part of another, 304 speaks about
 /// another, and what is informational is not final.
-pub(crate) fn is_whole(status: StatusCode) -> bool {
+fn is_whole(status: StatusCode) -> bool {
     !status.is_informational()
         && status != StatusCode::PARTIAL_CONTENT
         && status != StatusCode::NOT_MODIFIED

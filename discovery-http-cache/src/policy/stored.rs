@@ -8,6 +8,7 @@ use super::Rules;
 use super::directives::{RequestDirectives, ResponseDirectives};
 use super::freshness::Freshness;
 use super::vary::Vary;
+use crate::mark::Outcome;
 
 /// What a response's headers say about its reuse.
 #[derive(Debug)]
@@ -47,6 +48,17 @@ pub(crate) enum Reuse {
     Validate(Because),
     /// It answers another request.
     OtherVariant,
+}
+
+impl Reuse {
+    /// As what it answers the request, if it does without the server.
+    pub(crate) const fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Fresh | Self::Shared => Some(Outcome::Hit),
+            Self::Stale => Some(Outcome::Stale),
+            Self::StaleWhileRevalidate | Self::Validate(_) | Self::OtherVariant => None,
+        }
+    }
 }
 
 /// Why a stored response has to be validated.

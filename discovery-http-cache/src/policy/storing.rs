@@ -1,5 +1,6 @@
 //! Whether a response may be kept, and which of its headers (RFC 9111 §3).
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use discovery_core::dump::Reason;
@@ -32,7 +33,7 @@ pub(crate) fn may_store(
     headers: &HeaderMap,
     rules: Rules,
 ) -> Result<Said, Refusal> {
-    if !status::is_whole(status) || (rules.kubectl && status != StatusCode::OK) {
+    if !status::may_be_stored(status, rules) {
         return Err("status");
     }
     if !is_small(headers) {
@@ -184,7 +185,7 @@ pub(crate) fn is_readable(headers: &HeaderMap) -> bool {
 }
 
 /// Takes out of a stored response's headers what its users are not to see, and makes room for the age
-/// that it will have.
+/// that it will have. They must be [readable](is_readable).
 pub(crate) fn make_servable(headers: &mut HeaderMap, rules: Rules) {
     let is_hop_by_hop = hop_by_hop(headers);
     let names = headers
@@ -193,10 +194,9 @@ pub(crate) fn make_servable(headers: &mut HeaderMap, rules: Rules) {
     for name in names.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
-    // kubectl's entries have an Age only if the server has sent one, or is ahead of its time.
+    // What serves them puts the age in, for kubectl only where there is one.
     if !rules.kubectl {
-        // Where there is no more room, the entry is not readable.
-        let _ = headers.try_insert(header::AGE, HeaderValue::from_static("0"));
+        headers.insert(header::AGE, HeaderValue::from_static("0"));
     }
 }
 
@@ -236,7 +236,8 @@ fn copy(headers: &HeaderMap) -> HeaderMap {
 /// Tells which of these fields speak about one connection only (RFC 9111 §3.1, RFC 9110 §7.6.1).
 pub(crate) fn hop_by_hop(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool + use<> {
     let lines = headers.get_all(header::CONNECTION).iter();
-    let named: Vec<HeaderName> = lines.flat_map(connection_options).collect();
+    // A set, because a hostile server can name thousands.
+    let named: HashSet<HeaderName> = lines.flat_map(connection_options).collect();
     move |name| {
         let always = matches!(
             name.as_str(),

@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::storing::hop_by_hop;
 use super::vary;
 
-/// Headers that differ from answer to answer without meaning anything for the next one.
+/// Headers that differ from answer to answer without meaning anything for the next one, and the age, which
+/// is a matter of time.
 const PASSING: [HeaderName; 4] = [
     header::AGE,
     header::DATE,
@@ -63,8 +64,8 @@ pub(crate) fn is_confirmed_by_head(head: &HeaderMap, stored: &HeaderMap, size: u
 /// stored would no longer be in this coding, of this length, have this sum. Says whether there was room for
 /// them; if not, nothing has changed.
 pub(crate) fn merge(stored: &mut HeaderMap, update: &HeaderMap) -> bool {
-    /// A map has room for more.
-    const MAX_LINES: usize = 16 * 1024;
+    /// Below this no map runs out of room, however its names collide.
+    const MAX_LINES: usize = 4096;
     if stored.len() + update.len() > MAX_LINES {
         return false;
     }
