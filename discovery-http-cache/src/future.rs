@@ -21,8 +21,9 @@ use crate::pass::{Pass, Target, passed};
 use crate::policy::request::Bypass;
 use crate::redact::Redacted;
 use crate::refresh::{NoRefresh, Refresh, Refresher};
+use crate::share::failed;
 use crate::steps::{Answer, Look, Next, Pending, Ready, Stage};
-use crate::steps::{decide, failed, first, go, look, looked, unsent};
+use crate::steps::{decide, first, go, look, looked, unsent};
 
 pin_project! {
     /// The future of [`HttpCache`](crate::HttpCache).

@@ -171,6 +171,7 @@ mod redact;
 mod refresh;
 mod serve;
 mod service;
+mod share;
 mod sink;
 mod steps;
 mod tee;
