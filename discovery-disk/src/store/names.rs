@@ -116,7 +116,9 @@ pub(crate) fn stays_inside(name: &Path) -> bool {
 /// taking paths apart takes longer.
 pub(crate) fn is_plain(name: &Path) -> bool {
     let name = name.as_os_str().as_encoded_bytes();
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~%".contains(byte);
+    let plain = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%')
+    };
     !matches!(name, b"" | b"." | b"..") && name.iter().all(plain)
 }
 
