@@ -4,11 +4,10 @@ mod common;
 
 use bytes::Bytes;
 use common::mocked::{Mocked, Res, body, boxed, ok};
-use common::{Gate, Piece, Pieces, date, get, response};
+use common::{Gate, Piece, Pieces, date, response};
 use discovery_http_cache::CacheStatus;
 use http_body_util::Full;
-use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
-use tower::{Service, ServiceExt};
+use tokio_test::{assert_pending, assert_ready, assert_ready_ok};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
@@ -73,32 +72,6 @@ fn a_leader_that_goes_hands_the_lead_on() {
     for task in &mut crowd {
         assert_eq!(body(assert_ready!(task.poll())), "one");
     }
-}
-
-/// Whoever calls may do something else before it polls, in another order, or never.
-#[test]
-fn nobody_waits_for_an_answer_that_is_not_polled() {
-    let mut world = Mocked::new();
-    let call = |world: &Mocked| {
-        let mut service = world.service.clone();
-        assert_ready_ok!(task::spawn(service.ready()).poll());
-        task::spawn(service.call(get(&[])))
-    };
-    let [mut first, mut second, third] = [(); 3].map(|()| call(&world));
-    assert!(world.next().is_none());
-    assert_pending!(second.poll());
-    let (_, send) = world.next().unwrap();
-    send.send_response(ok(&[FRESH], "one"));
-    assert_eq!(body(assert_ready!(second.poll())), "one");
-    assert_eq!(body(assert_ready!(first.poll())), "one");
-    assert!(world.next().is_none());
-    drop(third);
-    // What was fresh when it was called is an answer.
-    let mut hit = call(&world);
-    world.pass(61);
-    assert_eq!(body(assert_ready!(hit.poll())), "one");
-    let stats = world.layer.handle().stats();
-    assert_eq!((stats.misses, stats.hits), (1, 2));
 }
 
 /// Until something can be stored again.

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::mocked::{Mocked, body, boxed, ok};
-use common::{Gate, Piece, Pieces, response};
-use tokio_test::{assert_pending, assert_ready};
+use common::{Gate, Piece, Pieces, get, response};
+use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
+use tower::{Service, ServiceExt};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
@@ -43,6 +44,32 @@ impl Future for Asleep {
 }
 
 const WAIT: Duration = Duration::from_secs(5);
+
+/// Whoever calls may do something else before it polls, in another order, or never.
+#[test]
+fn nobody_waits_for_an_answer_that_is_not_polled() {
+    let mut world = Mocked::new();
+    let call = |world: &Mocked| {
+        let mut service = world.service.clone();
+        assert_ready_ok!(task::spawn(service.ready()).poll());
+        task::spawn(service.call(get(&[])))
+    };
+    let [mut first, mut second, third] = [(); 3].map(|()| call(&world));
+    assert!(world.next().is_none());
+    assert_pending!(second.poll());
+    let (_, send) = world.next().unwrap();
+    send.send_response(ok(&[FRESH], "one"));
+    assert_eq!(body(assert_ready!(second.poll())), "one");
+    assert_eq!(body(assert_ready!(first.poll())), "one");
+    assert!(world.next().is_none());
+    drop(third);
+    // What was fresh when it was called is an answer.
+    let mut hit = call(&world);
+    world.pass(61);
+    assert_eq!(body(assert_ready!(hit.poll())), "one");
+    let stats = world.layer.handle().stats();
+    assert_eq!((stats.misses, stats.hits), (1, 2));
+}
 
 #[test]
 fn who_has_waited_too_long_asks() {

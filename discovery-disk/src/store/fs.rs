@@ -9,7 +9,10 @@ use std::time::SystemTime;
 use super::faults::{Fault, Hook};
 
 /// A call to the file system.
-#[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
+#[cfg_attr(
+    not(feature = "testing"),
+    allow(unreachable_pub, reason = "public with the feature")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
@@ -236,7 +239,11 @@ impl Fs {
     }
 
     #[cfg(not(feature = "testing"))]
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps)]
+    #[allow(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "as the one with hooks"
+    )]
     fn check(&self, _step: Step, _path: &Path) -> io::Result<()> {
         Ok(())
     }

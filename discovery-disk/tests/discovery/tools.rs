@@ -212,7 +212,7 @@ pub(crate) fn serve_groups(server: &Server, names: impl Iterator<Item = String>,
 /// A test that needs what is not there says so, and ends.
 #[cfg(unix)]
 pub(crate) fn skipped(why: &str) {
-    #[allow(clippy::print_stderr)] // Nobody else is there to tell.
+    #[allow(clippy::print_stderr, reason = "nobody else is there to tell")]
     {
         eprintln!("skipped: {why}");
     }

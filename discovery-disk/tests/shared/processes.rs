@@ -43,7 +43,10 @@ pub(crate) fn succeed(children: Vec<Child>) {
 
 /// Said by a process that writes until it is killed, when it has begun.
 pub(crate) fn say_written() {
-    #[allow(clippy::print_stdout)] // Read by the test that started this process.
+    #[allow(
+        clippy::print_stdout,
+        reason = "read by the test that started this process"
+    )]
     {
         println!("written");
     }
