@@ -169,7 +169,11 @@ impl<B: Body<Data = Bytes>> Tee<B> {
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        let mut hint = if self.ended {
+        // An error that is still to be delivered is not the end: a server takes an exact hint for the length of
+        // the whole body, and would end it there.
+        let mut hint = if self.error.is_some() {
+            SizeHint::default()
+        } else if self.ended {
             SizeHint::with_exact(0)
         } else {
             self.body.size_hint()
