@@ -19,7 +19,7 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use http::uri::{Authority, Scheme};
 use http::{Method, Uri};
@@ -50,6 +50,44 @@ pub struct Origin {
 pub struct NameError {
     server: String,
     why: &'static str,
+}
+
+/// Displays a cache key or a URI without what must not be logged.
+///
+/// The method, the scheme, the host, the port and the path are shown. User-info, the query and the
+/// fragment are left out, and so is everything from the first control character on: the keys of
+/// variants go on with request headers there. Characters that do not print are escaped. A port that
+/// is no number is left out, because it may be the beginning of a password.
+///
+/// ```
+/// use discovery_core::key::Redacted;
+///
+/// let key = "HEAD https://me:secret@host:6443/api?token=secret\nvariant\naccept: text/html";
+/// assert_eq!(Redacted::new(key).to_string(), "HEAD https://host:6443/api");
+/// assert_eq!(Redacted::new("/api?token=secret").to_string(), "/api");
+/// ```
+#[derive(Clone, Copy)]
+pub struct Redacted<'a> {
+    text: &'a str,
+}
+
+/// Displays an error for a log: each URL in its text is [redacted](Redacted), and so is the key that
+/// the failed operation was for. Control characters are escaped.
+///
+/// The error's sources are not shown.
+///
+/// ```
+/// use discovery_core::key::RedactedError;
+///
+/// let key = "https://me:secret@host/api?token=secret";
+/// let error = std::io::Error::other(format!("no room for {key}\n"));
+/// let shown = RedactedError::new(&error, key).to_string();
+/// assert_eq!(shown, "no room for https://host/api\\n");
+/// ```
+#[derive(Clone, Copy)]
+pub struct RedactedError<'a> {
+    error: &'a dyn Error,
+    key: &'a str,
 }
 
 impl Origin {
@@ -241,6 +279,109 @@ pub fn without_user_info(server: &str) -> Cow<'_, str> {
         Some((scheme, _)) => format!("{scheme}://{rest}").into(),
         None => rest.into(),
     }
+}
+
+impl<'a> Redacted<'a> {
+    /// Shows a key or a URI. The text need not be well-formed.
+    #[must_use]
+    pub fn new(text: &'a str) -> Self {
+        Self { text }
+    }
+}
+
+impl<'a> RedactedError<'a> {
+    /// Shows the error of an operation on a key; the key may be empty.
+    #[must_use]
+    pub fn new(error: &'a dyn Error, key: &'a str) -> Self {
+        Self { error, key }
+    }
+}
+
+impl fmt::Display for Redacted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |c: char| c.is_control() || matches!(c, '?' | '#');
+        let end = self.text.find(hidden).unwrap_or(self.text.len());
+        // An authority may stand at the start, and after each `:/`: paths can have URLs in them.
+        let shown = &self.text[..end];
+        let (first, _) = split_segment(shown);
+        let first = first.strip_suffix(':').unwrap_or(first);
+        let mut rest = &shown[first.len()..];
+        write_printable(f, without_user(first))?;
+        while let Some(start) = rest.find(":/") {
+            let slashes = rest[start + 1..].len() - rest[start + 1..].trim_start_matches('/').len();
+            let (before, after) = rest.split_at(start + 1 + slashes);
+            let (authority, path) = split_segment(after);
+            write_printable(f, before)?;
+            write_printable(f, without_false_port(without_user(authority)))?;
+            rest = path;
+        }
+        write_printable(f, rest)
+    }
+}
+
+impl fmt::Debug for Redacted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Redacted({self})")
+    }
+}
+
+impl fmt::Display for RedactedError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.error.to_string();
+        if !self.key.is_empty() {
+            text = text.replace(self.key, &Redacted::new(self.key).to_string());
+        }
+        for word in text.split_inclusive(' ') {
+            if word.contains(":/") {
+                let url = word.trim_end_matches(|c: char| c.is_control() || c == ' ');
+                Redacted::new(url).fmt(f)?;
+                write_printable(f, &word[url.len()..])?;
+            } else {
+                write_printable(f, word)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RedactedError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedactedError({self})")
+    }
+}
+
+/// Splits a text before its first slash.
+fn split_segment(text: &str) -> (&str, &str) {
+    text.split_at(text.find('/').unwrap_or(text.len()))
+}
+
+fn without_user(authority: &str) -> &str {
+    authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host)
+}
+
+fn without_false_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port))
+            if !authority.ends_with(']') && !port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            host
+        }
+        _ => authority,
+    }
+}
+
+/// Writes a text with escapes for what does not print.
+fn write_printable(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    for c in text.chars() {
+        if c.is_ascii_graphic() || c == ' ' {
+            f.write_char(c)?;
+        } else {
+            write!(f, "{}", c.escape_debug())?;
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Origin {

@@ -24,6 +24,8 @@ pub mod engine;
 mod failure;
 pub mod flight;
 mod group_version;
+#[doc(hidden)]
+pub mod internal;
 pub mod key;
 mod negotiation;
 pub mod plan;

@@ -1,6 +1,6 @@
 //! Keys and names, checked against files that kubectl wrote.
 
-use discovery_core::key::{self, Origin, server_directory};
+use discovery_core::key::{self, Origin, Redacted, RedactedError, server_directory};
 use http::uri::{Authority, Scheme};
 use http::{Method, Uri};
 
@@ -201,5 +201,65 @@ fn secrets_in_an_address_are_not_told() {
         ("", ""),
     ] {
         assert_eq!(key::without_user_info(text), bare);
+    }
+}
+
+#[test]
+fn credentials_queries_and_variants_are_not_shown() {
+    struct Row {
+        text: &'static str,
+        shown: &'static str,
+    }
+    let row = |text, shown| Row { text, shown };
+    for Row { text, shown } in [
+        row("https://h:1/a", "https://h:1/a"),
+        row("https://u:p%40ss@h/x?token=SECRET&b=1", "https://h/x"),
+        row("HEAD https://u@p@h", "HEAD https://h"),
+        row("HEAD https://h/a?b@c", "HEAD https://h/a"),
+        row("https://h?a=b", "https://h"),
+        row("https://h/a#token=SECRET", "https://h/a"),
+        row("/a@b?c", "/a@b"),
+        row("u:p@h/x", "h/x"),
+        row(
+            "application/json https://u:p@h/x",
+            "application/json https://h/x",
+        ),
+        // Key functions remove empty segments.
+        row("https://h/to/https://u:p@i/x", "https://h/to/https://i/x"),
+        row("https://h/to/https:/u:p@i/x", "https://h/to/https:/i/x"),
+        row("https://[::1]/a", "https://[::1]/a"),
+        row("https://[::1]:80/a", "https://[::1]:80/a"),
+        row("https://u:pa?ss@h/x", "https://u"),
+        row("https://h/a\nfamily\naccept: SECRET", "https://h/a"),
+        row("https://h/a\u{85}SECRET", "https://h/a"),
+        row("https://h/\u{202e}é", "https://h/\\u{202e}é"),
+        row("plain key", "plain key"),
+        row("", ""),
+    ] {
+        assert_eq!(Redacted::new(text).to_string(), shown, "{text:?}");
+        assert_eq!(
+            format!("{:?}", Redacted::new(text)),
+            format!("Redacted({shown})")
+        );
+    }
+}
+
+#[test]
+fn errors_are_shown_without_the_key_and_without_other_urls() {
+    let key = "https://u:p@h/x?token=SECRET\naccept: SECRET";
+    for (text, shown) in [
+        (
+            format!("can't put {key}"),
+            "can't put https://h/x".to_owned(),
+        ),
+        (format!("{key}\n"), "https://h/x\\n".to_owned()),
+        (
+            "connect https://u:p@i/?q=SECRET\n failed".to_owned(),
+            "connect https://i/\\n failed".to_owned(),
+        ),
+        ("\u{1b}[31mfull".to_owned(), "\\u{1b}[31mfull".to_owned()),
+    ] {
+        let error = std::io::Error::other(text);
+        assert_eq!(RedactedError::new(&error, key).to_string(), shown);
     }
 }

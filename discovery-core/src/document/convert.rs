@@ -60,7 +60,7 @@ impl Aggregated {
             let group_version = match GroupVersion::new(&name, &version.version) {
                 Ok(group_version) => group_version,
                 Err(error) => {
-                    tracing::warn!(%error, "a group version is left out");
+                    tracing::debug!(%error, "a group version is left out");
                     continue;
                 }
             };

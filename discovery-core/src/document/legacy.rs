@@ -282,7 +282,7 @@ impl ApiGroup {
         self.versions().iter().filter_map(|version| {
             version
                 .group_version()
-                .inspect_err(|error| tracing::warn!(%error, "a group version is left out"))
+                .inspect_err(|error| tracing::debug!(%error, "a group version is left out"))
                 .ok()
         })
     }

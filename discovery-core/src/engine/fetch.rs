@@ -20,6 +20,7 @@ use super::{Body, Cache, Collected, Known};
 use crate::endpoint::with_path;
 use crate::failure::url_text;
 use crate::flight::{Joined, Lead, Turn};
+use crate::key::RedactedError;
 use crate::plan::take_list;
 use crate::store::Op;
 use crate::{Accept, Endpoint, Form, GroupVersion, Plan, Snapshot};
@@ -267,7 +268,7 @@ where
             if is_own {
                 mine = Some(outcome);
             } else if let Err(failure) = &answer {
-                tracing::debug!(%failure, "the other half of the groups could not be had");
+                tracing::debug!(failure = %RedactedError::new(failure, ""), "the other half of the groups could not be had");
             }
             plan.feed(ticket, answer);
             // After an error, what is still under way is of no use to anybody.
@@ -301,7 +302,7 @@ where
                 if let Some(lead) = lead {
                     lead.release();
                 }
-                tracing::debug!(%failure, "the groups could not be had");
+                tracing::debug!(failure = %RedactedError::new(&failure, ""), "the groups could not be had");
                 if let Some(answer) = shared.last_resort(&ask, known.as_ref()) {
                     return Ok(answer);
                 }

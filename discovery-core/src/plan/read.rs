@@ -98,7 +98,7 @@ pub(super) fn read_groups(
 pub(super) fn has_fit_names(group: &mut ApiGroup) -> bool {
     let fit = group.name.is_empty() || check_group(&group.name).is_ok();
     if !fit {
-        tracing::warn!(name = ?group.name, "a group whose name is not fit for a path is left out");
+        tracing::debug!(name = ?group.name, "a group whose name is not fit for a path is left out");
         return false;
     }
     let name = &group.name;
@@ -110,7 +110,7 @@ pub(super) fn has_fit_names(group: &mut ApiGroup) -> bool {
         versions.retain(|version| {
             let fit = is_fit(version);
             if !fit {
-                tracing::warn!(group = ?name, ?version, "a version is left out");
+                tracing::debug!(group = ?name, ?version, "a version is left out");
             }
             fit
         });

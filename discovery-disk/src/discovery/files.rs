@@ -8,6 +8,7 @@ use std::time::Duration;
 use discovery_core::clock::{Clock, SystemClock};
 use discovery_core::document::{ApiGroupList, ApiResourceList, Document};
 use discovery_core::engine::{Cache, Need};
+use discovery_core::internal::WarnOnce;
 use discovery_core::store::Op;
 use discovery_core::{Form, Snapshot};
 use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
@@ -48,7 +49,7 @@ pub(super) struct Shared {
     pub(super) form: RwLock<Option<Form>>,
     /// The groups that were read last, while somebody uses them.
     pub(super) groups: Mutex<Option<(Stamp, Weak<Snapshot>)>>,
-    pub(super) warned: AtomicBool,
+    pub(super) warned: WarnOnce,
     pub(super) counters: Counters,
 }
 
@@ -71,7 +72,7 @@ impl Files {
             given_back: Condvar::new(),
             form: RwLock::default(),
             groups: Mutex::default(),
-            warned: AtomicBool::new(false),
+            warned: WarnOnce::default(),
             counters: Counters::default(),
         };
         Self {

@@ -10,6 +10,7 @@ use discovery_core::{GroupVersion, Snapshot};
 
 use super::files::{MANY, Part, Shared};
 use super::tree::{Name, Opened};
+use crate::store::error::Shown;
 use crate::store::fs::Stamp;
 
 /// How many threads read files at the same time at most.
@@ -122,7 +123,7 @@ impl Shared {
     ) -> Option<Arc<Document<ApiResourceList>>> {
         let list: Document<ApiResourceList> = self.decode(opened, buffer, keep_json)?;
         if list.group_version != group_version.as_str() {
-            tracing::debug!(%group_version, found = %list.group_version, "the wrong file");
+            tracing::debug!(%group_version, found = ?list.group_version, "the wrong file");
             return None;
         }
         Some(Arc::new(list))
@@ -155,7 +156,7 @@ impl Shared {
         buffer: &mut Vec<u8>,
         keep_json: bool,
     ) -> Option<Document<T>> {
-        let path = opened.path.display();
+        let path = Shown(&opened.path);
         if let Err(error) = self.tree.read(opened, buffer) {
             tracing::debug!(%path, %error, "a discovery file can't be read");
             return None;

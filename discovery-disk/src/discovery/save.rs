@@ -116,14 +116,15 @@ impl Shared {
             }
             Err(error) => {
                 counters.write_errors.fetch_add(1, Ordering::Relaxed);
-                if self.warned.swap(true, Ordering::Relaxed) {
-                    tracing::debug!(?name, %error, "a discovery file can't be written");
-                } else {
+                if self.warned.is_first() {
                     let dir = &self.tree.dir;
                     tracing::warn!(
                         ?dir, %error,
-                        "discovery files can't be written; answers are kept in memory"
+                        "discovery files can't be written, answers are kept in memory; \
+                         further cases are logged at DEBUG"
                     );
+                } else {
+                    tracing::debug!(?name, %error, "a discovery file can't be written");
                 }
             }
         }

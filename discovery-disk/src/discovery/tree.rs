@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use discovery_core::GroupVersion;
 
 use super::state::has_expired;
+use crate::store::error::Shown;
 use crate::store::fs::{Fs, Stamp, has_mode};
 use crate::store::sweep::sweep_quietly;
 use crate::store::temp::{Publish, TempFile};
@@ -115,11 +116,11 @@ impl Tree {
         };
         let modified = metadata.modified()?;
         if has_expired(modified, ttl, now) {
-            tracing::debug!(path = %path.display(), "expired");
+            tracing::debug!(path = %Shown(&path), "expired");
             return Ok(None);
         }
         if metadata.len() > MAX_FILE {
-            tracing::debug!(path = %path.display(), len = metadata.len(), "a file that is too large");
+            tracing::debug!(path = %Shown(&path), len = metadata.len(), "a file that is too large");
             return Ok(None);
         }
         Ok(Some(Opened {

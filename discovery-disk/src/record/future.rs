@@ -2,11 +2,11 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use discovery_core::dump::{self, DumpError, Framing};
+use discovery_core::key::Redacted;
 use discovery_core::store::{Op, Value};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -117,9 +117,9 @@ where
     ) -> Self {
         match found.map(|value| value.as_ref().map(decode)) {
             Ok(Some(Ok(response))) => return Self::answered(response),
-            Ok(Some(Err(error))) => tracing::debug!(key, %error, "a record can't be read"),
+            Ok(Some(Err(error))) => config.warned.record_damaged(&key, &error),
             Ok(None) => {}
-            Err(error) => tracing::warn!(key, %error, "the store can't be read"),
+            Err(error) => config.warned.store_failed(&key, "read", &error),
         }
         match config.mode {
             Mode::Replay => Self::answered(miss()),
@@ -213,18 +213,18 @@ fn sink<R: Body>(response: &Response<R>, key: String, config: &Config) -> Option
     };
     if exact.is_some() && exact != length {
         tracing::debug!(
-            key,
+            key = %Redacted::new(&key),
             "not recorded: the body is not as long as the header says"
         );
         return None;
     }
     if length.is_some_and(|length| length > config.max_body) {
-        tracing::debug!(key, length, "not recorded: the body is too long");
+        tracing::debug!(key = %Redacted::new(&key), length, "not recorded: the body is too long");
         return None;
     }
     let framing = Framing::of(&Method::GET, &parts, exact);
     let head = dump::encode_head(&Method::GET, &parts, framing, length);
-    let mut sink = Sink::new(Arc::clone(&config.store), key, config.max_body);
+    let mut sink = Sink::new(key, config);
     sink.begin(head, framing, length);
     if body.is_end_stream() {
         sink.end();

@@ -1,8 +1,10 @@
 use std::fmt;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use discovery_core::key::{self, Origin};
+use discovery_core::dump::DumpError;
+use discovery_core::internal::WarnOnce;
+use discovery_core::key::{self, Origin, Redacted, RedactedError};
 use discovery_core::store::Store;
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, request, response};
 use tower_layer::Layer;
@@ -47,14 +49,16 @@ pub(crate) struct Config {
     /// Whether the key is the one that asks for a host.
     needs_host: bool,
     credentials: bool,
-    warned: Arc<Warned>,
+    pub(crate) warned: Arc<Warned>,
 }
 
-/// What has been said.
+/// The warnings of a layer and its clones. Each is given once.
 #[derive(Default)]
-struct Warned {
-    no_host: AtomicBool,
-    credentials: AtomicBool,
+pub(crate) struct Warned {
+    no_host: WarnOnce,
+    credentials: WarnOnce,
+    store: WarnOnce,
+    damage: WarnOnce,
 }
 
 impl DiskStoreLayer {
@@ -169,20 +173,61 @@ impl Config {
         let warned = &self.warned;
         if !self.credentials && self.mode != Mode::Replay && parts.headers.keys().any(is_credential)
         {
-            if !warned.credentials.swap(true, Ordering::Relaxed) {
-                tracing::warn!("requests with credentials are not recorded unless that is allowed");
-            }
+            warned.credentials();
             return None;
         }
         let key = (self.key)(parts);
-        if key.is_none()
-            && self.needs_host
-            && parts.uri.authority().is_none()
-            && !warned.no_host.swap(true, Ordering::Relaxed)
-        {
-            tracing::warn!("requests without a host are not recorded: give the layer an origin");
+        if key.is_none() && self.needs_host && parts.uri.authority().is_none() {
+            warned.no_host();
         }
         key
+    }
+}
+
+impl Warned {
+    fn credentials(&self) {
+        const MESSAGE: &str = "requests with credentials are not recorded unless that is allowed";
+        if self.credentials.is_first() {
+            tracing::warn!("{MESSAGE}; further cases are logged at DEBUG");
+        } else {
+            tracing::debug!("{MESSAGE}");
+        }
+    }
+
+    fn no_host(&self) {
+        const MESSAGE: &str = "requests without a host are not recorded: give the layer an origin";
+        if self.no_host.is_first() {
+            tracing::warn!("{MESSAGE}; further cases are logged at DEBUG");
+        } else {
+            tracing::debug!("{MESSAGE}");
+        }
+    }
+
+    /// The store could not be `read` or `written`.
+    pub(crate) fn store_failed(&self, key: &str, done: &'static str, error: &io::Error) {
+        let error = RedactedError::new(error, key);
+        let key = Redacted::new(key);
+        if self.store.is_first() {
+            tracing::warn!(
+                %key, %error,
+                "the store could not be {done}; further cases are logged at DEBUG"
+            );
+        } else {
+            tracing::debug!(%key, %error, "the store could not be {done}");
+        }
+    }
+
+    /// The store has something that is no response.
+    pub(crate) fn record_damaged(&self, key: &str, error: &DumpError) {
+        let key = Redacted::new(key);
+        if self.damage.is_first() {
+            tracing::warn!(
+                %key, %error,
+                "a damaged record is treated as missing; further cases are logged at DEBUG"
+            );
+        } else {
+            tracing::debug!(%key, %error, "a damaged record is treated as missing");
+        }
     }
 }
 

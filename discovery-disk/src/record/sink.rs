@@ -5,7 +5,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use discovery_core::dump::{Encoder, Framing};
+use discovery_core::key::Redacted;
 use discovery_core::store::{Op, Store, Writer};
+
+use super::layer::{Config, Warned};
 
 /// How much of a chunked body is held, so that it is stored as one chunk, as kubectl does.
 const HELD: usize = 4 * 1024 * 1024;
@@ -20,6 +23,7 @@ pub(crate) struct Sink {
     length: Option<u64>,
     seen: u64,
     state: State,
+    warned: Arc<Warned>,
 }
 
 enum State {
@@ -39,11 +43,12 @@ enum State {
 
 impl Sink {
     /// A sink that records nothing yet.
-    pub(crate) fn new(store: Arc<dyn Store>, key: String, max_body: u64) -> Self {
+    pub(crate) fn new(key: String, config: &Config) -> Self {
         Self {
-            store,
+            store: Arc::clone(&config.store),
             key,
-            max_body,
+            max_body: config.max_body,
+            warned: Arc::clone(&config.warned),
             framing: Framing::Close,
             length: None,
             seen: 0,
@@ -146,7 +151,7 @@ impl Sink {
 
     pub(crate) fn abandon(&mut self, why: &'static str) {
         if !self.is_off() {
-            tracing::debug!(key = self.key, "not recorded: {why}");
+            tracing::debug!(key = %Redacted::new(&self.key), "not recorded: {why}");
             self.state = State::Off;
         }
     }
@@ -168,7 +173,7 @@ impl Sink {
     }
 
     fn fail(&mut self, error: &io::Error) {
-        tracing::warn!(key = self.key, %error, "not recorded: the store can't be written");
+        self.warned.store_failed(&self.key, "written", error);
         self.state = State::Off;
     }
 }

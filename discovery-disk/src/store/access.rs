@@ -9,7 +9,7 @@ use bytes::Bytes;
 use discovery_core::store::Op;
 
 use super::DiskStore;
-use super::error::at;
+use super::error::{Shown, at};
 use super::fs::{Fs, Stamp, has_mode};
 use super::offload::{Permit, offload};
 use super::sweep::sweep_quietly;
@@ -41,7 +41,7 @@ impl DiskStore {
         };
         let len = metadata.len();
         if len > self.options().max_value_size {
-            tracing::debug!(path = %path.display(), len, "file too large for a value");
+            tracing::debug!(path = %Shown(&path), len, "file too large for a value");
             return Op::Ready(Ok(None));
         }
         let fs = self.fs().clone();
@@ -174,7 +174,7 @@ fn read_whole(fs: &Fs, file: &File, path: &Path, len: u64) -> io::Result<Option<
     match fs.read_first(file, path, len) {
         Ok(bytes) => Ok(Some(bytes.into())),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            tracing::debug!(path = %path.display(), "file shortened while it was read");
+            tracing::debug!(path = %Shown(path), "file shortened while it was read");
             Ok(None)
         }
         Err(error) => Err(at("read", path)(error)),

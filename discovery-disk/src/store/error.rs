@@ -1,7 +1,9 @@
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io;
 use std::path::{Path, PathBuf};
+
+use discovery_core::key::Redacted;
 
 /// What was tried, and where; the cause is the source.
 #[derive(Debug)]
@@ -25,6 +27,22 @@ pub(crate) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) ->
     }
 }
 
+/// Displays a path without what must not be logged: names that a program has chosen may be keys.
+pub(crate) struct Shown<'a>(pub(crate) &'a Path);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.0.to_string_lossy();
+        if path.contains('?') || path.contains(":/") {
+            return Redacted::new(&path).fmt(f);
+        }
+        path.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_debug()),
+            false => f.write_char(c),
+        })
+    }
+}
+
 impl Error for PathError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.source)
@@ -33,6 +51,6 @@ impl Error for PathError {
 
 impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} {}", self.action, self.path.display())
+        write!(f, "cannot {} {}", self.action, Shown(&self.path))
     }
 }

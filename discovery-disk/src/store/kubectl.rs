@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes};
 use discovery_core::store::{Op, Store, Value, Writer};
 use sha2::{Digest, Sha256};
 
+use super::error::Shown;
 use super::fs::Stamp;
 use super::names::HashedNames;
 use super::verified::Verified;
@@ -104,13 +105,13 @@ impl Store for KubectlStore {
         let verified = self.verified.clone();
         self.disk.read(key, move |mut file, stamp, path| {
             if file.len() < SUM {
-                tracing::debug!(path = %path.display(), "file too short for its checksum");
+                tracing::debug!(path = %Shown(path), "file too short for its checksum");
                 return None;
             }
             let (sum, body) = file.split_at(SUM);
             if !stamp.is_some_and(|stamp| verified.contains(&stamp)) {
                 if *Sha256::digest(body) != *sum {
-                    tracing::debug!(path = %path.display(), "file has a wrong checksum");
+                    tracing::debug!(path = %Shown(path), "file has a wrong checksum");
                     return None;
                 }
                 if let Some(stamp) = stamp {

@@ -34,7 +34,7 @@ pub mod faults;
 mod absent;
 mod access;
 mod disk;
-mod error;
+pub(crate) mod error;
 pub(crate) mod fs;
 mod kubectl;
 mod names;

@@ -1,7 +1,7 @@
 use std::fmt::Write;
 use std::path::{Component, Path, PathBuf};
 
-use discovery_core::key::file_name;
+use discovery_core::key::{Redacted, file_name};
 
 /// Says in which file a [`DiskStore`](super::DiskStore) keeps a key.
 ///
@@ -38,11 +38,16 @@ pub trait FileNames: Send + Sync + 'static {
 /// `%` and two hexadecimal digits, and the empty key is `%`. A name that would be longer than 160
 /// bytes is cut, and ends in `~` and the key's SHA-256.
 ///
+/// A file name is no place for a secret: of a key that has user-info, a query, a fragment or a
+/// control character, the name has what [`Redacted`] shows, and ends in `~` and the key's SHA-256.
+///
 /// ```
 /// use discovery_disk::store::{EscapedNames, FileNames};
 ///
 /// let name = |key| EscapedNames.file_name(key).into_os_string();
-/// assert_eq!(name("https://host/Api?a=1"), "https%3a%2f%2fhost%2f%41pi%3fa%3d1");
+/// assert_eq!(name("https://host/Api"), "https%3a%2f%2fhost%2f%41pi");
+/// let secret = name("https://me:secret@host/Api?token=secret").into_string().unwrap();
+/// assert!(secret.starts_with("https%3a%2f%2fhost%2f%41pi~"));
 /// assert_eq!(name(".."), "%2e%2e");
 /// assert_eq!(name(""), "%");
 /// assert_eq!(name(&"x".repeat(4_000)).len(), 160);
@@ -70,25 +75,33 @@ impl FileNames for EscapedNames {
         if key.is_empty() {
             return "%".into();
         }
-        let mut name = String::with_capacity(key.len().min(MAX_NAME) + 3);
+        let shown = Redacted::new(key).to_string();
+        let is_whole = shown == key;
+        let room = MAX_NAME - SUM_SUFFIX;
+        let mut name = String::with_capacity(MAX_NAME + 3);
         // Where the name is cut if it gets too long: not inside an escape.
         let mut cut = 0;
-        for (at, byte) in key.bytes().enumerate() {
-            if name.len() <= MAX_NAME - SUM_SUFFIX {
+        for (at, byte) in shown.bytes().enumerate() {
+            if name.len() <= room {
                 cut = name.len();
             }
             match byte {
                 b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
                 // Hidden at the start, dropped at the end by some file systems.
-                b'.' if at > 0 && at + 1 < key.len() => name.push('.'),
+                b'.' if at > 0 && at + 1 < shown.len() => name.push('.'),
                 _ => push_escaped(&mut name, byte),
             }
             if name.len() > MAX_NAME {
-                name.truncate(cut);
-                name.push('~');
-                name.push_str(&file_name(key));
                 break;
             }
+        }
+        if name.len() <= room {
+            cut = name.len();
+        }
+        if !is_whole || name.len() > MAX_NAME {
+            name.truncate(cut);
+            name.push('~');
+            name.push_str(&file_name(key));
         }
         name.into()
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::DiskStore;
-use super::error::at;
+use super::error::{Shown, at};
 use super::fs::{Fs, is_absence};
 
 /// How old a temporary file is when it is taken for a killed process's.
@@ -55,7 +55,7 @@ impl DiskStore {
 pub(crate) fn sweep_quietly(fs: &Fs, dir: &Path, prefix: &str, now: SystemTime) {
     match sweep(fs, dir, prefix, ABANDONED, now, QUIET_LIMIT) {
         Ok(0) => {}
-        Ok(removed) => tracing::debug!(dir = %dir.display(), removed, "swept temporary files"),
+        Ok(removed) => tracing::debug!(dir = %Shown(dir), removed, "swept temporary files"),
         Err(error) => tracing::debug!(%error, "temporary files not swept"),
     }
 }
@@ -101,7 +101,7 @@ fn sweep(
             Ok(()) => removed += 1,
             Err(error) if is_absence(&error) => {}
             Err(error) => {
-                tracing::debug!(path = %entry.path().display(), %error, "temporary file not removed");
+                tracing::debug!(path = %Shown(&entry.path()), %error, "temporary file not removed");
             }
         }
     }

@@ -3,7 +3,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::error::at;
+use super::error::{Shown, at};
 use super::fs::{Fs, Stamp};
 
 /// How often a name may be taken before it is given up, as Go's `os.CreateTemp` does.
@@ -164,7 +164,7 @@ impl Drop for TempFile {
             return;
         }
         if let Err(error) = self.fs.remove(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "temporary file not removed");
+            tracing::debug!(path = %Shown(&self.path), %error, "temporary file not removed");
         }
     }
 }

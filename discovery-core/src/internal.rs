@@ -1,0 +1,17 @@
+//! Parts that only the crates of this workspace share. No promise is made about them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Decides whether a warning is given: at its first occasion, and not again.
+#[derive(Debug, Default)]
+pub struct WarnOnce {
+    given: AtomicBool,
+}
+
+impl WarnOnce {
+    /// Whether this is the first call.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        !self.given.swap(true, Ordering::Relaxed)
+    }
+}

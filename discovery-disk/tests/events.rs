@@ -1,0 +1,279 @@
+//! The events of the layers and stores at every level. This is the only test in its process: whether
+//! a place records events at all is decided once for all threads.
+
+use std::convert::Infallible;
+use std::fmt::{self, Write};
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use discovery_core::key;
+use discovery_core::store::{Op, Store, Value, Writer};
+use discovery_disk::record::{DiskStoreLayer, Mode};
+use discovery_disk::{DiskDiscoveryLayer, DiskStore, KubectlStore};
+use http::{Request, Response, Uri, header};
+use http_body_util::{BodyExt, Full};
+use tokio_test::block_on;
+use tower::{Layer, ServiceExt};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+const URI: &str = "https://user:p%40ss@h/x?token=SECRET&b=1";
+
+/// All events, with their fields.
+#[derive(Clone, Default)]
+struct Events(Arc<Mutex<Vec<(Level, String)>>>);
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        write!(self.0, " {field}={value}").unwrap();
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        write!(self.0, " {field}={value:?}").unwrap();
+    }
+}
+
+impl Subscriber for Events {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("discovery_")
+    }
+
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        let mut text = Text(String::new());
+        attributes.record(&mut text);
+        let level = *attributes.metadata().level();
+        self.0.lock().unwrap().push((level, text.0));
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0
+            .lock()
+            .unwrap()
+            .push((*event.metadata().level(), text.0));
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+impl Events {
+    /// Checks the events so far, and returns the warnings among them.
+    fn take(&self, kind: &str) -> Vec<String> {
+        let events = std::mem::take(&mut *self.0.lock().unwrap());
+        assert!(!events.is_empty(), "{kind}");
+        for (_, text) in &events {
+            for secret in ["user", "p%40ss", "p@ss", "p%2540ss", "SECRET", "token="] {
+                assert!(!text.contains(secret), "{kind}: {text}");
+            }
+            assert!(!text.contains(char::is_control), "{kind}: {text:?}");
+        }
+        let warnings = events
+            .into_iter()
+            .filter(|(level, _)| *level <= Level::WARN);
+        warnings.map(|(_, text)| text).collect()
+    }
+}
+
+/// Fails with errors that tell the key.
+struct Failing;
+
+impl Failing {
+    fn fail<T: Send>(key: &str) -> Op<io::Result<T>> {
+        Op::Ready(Err(io::Error::other(format!("no such host\n: {key}"))))
+    }
+}
+
+impl Store for Failing {
+    fn get(&self, key: &str) -> Op<io::Result<Option<Value>>> {
+        Self::fail(key)
+    }
+
+    fn put(&self, key: &str, _: Value) -> Op<io::Result<()>> {
+        Self::fail(key)
+    }
+
+    fn create(&self, key: &str, _: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+        Self::fail(key)
+    }
+
+    fn remove(&self, key: &str) -> Op<io::Result<bool>> {
+        Self::fail(key)
+    }
+}
+
+fn send(layer: &DiskStoreLayer, request: Request<()>, response: &Response<&'static str>) {
+    let server = tower::service_fn(|_: Request<()>| {
+        let mut answer = Response::new(Full::<Bytes>::from(*response.body()));
+        *answer.headers_mut() = response.headers().clone();
+        async { Ok::<_, Infallible>(answer) }
+    });
+    block_on(async {
+        let response = layer.layer(server).oneshot(request).await.unwrap();
+        response.into_body().collect().await.unwrap();
+    });
+}
+
+fn get(uri: &str) -> Request<()> {
+    Request::get(uri).body(()).unwrap()
+}
+
+fn with_header(mut request: Request<()>, name: header::HeaderName) -> Request<()> {
+    request
+        .headers_mut()
+        .insert(name, "SECRET".parse().unwrap());
+    request
+}
+
+/// Misses, hits, bodies that are not recorded, damage, and requests that bypass.
+fn use_all(layer: &DiskStoreLayer, damage: impl Fn()) {
+    let response = |length: Option<&str>| {
+        let mut response = Response::new("body");
+        if let Some(length) = length {
+            let length = length.parse().unwrap();
+            response
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, length);
+        }
+        response
+    };
+    for mode in [Mode::ReadThrough, Mode::Record, Mode::Replay] {
+        let layer = layer.clone().mode(mode);
+        for _ in 0..2 {
+            send(&layer, get(URI), &response(None));
+            send(
+                &layer,
+                with_header(get(URI), header::RANGE),
+                &response(None),
+            );
+            send(
+                &layer,
+                with_header(get(URI), header::COOKIE),
+                &response(None),
+            );
+            send(&layer, get("/x?token=SECRET"), &response(None));
+            damage();
+            send(&layer, get(URI), &response(None));
+            damage();
+            send(&layer, get(URI), &response(Some("5")));
+            damage();
+            let short = layer.clone().max_body(3);
+            send(&short, get(URI), &response(Some("4")));
+            damage();
+            send(&short, get(URI), &response(None));
+        }
+    }
+}
+
+#[test]
+fn no_event_has_a_credential_a_query_or_a_line_break_and_each_warning_is_given_once() {
+    let events = Events::default();
+    let dir = tempfile::tempdir().unwrap();
+    let sub = |name: &str| dir.path().join(name);
+    let plain = |key: &str| format!("{}.x", key.replace("://", ":/")).into();
+    let variant = |parts: &http::request::Parts| {
+        let key = key::of(&parts.method, &parts.uri, None)?;
+        Some(format!("{key}\nvariant\naccept: SECRET\u{1b}[31m"))
+    };
+    let stores: [(&str, Arc<dyn Store>); 4] = [
+        (
+            "disk",
+            Arc::new(DiskStore::new(sub("a")).max_value_size(900)),
+        ),
+        (
+            "names",
+            Arc::new(
+                DiskStore::new(sub("b"))
+                    .file_names(plain)
+                    .max_value_size(900),
+            ),
+        ),
+        ("kubectl", Arc::new(KubectlStore::new(sub("c")))),
+        ("failing", Arc::new(Failing)),
+    ];
+    tracing::subscriber::with_default(events.clone(), || {
+        for (kind, store) in &stores {
+            for (keys, layer) in [
+                ("urls", DiskStoreLayer::new(Arc::clone(store))),
+                (
+                    "variants",
+                    DiskStoreLayer::new(Arc::clone(store)).key(variant),
+                ),
+            ] {
+                let key = match keys {
+                    "urls" => URI.replace("token=SECRET&b=1", "b=1&token=SECRET"),
+                    _ => format!("{}\nvariant\naccept: SECRET\u{1b}[31m", sorted()),
+                };
+                let damage = || {
+                    let _ = block_on(store.put(&key, Value::new("", "garbage")));
+                };
+                use_all(&layer, damage);
+                // Too large for two of the stores.
+                let large = Value::new("", vec![b'x'; 1_000]);
+                let _ = block_on(store.put(&key, large));
+                send(&layer, get(URI), &Response::new("body"));
+                let mut warnings = events.take(kind);
+                warnings.sort();
+                let distinct = warnings.len();
+                warnings.dedup();
+                assert_eq!(distinct, warnings.len(), "{warnings:?}");
+                assert!((2..=4).contains(&distinct), "{kind} {keys} {warnings:?}");
+            }
+        }
+    });
+    let names: Vec<_> = std::fs::read_dir(sub("a"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != ".diskv-temp")
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    for name in names {
+        assert!(name.starts_with("https%3a%2f%2fh%2fx~"), "{name}");
+    }
+
+    let occupied = sub("file");
+    std::fs::write(&occupied, "no directory").unwrap();
+    tracing::subscriber::with_default(events.clone(), || {
+        let server = Uri::from_static("https://user:p%40ss@h");
+        let layer = DiskDiscoveryLayer::new(occupied).server(&server);
+        let groups = r#"{"kind":"APIGroupList","groups":[{"name":"a\u000ab","versions":[]}]}"#;
+        for (api, apis) in [
+            (r#"{"kind":"APIVersions","versions":["v1"]}"#, groups),
+            ("?", "\n"),
+        ] {
+            let server = move |request: Request<Full<Bytes>>| async move {
+                let answer = if request.uri().path() == "/api" {
+                    api
+                } else {
+                    apis
+                };
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(answer)))
+            };
+            let service = layer.layer(tower::service_fn(server));
+            for _ in 0..2 {
+                let request = Request::get("https://user:p%40ss@h/api?token=SECRET");
+                let request = request.header("cache-control", "no-cache");
+                let request = request.body(Full::default()).unwrap();
+                let _ = block_on(service.clone().oneshot(request));
+            }
+        }
+        assert_eq!(events.take("discovery").len(), 1);
+    });
+}
+
+/// The key of [`URI`].
+fn sorted() -> String {
+    let uri = Uri::from_static(URI);
+    key::of(&http::Method::GET, &uri, None).unwrap()
+}
