@@ -129,7 +129,7 @@ fn get(uri: &str) -> Request<()> {
     Request::get(uri).body(()).unwrap()
 }
 
-fn with_header(mut request: Request<()>, name: header::HeaderName) -> Request<()> {
+fn with_secret(mut request: Request<()>, name: header::HeaderName) -> Request<()> {
     request
         .headers_mut()
         .insert(name, "SECRET".parse().unwrap());
@@ -154,12 +154,12 @@ fn use_all(layer: &DiskStoreLayer, damage: impl Fn()) {
             send(&layer, get(URI), &response(None));
             send(
                 &layer,
-                with_header(get(URI), header::RANGE),
+                with_secret(get(URI), header::RANGE),
                 &response(None),
             );
             send(
                 &layer,
-                with_header(get(URI), header::COOKIE),
+                with_secret(get(URI), header::COOKIE),
                 &response(None),
             );
             send(&layer, get("/x?token=SECRET"), &response(None));

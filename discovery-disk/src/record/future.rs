@@ -108,7 +108,7 @@ where
         }
     }
 
-    /// What comes after the store has told what it has.
+    /// The next state, once the store has answered.
     fn found(
         found: io::Result<Option<Value>>,
         (inner, request): (S, Request<B>),
@@ -201,7 +201,7 @@ fn sink<R: Body>(response: &Response<R>, key: String, config: &Config) -> Option
     parts.version = response.version();
     parts.headers = response.headers().clone();
     parts.extensions = response.extensions().clone();
-    // What follows 101 Switching Protocols is no body.
+    // A 101 Switching Protocols has no body: other bytes follow it.
     if parts.status.is_informational() || !(config.record_if)(&parts) {
         return None;
     }

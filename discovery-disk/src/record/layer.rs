@@ -29,7 +29,7 @@ pub enum Mode {
     ReadThrough,
     /// The inner service always; what it answers replaces what is stored.
     Record,
-    /// The store only. What is not there, whatever the method, is answered with
+    /// The store only. A request that is not there, whatever its method, is answered with
     /// 504 Gateway Timeout, as an HTTP cache answers `only-if-cached`. The inner service is never
     /// called, and need not be ready.
     Replay,

@@ -124,7 +124,7 @@ impl Sink {
         Poll::Ready(())
     }
 
-    /// The body has ended. What it was short of is not recorded.
+    /// The body has ended. One that is too short is not recorded.
     pub(crate) fn end(&mut self) {
         if !self.is_off() && self.length.is_some_and(|length| length != self.seen) {
             self.abandon("the body was cut short");
