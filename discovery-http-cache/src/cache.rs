@@ -20,7 +20,7 @@ use crate::memo::{Entry, Memo};
 use crate::policy::directives::{RequestDirectives, ResponseDirectives};
 use crate::policy::request::{Bypass, Purpose, Wishes, purpose};
 use crate::policy::stored::Stored;
-use crate::redact::Redacted;
+use crate::redact::{Redacted, RedactedError};
 
 /// What all services of a layer and of its clones share, but for the store.
 #[derive(Default)]
@@ -202,7 +202,7 @@ impl Cache {
     fn warn_of_relative_uris(&self, uri: &Uri) {
         if self.state.warned_of_relative_uris.is_first() {
             warn!(
-                path = uri.path(),
+                path = %Redacted::new(uri.path()),
                 "requests with relative URIs are not cached: \
                  put the cache inside the layer that completes them, or give it an authority"
             );
@@ -267,14 +267,14 @@ impl Cache {
             Ok(found) => Some(found).filter(|found| found.entry.is_usable),
             Err(error) => {
                 self.state.counters.errors.add();
+                let key = Redacted::new(key);
                 if self.state.warned_of_damage.is_first() {
-                    let key = Redacted::without_query(key);
                     warn!(
                         %key, %error,
-                        "a stored response is damaged, and counts as missing; more of this is not told"
+                        "a damaged entry is treated as missing; further cases are logged at DEBUG"
                     );
                 } else {
-                    debug!(key = %Redacted::new(key), %error, "a stored response is damaged");
+                    debug!(%key, %error, "a damaged entry is treated as missing");
                 }
                 None
             }
@@ -362,11 +362,15 @@ impl Cache {
 
     pub(crate) fn store_failed(&self, key: &str, what: &str, error: &io::Error) {
         self.state.counters.errors.add();
+        let error = RedactedError::new(error, key);
+        let key = Redacted::new(key);
         if self.state.warned_of_store.is_first() {
-            let key = Redacted::without_query(key);
-            warn!(%key, %error, "the cache's store failed to {what}; more of this is not told");
+            warn!(
+                %key, %error,
+                "the cache's store failed to {what}; further cases are logged at DEBUG"
+            );
         } else {
-            debug!(key = %Redacted::new(key), %error, "the cache's store failed to {what}");
+            debug!(%key, %error, "the cache's store failed to {what}");
         }
     }
 
