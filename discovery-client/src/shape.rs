@@ -58,10 +58,11 @@ pub struct Shape<S> {
 
 impl ShapeLayer {
     /// For the server at that address, base path included. Without scheme and authority, relative
-    /// URIs stay relative.
+    /// URIs stay relative; with an [invalid port](key::InvalidPort) as well, because a client might
+    /// send them to the default port of that host.
     #[must_use]
     pub fn new(server: &Uri) -> Self {
-        let origin = key::Origin::of(server);
+        let origin = key::Origin::of(server).filter(|_| key::port(server).is_ok());
         let base = server.path().trim_end_matches('/').to_owned();
         let timeout = parameter(TIMEOUT);
         Self {

@@ -100,8 +100,8 @@ impl Stack {
     ///
     /// # Errors
     ///
-    /// When the address is no absolute `http` or `https` URL. One without scheme means `http`, as
-    /// in kubectl.
+    /// When the address is no absolute `http` or `https` URL, or has an
+    /// [invalid port](key::InvalidPort). One without scheme means `http`, as in kubectl.
     pub fn new(server: &str, root: impl AsRef<Path>) -> Result<Self, StackError> {
         let error = |source| StackError {
             server: key::without_user_info(server).into_owned(),
@@ -120,6 +120,7 @@ impl Stack {
         {
             return Err(error(None));
         }
+        key::port(&uri).map_err(|source| error(Some(source.into())))?;
         let root = root.as_ref();
         let discovery_dir = key::server_directory(server)
             .inspect_err(|error| tracing::warn!(%error, "no discovery files for this server"))

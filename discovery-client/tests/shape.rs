@@ -33,6 +33,12 @@ fn get(uri: &str) -> Request<()> {
 }
 
 #[tokio::test]
+async fn a_server_with_an_invalid_port_leaves_relative_uris_relative() {
+    let layer = ShapeLayer::new(&"https://10.0.0.1:6443x".parse().unwrap());
+    assert_eq!(shaped(layer, get("/api")).await.0, "/api?timeout=32s");
+}
+
+#[tokio::test]
 async fn relative_and_absolute_uris() {
     let rancher = || ShapeLayer::new(&"https://rancher:8443/k8s/clusters/c-1/".parse().unwrap());
     for (asked, sent) in [

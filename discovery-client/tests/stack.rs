@@ -139,8 +139,31 @@ async fn repeats_end_at_the_timeout() {
 }
 
 #[test]
+fn an_address_with_an_invalid_port_is_refused() {
+    for server in [
+        "https://127.0.0.1:644333",
+        "https://127.0.0.1:6443x",
+        "https://[::1]:-1/k8s",
+        "127.0.0.1:99999",
+    ] {
+        let error = Stack::new(server, "cache").unwrap_err();
+        let source = error.source().unwrap();
+        assert!(source.is::<discovery_core::key::InvalidPort>(), "{server}");
+    }
+    for server in ["https://127.0.0.1:", "https://127.0.0.1:/", "127.0.0.1:0"] {
+        assert!(Stack::new(server, "cache").is_ok(), "{server}");
+    }
+}
+
+#[test]
 fn passwords_are_not_told() {
-    for server in ["ftp://me:secret@h", "https://me:secret@", "me:secret@"] {
+    for server in [
+        "ftp://me:secret@h",
+        "https://me:secret@",
+        "me:secret@",
+        "https://me:secret@h:6443x",
+        "https://me:sec/ret@h",
+    ] {
         let error = Stack::new(server, "cache").unwrap_err();
         for text in [error.to_string(), format!("{error:?}")] {
             assert!(!text.contains("ret@") && !text.contains("me:sec"), "{text}");

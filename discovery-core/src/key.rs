@@ -45,6 +45,12 @@ pub struct Origin {
     authority: Authority,
 }
 
+/// The port of an address is not a number from 0 to 65535. See [`port`].
+///
+/// Its text leaves out the address, which may contain a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidPort(());
+
 /// Why a server's address gives no directory name. The address in it has no user-info.
 #[derive(Debug)]
 pub struct NameError {
@@ -104,7 +110,8 @@ impl Origin {
     }
 
     /// Whether `uri` names it: the scheme, the host in any case, and the port, which need not be
-    /// written where it is the scheme's own (RFC 9110 §4.2.3). User-info does not count.
+    /// written where it is the scheme's own (RFC 9110 §4.2.3). User-info does not count. An
+    /// authority with an [invalid port](InvalidPort) is no origin, and equals none.
     ///
     /// ```
     /// use discovery_core::key::Origin;
@@ -120,15 +127,15 @@ impl Origin {
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return false;
         };
-        let own_port = |scheme: &Scheme| match scheme.as_str() {
-            "https" => Some(443),
-            "http" => Some(80),
-            _ => None,
+        let (Ok(port), Ok(own_port)) = (
+            port_of(Some(scheme), authority),
+            port_of(Some(&self.scheme), &self.authority),
+        ) else {
+            return false;
         };
-        let port = |authority: &Authority| authority.port_u16().or_else(|| own_port(scheme));
         *scheme == self.scheme
             && authority.host().eq_ignore_ascii_case(self.authority.host())
-            && port(authority) == port(&self.authority)
+            && port == own_port
     }
 
     /// The scheme.
@@ -144,8 +151,38 @@ impl Origin {
     }
 }
 
+/// The TCP port that a request for `uri` goes to: the one that is written, or else the default port
+/// of `http` and `https`. `None` for a relative URI, and for other schemes without a port.
+///
+/// `http::Uri` accepts any text as a port, and its `port_u16` returns `None` for one that is not a
+/// number from 0 to 65535. A client that falls back to the scheme's default port then sends the
+/// request, with its credentials, to a service that nobody named. Every address is therefore checked
+/// here before it is used.
+///
+/// ```
+/// use discovery_core::key::port;
+/// use http::Uri;
+///
+/// assert_eq!(port(&Uri::from_static("https://[::1]:6443/api")), Ok(Some(6443)));
+/// // An empty port means the default (RFC 9110 §4.2.3).
+/// assert_eq!(port(&Uri::from_static("http://host:/")), Ok(Some(80)));
+/// assert_eq!(port(&Uri::from_static("/api")), Ok(None));
+///
+/// let error = port(&Uri::from_static("https://me:secret@host:644333/")).unwrap_err();
+/// assert_eq!(error.to_string(), "the port is not a number from 0 to 65535");
+/// ```
+///
+/// # Errors
+///
+/// When something other than a number from 0 to 65535 follows the host. Only digits are a number:
+/// `+1` is none.
+pub fn port(uri: &Uri) -> Result<Option<u16>, InvalidPort> {
+    uri.authority()
+        .map_or(Ok(None), |authority| port_of(uri.scheme(), authority))
+}
+
 /// The key under which kubectl keeps the answer to a request, or `None` for a relative URI
-/// without an `origin`.
+/// without an `origin`, and for a URI with an [invalid port](InvalidPort).
 ///
 /// It is the URL for GET and `METHOD URL` for other methods. The scheme is in lower case, the
 /// authority as it is given, the path without `.`, `..` and empty segments, the query sorted by
@@ -166,6 +203,7 @@ pub fn of(method: &Method, uri: &Uri, origin: Option<&Origin>) -> Option<String>
         (None, Some(_)) => return None,
         _ => origin.map(|origin| (&origin.scheme, &origin.authority))?,
     };
+    port_of(Some(scheme), authority).ok()?;
     let path = clean_path(uri.path());
     let query = uri.query().map(sorted_query);
 
@@ -394,6 +432,14 @@ impl fmt::Debug for Origin {
     }
 }
 
+impl fmt::Display for InvalidPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the port is not a number from 0 to 65535")
+    }
+}
+
+impl Error for InvalidPort {}
+
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, why } = self;
@@ -402,6 +448,35 @@ impl fmt::Display for NameError {
 }
 
 impl Error for NameError {}
+
+fn port_of(scheme: Option<&Scheme>, authority: &Authority) -> Result<Option<u16>, InvalidPort> {
+    let authority = authority.as_str();
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    // The colons of an IPv6 address are inside its brackets.
+    let after_host = match host.rsplit_once(']') {
+        Some((_, after)) => after,
+        None => host.find(':').map_or("", |colon| &host[colon..]),
+    };
+    let written = match after_host.strip_prefix(':') {
+        Some(port) => port,
+        None if after_host.is_empty() => "",
+        None => return Err(InvalidPort(())),
+    };
+    if written.is_empty() {
+        return Ok(match scheme.map(Scheme::as_str) {
+            Some("https") => Some(443),
+            Some("http") => Some(80),
+            _ => None,
+        });
+    }
+    // `u16::from_str` would accept a sign.
+    if !written.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(InvalidPort(()));
+    }
+    written.parse().map(Some).map_err(|_| InvalidPort(()))
+}
 
 /// The address as kubectl cleans it, which it does only where there is a path besides `/`.
 fn without_query(server: &str) -> Cow<'_, str> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use discovery_core::key;
 use discovery_core::store::{Op, Store, Value};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, request, response};
 use tracing::{debug, warn};
@@ -137,6 +138,9 @@ impl Cache {
             }
             return pass(Bypass::RelativeUri);
         };
+        if key::port(uri).is_err() {
+            return pass(Bypass::NoKey);
+        }
         let key = self.config.key.key(&request.method, uri, &request.headers);
 
         let (why, key) = match (purpose, key) {

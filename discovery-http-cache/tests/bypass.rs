@@ -6,7 +6,7 @@ use common::{Broken, URI, World, get, request};
 use discovery_core::store::{MapStore, NoStore, Store, Value};
 use discovery_http_cache::{HttpCacheLayer, Report};
 use http::uri::{Authority, Scheme};
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use tower::{Layer, ServiceExt};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
@@ -241,6 +241,29 @@ async fn kubectl_removes_the_entry_of_the_requests_own_key() {
         world.server.answer(206, &[], "");
         world.send(request(method.clone(), headers)).await.unwrap();
         assert_eq!(world.store.is_empty(), *removed, "{method} {prefix}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_to_an_invalid_port_bypasses_the_cache() {
+    // The user's own key function, which need not know about ports, is not asked either.
+    let chosen = |_: &Method, uri: &Uri, _: &HeaderMap| Some(uri.host()?.to_owned());
+    let invalid = Authority::from_static("h:99999");
+    for world in [
+        World::strict(),
+        World::kubectl(),
+        World::new(|layer| layer.key(chosen)),
+        World::new(|layer| layer.authority(Scheme::HTTPS, invalid)),
+    ] {
+        for uri in ["https://h:6443x/apis", "http://u:p@h:-1/apis", "/apis"] {
+            let request = || Request::get(uri).body(()).unwrap();
+            for _ in 0..2 {
+                world.server.ok(&[FRESH], "one");
+                assert!(world.send(request()).await.unwrap().asked.is_some());
+            }
+        }
+        assert!(world.store.is_empty());
+        assert_eq!(world.stats().bypassed, 6);
     }
 }
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Request, Uri};
 
 use super::lookup::Shared;
 use super::{Cache, GroupsOnly, Need, Refresh, Typed};
-use crate::{Accept, Endpoint, Form, GroupVersion};
+use crate::{Accept, Endpoint, Form, GroupVersion, key};
 
 /// What is fetched on a miss, after which refresh. Callers with the same goal share it.
 pub(super) type Goal = (u64, Need);
@@ -75,8 +75,9 @@ impl<C: Cache> Shared<C> {
     }
 
     /// The path that the server is mounted at, as far as it is a part of `uri`. `None` if that is
-    /// another server's.
+    /// another server's, or has an invalid port and therefore is no server's.
     pub(super) fn base_of(&self, uri: &Uri) -> Option<&str> {
+        key::port(uri).ok()?;
         match &self.server {
             Some((origin, base)) if uri.authority().is_some() => {
                 origin.is_of(uri).then_some(base.as_str())

@@ -206,6 +206,24 @@ fn errors_of_the_service_come_out_as_they_are() {
 }
 
 #[test]
+fn a_request_to_an_invalid_port_passes() {
+    let uri = "https://a:6443x/apis";
+    for server in [None, Some(uri)] {
+        let (inner, mut answers) = Server::new();
+        let mut engine = discovery_core::engine::Engine::new(Keep::default());
+        if let Some(server) = server {
+            engine = engine.server(&server.parse().unwrap());
+        }
+        let service = engine.service(inner);
+        warm(&service, &mut answers);
+        passes(&service, &mut answers, request(Method::GET, uri));
+        // The default port is another server's, or nobody has said whose.
+        let mut hit = call(&service, request(Method::GET, "/apis"));
+        assert!(known(&done(&mut hit)).hit);
+    }
+}
+
+#[test]
 fn another_servers_address() {
     let (inner, mut server) = Server::new();
     let address = "https://u:p@A:6443/k8s/c-1/".parse().unwrap();
@@ -217,6 +235,8 @@ fn another_servers_address() {
         "https://b:6443/k8s/c-1/apis",
         "http://a:6443/k8s/c-1/apis",
         "https://a/k8s/c-1/apis",
+        "https://a:64433x/k8s/c-1/apis",
+        "https://a:644333/k8s/c-1/apis",
         // This server's, but not below the path.
         "https://a:6443/apis",
         // Without an authority, the path is what comes after the address.

@@ -170,6 +170,10 @@ impl Config {
         if parts.method != Method::GET || parts.headers.contains_key(header::RANGE) {
             return None;
         }
+        // No server has such an address, whatever the client makes of it.
+        if key::port(&parts.uri).is_err() {
+            return None;
+        }
         let warned = &self.warned;
         if !self.credentials && self.mode != Mode::Replay && parts.headers.keys().any(is_credential)
         {

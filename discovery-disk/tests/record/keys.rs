@@ -26,6 +26,23 @@ fn relative_uris_need_an_origin() {
 }
 
 #[test]
+fn a_request_to_an_invalid_port_is_not_recorded() {
+    let store = MapStore::new();
+    let layer = DiskStoreLayer::new(store.clone());
+    let chosen = layer
+        .clone()
+        .key(|request| request.uri.host().map(Into::into));
+    for layer in [layer, chosen] {
+        for _ in 0..2 {
+            let request = Request::get("https://host:6443x/api").body(()).unwrap();
+            let (response, asked) = send(&layer, request, || full("who knows whose"));
+            assert_eq!((asked, text(response).as_str()), (1, "who knows whose"));
+        }
+    }
+    assert!(store.is_empty());
+}
+
+#[test]
 fn keys_can_be_chosen() {
     let store = MapStore::new();
     let layer = DiskStoreLayer::new(store.clone()).key(|request| {

@@ -1,5 +1,6 @@
 //! What a successful unsafe request makes invalid (RFC 9111 §4.4).
 
+use discovery_core::key::Origin;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, StatusCode, Uri, header};
 
@@ -46,18 +47,9 @@ pub(crate) fn resolve(target: &Uri, reference: &str) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// RFC 9110 §4.3.1, with the port that a scheme has without one (§4.2.1, §4.2.2). User information is
-/// not part of an origin.
+/// RFC 9110 §4.3.1. User information is not part of an origin.
 fn is_same_origin(a: &Uri, b: &Uri) -> bool {
-    let port = |uri: &Uri| {
-        uri.port_u16().or(match uri.scheme_str() {
-            Some("http") => Some(80),
-            Some("https") => Some(443),
-            _ => None,
-        })
-    };
-    let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
-    a.scheme() == b.scheme() && host(a) == host(b) && port(a) == port(b)
+    Origin::of(a).is_some_and(|origin| origin.is_of(b))
 }
 
 /// RFC 3986 §5.2.4.
@@ -124,6 +116,9 @@ mod tests {
             ("//h:81/c", None),
             ("http://u@h/c", Some("http://h/c")),
             ("https://h:80/c", None),
+            ("http://h:/c", Some("http://h/c")),
+            ("http://h:80x/c", None),
+            ("//h:99999/c", None),
         ];
         for (reference, expected) in table {
             let mut headers = HeaderMap::new();

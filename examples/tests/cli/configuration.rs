@@ -84,6 +84,96 @@ fn an_address_without_scheme_is_plain_http_whatever_is_set_for_tls() {
     assert!(server.log().iter().all(|entry| !entry.authorization));
 }
 
+/// `http::Uri` parses such addresses, and clients then go to the default port of the host.
+#[test]
+fn an_address_with_an_invalid_port_is_refused_in_kubectl_s_words() {
+    struct Row {
+        address: &'static str,
+        message: &'static str,
+    }
+    let home = Home::new();
+    for Row { address, message } in [
+        Row {
+            address: "https://127.0.0.1:6443x",
+            message: "error: host must be a URL or a host:port pair: \"https://127.0.0.1:6443x\"",
+        },
+        Row {
+            address: "https://127.0.0.1:-1",
+            message: "error: host must be a URL or a host:port pair: \"https://127.0.0.1:-1\"",
+        },
+        Row {
+            address: "https://me:s3cr3t@127.0.0.1:6443x/k8s",
+            message: "error: host must be a URL or a host:port pair: \"https://127.0.0.1:6443x/k8s\"",
+        },
+        Row {
+            address: "https://127.0.0.1:644333",
+            message: "Unable to connect to the server: dial tcp: address 644333: invalid port",
+        },
+        Row {
+            address: "127.0.0.1:99999",
+            message: "Unable to connect to the server: dial tcp: address 99999: invalid port",
+        },
+        Row {
+            address: "127.0.0.1:6443x",
+            message: "Unable to connect to the server: invalid port \":6443x\" after host",
+        },
+        // A slash in a password makes the beginning of it a port.
+        Row {
+            address: "https://me:12345678/s3cr3t@h",
+            message: "error: host must be a URL or a host:port pair: \"https://h\"",
+        },
+    ] {
+        for command in [
+            &["api-resources", "--cached"][..],
+            &["version"],
+            &["get", "--raw=/"],
+        ] {
+            let run = home.run(&[&["--server", address], command].concat());
+            assert_eq!(run.failed(), message);
+            assert!(!run.stderr.contains("s3cr3t") && !run.stderr.contains("12345678"));
+        }
+    }
+    let run = home.run(&["--server", "http://127.0.0.1:", "version"]);
+    assert_eq!(
+        run.failed(),
+        "The connection to the server 127.0.0.1: was refused - did you specify the right host or port?"
+    );
+}
+
+#[test]
+fn a_proxy_with_an_invalid_port_is_not_asked() {
+    let (home, server) = (Home::new(), server());
+    let file = home.path().join("config");
+    let config = server.kubeconfig();
+    for (proxy, message) in [
+        (
+            "http://me:s3cr3t@127.0.0.1:6443x",
+            "error: invalid 'proxy-url' \"http://127.0.0.1:6443x\" for cluster \"embedded\": \
+             could not parse: http://127.0.0.1:6443x",
+        ),
+        (
+            "http://me:s3cr3t@127.0.0.1:644333",
+            "Unable to connect to the server: proxyconnect tcp: dial tcp: address 644333: invalid port",
+        ),
+        (
+            "socks5://me:s3cr3t@127.0.0.1:99999",
+            "Unable to connect to the server: proxyconnect tcp: dial tcp: address 99999: invalid port",
+        ),
+    ] {
+        let cluster = format!("  cluster:\n    proxy-url: {proxy:?}\n");
+        std::fs::write(&file, config.replace("  cluster:\n", &cluster)).unwrap();
+        let run = home.run(&["--kubeconfig", file.to_str().unwrap(), "version"]);
+        assert_eq!(run.failed(), message);
+        assert!(!run.stderr.contains("s3cr3t"), "{run:?}");
+    }
+    assert_eq!(server.counters().total, 0);
+    let home = home.variable("HTTPS_PROXY", "http://me:s3cr3t@127.0.0.1:6443x");
+    let run = home.run(&["--server", "https://kube.invalid", "version"]);
+    let message = "proxyconnect tcp: invalid port \":6443x\" after host";
+    assert!(run.failed().ends_with(message), "{run:?}");
+    assert!(!run.stderr.contains("s3cr3t"), "{run:?}");
+}
+
 #[test]
 fn configurations_that_are_none() {
     let home = Home::new();

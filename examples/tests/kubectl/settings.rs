@@ -157,6 +157,77 @@ fn what_cannot_be_used() {
 }
 
 #[test]
+fn addresses_with_an_invalid_port() {
+    let Some(rig) = rig(Wire::Tls) else {
+        return;
+    };
+    let good = rig.server.kubeconfig();
+    let (url, addr) = (rig.server.url(), rig.server.addr().to_string());
+    for address in [
+        "https://127.0.0.1:644333",
+        "https://127.0.0.1:6443x",
+        "https://127.0.0.1:-1",
+        "127.0.0.1:6443x",
+        "127.0.0.1:99999",
+    ] {
+        let kubeconfig = good.replace(&url, address);
+        for (command, [theirs, ours]) in runs(&rig, &kubeconfig, &[], &[]) {
+            assert_eq!((ours.code, theirs.code), (Some(1), Some(1)), "{command:?}");
+            // Of a number that is too large, kubectl learns when it sends a request.
+            let sent = theirs.last_line().contains("api versions from server");
+            if !sent {
+                assert_eq!(
+                    ours.last_line(),
+                    theirs.last_line(),
+                    "{address} {command:?}"
+                );
+            }
+        }
+    }
+    for proxy in [
+        "http://p:6443x",
+        "http://127.0.0.1:644333",
+        "socks5://p:99999",
+    ] {
+        let kubeconfig = with_cluster(&good, &format!("proxy-url: {proxy:?}"));
+        let kubeconfig = kubeconfig.replace(
+            "  cluster:\n",
+            "  cluster:\n    insecure-skip-tls-verify: true\n",
+        );
+        for (command, runs) in runs(&rig, &kubeconfig, &[], &[]) {
+            assert_same(&format!("{proxy} {command:?}"), &runs);
+        }
+    }
+    assert!(rig.taken().is_empty(), "{addr}");
+}
+
+#[test]
+fn a_redirect_to_an_invalid_port() {
+    let Some(rig) = rig(Wire::Plain) else {
+        return;
+    };
+    let kubeconfig = rig.server.kubeconfig();
+    for location in ["http://127.0.0.1:6443x/", "//127.0.0.1:99999/"] {
+        for path in ["/api", "/apis", "/version"] {
+            let place = HeaderValue::from_static(location);
+            let answer = Canned::new("").code(StatusCode::FOUND);
+            let fault = Fault::Answer(answer.header(header::LOCATION, place));
+            rig.control.set_fault(path, fault);
+        }
+        for (command, [theirs, ours]) in runs(&rig, &kubeconfig, &[], &[]) {
+            assert_eq!((ours.code, theirs.code), (Some(1), Some(1)), "{command:?}");
+            let why = |run: &Run| {
+                let line = run.last_line();
+                // kubectl names the URL of the redirect there.
+                let (_, why) = line.rsplit_once("\": ").unwrap_or(("", line));
+                why.to_owned()
+            };
+            assert_eq!(why(&ours), why(&theirs), "{location} {command:?}");
+        }
+    }
+}
+
+#[test]
 fn plugins_that_fail() {
     use std::os::unix::fs::PermissionsExt;
 

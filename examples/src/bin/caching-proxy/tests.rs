@@ -159,11 +159,20 @@ fn targets() {
         ("http://h/x", None),
         ("https://h/x", Some("h")),
         ("https://[::1]:6443", Some("::1")),
+        ("http://h:/", None),
     ] {
         let target: Target = url.parse().unwrap();
         assert_eq!(target.tls_host(), host);
     }
-    for url in ["h:80", "ftp://h", "http://h?x", "http://me@h"] {
+    for url in [
+        "h:80",
+        "ftp://h",
+        "http://h?x",
+        "http://me@h",
+        "http://h:99999",
+        "https://h:6443x",
+        "http://[::1]:-1",
+    ] {
         assert!(url.parse::<Target>().is_err(), "{url}");
     }
 }

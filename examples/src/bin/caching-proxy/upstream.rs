@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use discovery_core::key;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
@@ -171,11 +172,9 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let uri: Uri = text.parse().map_err(|_| "not a URL")?;
         let scheme = uri.scheme().cloned().ok_or("no scheme")?;
-        let default_port = match scheme.as_str() {
-            "http" => 80,
-            "https" => 443,
-            _ => return Err("neither http:// nor https://"),
-        };
+        if !["http", "https"].contains(&scheme.as_str()) {
+            return Err("neither http:// nor https://");
+        }
         if uri.query().is_some() {
             return Err("a query makes no sense here");
         }
@@ -183,7 +182,8 @@ impl FromStr for Target {
         if authority.as_str().contains('@') {
             return Err("user names are not supported");
         }
-        let port = authority.port_u16().unwrap_or(default_port);
+        let port = key::port(&uri).ok().flatten();
+        let port = port.ok_or("the port is not a number from 0 to 65535")?;
         Ok(Self {
             scheme,
             address: format!("{}:{port}", authority.host()),

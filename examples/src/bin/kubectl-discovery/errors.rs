@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use discovery_core::{Failure, GroupVersion};
+use discovery_core::{Failure, GroupVersion, key};
 use http::{StatusCode, Uri};
 
 use crate::transport::{Elapsed, SendError, without_password};
@@ -20,6 +20,13 @@ const BODY_TIMEOUT: &str =
 /// What client-go puts before that.
 const BODY: &str = "unexpected error when reading response body. Please retry. Original error";
 
+/// A port that is not a number from 0 to 65535, in Go's words.
+#[derive(Debug)]
+pub(crate) struct InvalidPort {
+    /// What follows the host.
+    text: String,
+}
+
 /// The last line on stderr of a run that fails; empty if there is nothing to say.
 #[derive(Clone, Debug)]
 pub(crate) struct Fatal(String);
@@ -28,6 +35,11 @@ impl Fatal {
     /// Something other than an answer of the server.
     pub(crate) fn new(message: impl fmt::Display) -> Self {
         Self(format!("error: {message}"))
+    }
+
+    /// No connection to the server could be made.
+    pub(crate) fn not_connected(why: impl fmt::Display) -> Self {
+        Self(format!("Unable to connect to the server: {why}"))
     }
 
     /// No one reads our output.
@@ -89,7 +101,7 @@ impl Fatal {
                  or port?"
             )
         } else {
-            format!("Unable to connect to the server: {}", words(error))
+            return Self::not_connected(words(error));
         })
     }
 
@@ -163,6 +175,35 @@ impl Fatal {
                 Self(format!("the server says: {said}\n{self}"))
             }
             _ => self,
+        }
+    }
+}
+
+impl InvalidPort {
+    /// The port of `uri`, if it is invalid.
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
+        key::port(uri).err()?;
+        let authority = uri.authority()?.as_str();
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
+        let start = host.rfind(']').map(|end| end + 1);
+        let text = &host[start.or_else(|| host.find(':'))?..];
+        Some(Self { text: text.into() })
+    }
+
+    /// Whether it is a number, but too large. Go accepts that in a URL, and fails to connect.
+    pub(crate) fn is_number(&self) -> bool {
+        self.text.starts_with(':') && self.text[1..].bytes().all(|byte| byte.is_ascii_digit())
+    }
+}
+
+impl fmt::Display for InvalidPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_number() {
+            write!(f, "dial tcp: address {}: invalid port", &self.text[1..])
+        } else {
+            write!(f, "invalid port {:?} after host", self.text)
         }
     }
 }
@@ -251,14 +292,7 @@ fn is_refused(error: &SendError) -> bool {
 
 /// The address that a connection to a URL goes to.
 fn address(url: &Uri) -> Option<SocketAddr> {
-    let default = if url.scheme_str() == Some("https") {
-        443
-    } else {
-        80
-    };
     let host = url.host()?.trim_matches(['[', ']']);
-    (host, url.port_u16().unwrap_or(default))
-        .to_socket_addrs()
-        .ok()?
-        .next()
+    let port = key::port(url).ok()??;
+    (host, port).to_socket_addrs().ok()?.next()
 }

@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
+use discovery_core::key;
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
 
-use crate::errors::{Fatal, go_words};
+use crate::errors::{Fatal, InvalidPort, go_words};
 
 /// The cluster and the user of a context.
 #[derive(Debug)]
@@ -152,6 +153,13 @@ impl Chosen<'_> {
         let proxy = proxy.unwrap_or_default();
         match proxy.split_once("://") {
             _ if proxy.is_empty() => Ok(()),
+            _ if is_malformed(proxy) => {
+                let proxy = key::without_user_info(proxy);
+                Err(Fatal::new(format_args!(
+                    "invalid 'proxy-url' \"{proxy}\" for cluster {:?}: could not parse: {proxy}",
+                    self.cluster_name
+                )))
+            }
             Some(("http" | "https" | "socks5", _)) => Ok(()),
             // kubectl does not know this one; resolving names at the proxy does no harm.
             Some(("socks5h", _)) => Ok(()),
@@ -182,6 +190,13 @@ impl Chosen<'_> {
             },
         }
     }
+}
+
+/// Whether the port of a proxy's URL is not even a number. One that is too large is reported when a
+/// request is to be sent.
+fn is_malformed(proxy: &str) -> bool {
+    let port = proxy.parse().ok().and_then(|uri| InvalidPort::of(&uri));
+    port.is_some_and(|port| !port.is_number())
 }
 
 fn cannot_open(file: &str, error: &io::Error) -> Fatal {

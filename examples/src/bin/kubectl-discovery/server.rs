@@ -2,12 +2,13 @@
 
 use std::env;
 
+use discovery_core::key;
 use http::Uri;
 use kube::Config;
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 
 use crate::args::Global;
-use crate::errors::Fatal;
+use crate::errors::{Fatal, InvalidPort};
 use crate::kubeconfig::{chosen, no_context, read};
 
 /// kubectl's server where none is configured.
@@ -90,11 +91,30 @@ impl Server {
         Ok(format!("http://{}", self.address))
     }
 
-    /// An address that is not to be used.
+    /// An address that is not to be used. The user-info is left out, because it may be a password.
     pub(crate) fn no_url(address: &str) -> Fatal {
+        let address = key::without_user_info(address);
         Fatal::new(format_args!(
             "host must be a URL or a host:port pair: {address:?}"
         ))
+    }
+
+    /// The address as a URL that requests can be sent to.
+    pub(crate) fn uri(&self) -> Result<Uri, Fatal> {
+        let url = self.url()?;
+        let uri: Uri = url.parse().map_err(|_| Self::no_url(&self.address))?;
+        if key::port(&uri).is_ok() {
+            return Ok(uri);
+        }
+        // In an address such as `https://me:12/34@host`, the "port" is a part of the password.
+        let shown = key::without_user_info(&url).parse();
+        let port = shown.ok().and_then(|shown| InvalidPort::of(&shown));
+        Err(match port {
+            Some(port) if port.is_number() || !self.address.contains("://") => {
+                Fatal::not_connected(port)
+            }
+            _ => Self::no_url(&self.address),
+        })
     }
 
     /// Everything that is needed to talk to the server at `url`, certificates and all. Who we are is

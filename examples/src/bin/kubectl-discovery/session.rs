@@ -62,7 +62,7 @@ impl Session {
             None => Server::configured(&flags)?,
         };
         let address = server.url()?;
-        let url: Uri = address.parse().map_err(|_| Server::no_url(&address))?;
+        let url = server.uri()?;
         let root = cache_root(flags.cache_dir);
         let http_written = Arc::<Written>::default();
         let http_store = flags.http_cache.then(|| {

@@ -30,7 +30,6 @@ pub(crate) use self::connect::without_password;
 use self::connect::without_user;
 use self::deadline::Deadline;
 pub(crate) use self::deadline::Elapsed;
-use self::plugin::PluginError;
 use crate::errors::{Fatal, chain};
 use crate::server::Server;
 
@@ -83,8 +82,12 @@ enum Cause {
 #[derive(Clone, Debug)]
 enum NotReady {
     Configuration(Fatal),
-    Plugin(PluginError),
+    Unsendable(Unsendable),
 }
+
+/// Why no request can be sent, in Go's words.
+#[derive(Clone, Debug)]
+pub(crate) struct Unsendable(String);
 
 impl Transport {
     /// To the server at `url`.
@@ -137,9 +140,11 @@ impl Shared {
     async fn connect(&self) -> Result<Connection, NotReady> {
         let config = self.server.config(self.url.clone()).await;
         let mut config = config.map_err(NotReady::Configuration)?;
-        plugin::resolve(&mut config.auth_info).map_err(NotReady::Plugin)?;
-        let connection = connect::connect(&config);
-        connection.map_err(|error| NotReady::Configuration(Fatal::new(chain(&*error))))
+        plugin::resolve(&mut config.auth_info).map_err(NotReady::Unsendable)?;
+        connect::connect(&config).map_err(|error| match error.downcast() {
+            Ok(unsendable) => NotReady::Unsendable(*unsendable),
+            Err(error) => NotReady::Configuration(Fatal::new(chain(&*error))),
+        })
     }
 }
 
@@ -184,7 +189,7 @@ impl SendError {
     pub(crate) fn cause(&self) -> &(dyn Error + 'static) {
         match &self.cause {
             Cause::NotReady(NotReady::Configuration(fatal)) => fatal,
-            Cause::NotReady(NotReady::Plugin(error)) => error,
+            Cause::NotReady(NotReady::Unsendable(error)) => error,
             Cause::Exchange(error) => &**error,
         }
     }
@@ -202,6 +207,20 @@ impl SendError {
         matches!(self.cause, Cause::NotReady(_))
     }
 }
+
+impl Unsendable {
+    pub(crate) fn new(why: impl fmt::Display) -> Self {
+        Self(why.to_string())
+    }
+}
+
+impl fmt::Display for Unsendable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Unsendable {}
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

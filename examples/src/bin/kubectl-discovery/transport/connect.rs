@@ -23,9 +23,10 @@ use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::decompression::DecompressionLayer;
 
-use super::Connection;
 use super::forward::Forward;
 use super::redirect::follow;
+use super::{Connection, Unsendable};
+use crate::errors::InvalidPort;
 
 /// Reads certificates, but opens no socket.
 pub(super) fn connect(config: &Config) -> Result<Connection, BoxError> {
@@ -36,6 +37,9 @@ pub(super) fn connect(config: &Config) -> Result<Connection, BoxError> {
     let Some(proxy) = proxy(config)? else {
         return over(config, tcp);
     };
+    if let Some(port) = InvalidPort::of(proxy.uri()) {
+        return Err(Unsendable::new(format_args!("proxyconnect tcp: {port}")).into());
+    }
     let (uri, auth) = (proxy.uri().clone(), proxy.basic_auth().cloned());
     match uri.scheme_str() {
         Some("http") if !has_tls(config) => speak(config, Forward::new(uri, tcp), auth),

@@ -13,11 +13,8 @@ use kube::config::{AuthInfo, ExecConfig, ExecInteractiveMode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::Unsendable;
 use crate::errors::go_words;
-
-/// Why a plugin gave no credentials.
-#[derive(Clone, Debug)]
-pub(crate) struct PluginError(String);
 
 /// What a plugin prints, as far as it matters.
 #[derive(Deserialize)]
@@ -40,7 +37,7 @@ struct Status {
 
 /// Runs the plugin, if there is one and nothing that goes before it, and puts what it gives in its
 /// place.
-pub(super) fn resolve(user: &mut AuthInfo) -> Result<(), PluginError> {
+pub(super) fn resolve(user: &mut AuthInfo) -> Result<(), Unsendable> {
     let has_password = user.username.is_some() && user.password.is_some();
     let has_other = user.token.is_some() || user.token_file.is_some() || has_password;
     if has_other || user.auth_provider.is_some() {
@@ -62,23 +59,22 @@ pub(super) fn resolve(user: &mut AuthInfo) -> Result<(), PluginError> {
     put("client-key-data", STANDARD.encode(status.client_key_data));
     // The fields are of a type that keeps secrets out of logs; this is the way to make one.
     let found = serde_json::from_value::<AuthInfo>(Value::Object(found));
-    let found = found.map_err(|error| PluginError(error.to_string()))?;
+    let found = found.map_err(failed)?;
     user.token = found.token;
     user.client_certificate_data = found.client_certificate_data;
     user.client_key_data = found.client_key_data;
     Ok(())
 }
 
-fn run(exec: &ExecConfig) -> Result<Status, PluginError> {
+fn run(exec: &ExecConfig) -> Result<Status, Unsendable> {
     let program = exec.command.as_deref().unwrap_or_default();
     let version = exec.api_version.as_deref().unwrap_or_default();
     let is_terminal = io::stdin().is_terminal();
     let is_interactive = match exec.interactive_mode {
         Some(ExecInteractiveMode::Never) => false,
         Some(ExecInteractiveMode::Always) if !is_terminal => {
-            return Err(PluginError(
-                "exec plugin cannot support interactive mode: standard input is not a terminal"
-                    .into(),
+            return Err(failed(
+                "exec plugin cannot support interactive mode: standard input is not a terminal",
             ));
         }
         _ => is_terminal,
@@ -104,34 +100,31 @@ fn run(exec: &ExecConfig) -> Result<Status, PluginError> {
     let output = run.map_err(|error| not_started(exec, program, &error))?;
     if !output.status.success() {
         let code = output.status.code().unwrap_or(-1);
-        return Err(PluginError(format!(
+        return Err(failed(format_args!(
             "exec: executable {program} failed with exit code {code}"
         )));
     }
     // The parser shows the place where it gave up, which may be a secret.
     let printed = serde_saphyr::from_slice::<Printed>(&output.stdout)
-        .map_err(|_| PluginError("decoding stdout: not an ExecCredential".into()))?;
+        .map_err(|_| failed("decoding stdout: not an ExecCredential"))?;
     let returned = printed.api_version.unwrap_or_default();
     if returned != version {
-        return Err(PluginError(format!(
+        return Err(failed(format_args!(
             "exec plugin is configured to use API version {version}, plugin returned version \
              {returned}"
         )));
     }
     let status = printed.status;
-    let status =
-        status.ok_or_else(|| PluginError("exec plugin didn't return a status field".into()))?;
+    let status = status.ok_or_else(|| failed("exec plugin didn't return a status field"))?;
     let (certificate, key) = (&status.client_certificate_data, &status.client_key_data);
     match (
         status.token.is_empty(),
         certificate.is_empty(),
         key.is_empty(),
     ) {
-        (true, true, true) => Err(PluginError(
-            "exec plugin didn't return a token or cert/key pair".into(),
-        )),
-        (_, true, false) | (_, false, true) => Err(PluginError(
-            "exec plugin returned only certificate or key, not both".into(),
+        (true, true, true) => Err(failed("exec plugin didn't return a token or cert/key pair")),
+        (_, true, false) | (_, false, true) => Err(failed(
+            "exec plugin returned only certificate or key, not both",
         )),
         _ => Ok(status),
     }
@@ -146,22 +139,22 @@ fn spec(exec: &ExecConfig, is_interactive: bool) -> Value {
     spec
 }
 
-fn not_started(exec: &ExecConfig, program: &str, error: &io::Error) -> PluginError {
+fn not_started(exec: &ExecConfig, program: &str, error: &io::Error) -> Unsendable {
     if program.contains('/') || error.kind() != io::ErrorKind::NotFound {
-        return PluginError(format!("exec: fork/exec {program}: {}", go_words(error)));
+        return failed(format_args!(
+            "exec: fork/exec {program}: {}",
+            go_words(error)
+        ));
     }
     let hint = exec.install_hint.as_deref().unwrap_or_default();
     let hint = match hint.trim() {
         "" => String::new(),
         hint => format!("\n\n{hint}"),
     };
-    PluginError(format!("exec: executable {program} not found{hint}"))
+    failed(format_args!("exec: executable {program} not found{hint}"))
 }
 
-impl fmt::Display for PluginError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "getting credentials: {}", self.0)
-    }
+/// The plugin gave no credentials.
+fn failed(why: impl fmt::Display) -> Unsendable {
+    Unsendable::new(format_args!("getting credentials: {why}"))
 }
-
-impl std::error::Error for PluginError {}

@@ -5,11 +5,14 @@ use std::fmt;
 
 use bytes::Bytes;
 use discovery_core::BoxError;
+use discovery_core::key::{self, Origin};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, LOCATION};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use tower::ServiceExt;
 use tower_service::Service;
+
+use crate::errors::InvalidPort;
 
 /// Go sends as many requests, the first one included.
 const MOST: usize = 10;
@@ -17,6 +20,14 @@ const MOST: usize = 10;
 /// There is no end to the redirects.
 #[derive(Debug)]
 struct TooMany;
+
+/// A redirect leads to an address with an invalid port.
+#[derive(Debug)]
+struct BadLocation {
+    /// Without user-info.
+    location: String,
+    port: InvalidPort,
+}
 
 /// Sends a GET request, to other URLs if the answer is that.
 pub(super) async fn follow<S, B>(
@@ -30,7 +41,7 @@ where
         let mut next = request.clone();
         let response = client.clone().oneshot(request).await;
         let mut response = response.map_err(Into::into)?;
-        let Some(target) = target(next.uri(), &response) else {
+        let Some(target) = target(next.uri(), &response)? else {
             if turn > 0 {
                 // It is not the answer of the URL that was asked for, to be kept under that.
                 let no_store = HeaderValue::from_static("no-store");
@@ -48,7 +59,7 @@ where
 }
 
 /// Where a response redirects to, if it does.
-fn target<B>(asked: &Uri, response: &Response<B>) -> Option<Uri> {
+fn target<B>(asked: &Uri, response: &Response<B>) -> Result<Option<Uri>, BadLocation> {
     let is_redirect = matches!(
         response.status(),
         StatusCode::MOVED_PERMANENTLY
@@ -57,10 +68,19 @@ fn target<B>(asked: &Uri, response: &Response<B>) -> Option<Uri> {
             | StatusCode::TEMPORARY_REDIRECT
             | StatusCode::PERMANENT_REDIRECT
     );
-    let location = response.headers().get(LOCATION).filter(|_| is_redirect)?;
-    let target = resolve(asked, location.to_str().ok()?)?;
+    let location = response.headers().get(LOCATION).filter(|_| is_redirect);
+    let Some(location) = location.and_then(|location| location.to_str().ok()) else {
+        return Ok(None);
+    };
     // There is a connector for one of the two only; and from https it would be a step down.
-    (target.scheme() == asked.scheme()).then_some(target)
+    let target = resolve(asked, location).filter(|target| target.scheme() == asked.scheme());
+    match target.as_ref().and_then(InvalidPort::of) {
+        Some(port) => Err(BadLocation {
+            location: key::without_user_info(location).into_owned(),
+            port,
+        }),
+        None => Ok(target),
+    }
 }
 
 /// A reference in relation to a URL (RFC 3986 §5.2.2), as far as servers send them.
@@ -86,7 +106,7 @@ fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
 }
 
 fn is_same_server(one: &Uri, other: &Uri) -> bool {
-    (one.host(), one.port_u16()) == (other.host(), other.port_u16())
+    Origin::of(one).is_some_and(|origin| origin.is_of(other))
 }
 
 fn remove_credentials(headers: &mut HeaderMap) {
@@ -109,6 +129,22 @@ impl fmt::Display for TooMany {
 
 impl std::error::Error for TooMany {}
 
+impl fmt::Display for BadLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { location, port } = self;
+        // Go's words again: it parses any number, and can't connect to one that is too large.
+        if port.is_number() {
+            return write!(f, "{port}");
+        }
+        write!(
+            f,
+            "failed to parse Location header {location:?}: parse {location:?}: {port}"
+        )
+    }
+}
+
+impl std::error::Error for BadLocation {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +164,27 @@ mod tests {
         ] {
             let found = resolve(&base, reference).map(|uri| uri.to_string());
             assert_eq!(found.as_deref(), expected, "{reference}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_to_an_invalid_port_is_not_followed() {
+        for (location, message) in [
+            (
+                "http://u:secret@h:80x/b",
+                "failed to parse Location header \"http://h:80x/b\": parse \"http://h:80x/b\": \
+                 invalid port \":80x\" after host",
+            ),
+            ("//h:99999/b", "dial tcp: address 99999: invalid port"),
+        ] {
+            let client = tower::service_fn(move |request: Request<Full<Bytes>>| async move {
+                assert_eq!(request.uri(), "http://h/a");
+                let response = Response::builder().status(302).header(LOCATION, location);
+                Ok::<_, BoxError>(response.body(()).unwrap())
+            });
+            let request = Request::get("http://h/a").body(Full::default()).unwrap();
+            let error = follow(client, request).await.unwrap_err();
+            assert_eq!(error.to_string(), message);
         }
     }
 
