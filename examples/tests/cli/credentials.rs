@@ -90,6 +90,43 @@ fn nothing_secret_goes_over_plain_http() {
     assert!(other.log().iter().all(|entry| !entry.authorization));
 }
 
+#[test]
+fn a_credential_that_is_no_field_value_fails_in_kubectl_s_words() {
+    for (user, name) in [
+        ("    token: \"s3cr3t\\n\"", "Authorization"),
+        ("    token: \"s3cr3t\\0\"", "Authorization"),
+        (
+            "    token: let-me-in\n    as: \"s3cr3t\\n\"",
+            "Impersonate-User",
+        ),
+        (
+            "    token: let-me-in\n    as: a\n    as-user-extra: {scope: [\"s3cr3t\\n\"]}",
+            "Impersonate-Extra-Scope",
+        ),
+    ] {
+        let scene = Scene::new(with_tls(), user);
+        for command in [
+            &["api-resources"][..],
+            &["api-versions"],
+            &["get", "--raw=/version"],
+        ] {
+            let run = scene.run(command);
+            let message = format!("net/http: invalid header field value for {name:?}");
+            assert!(run.failed().ends_with(&message), "{run:?}");
+            assert!(!run.stderr.contains("s3cr3t"), "{run:?}");
+        }
+        assert_eq!(scene.server.counters().total, 0);
+    }
+}
+
+#[test]
+fn a_token_file_may_end_in_white_space() {
+    let scene = Scene::new(with_tls(), "    tokenFile: token");
+    std::fs::write(scene.home.path().join("token"), "let-me-in \r\n\n").unwrap();
+    scene.run(&["version"]).ok();
+    assert!(scene.server.log().iter().all(|entry| entry.authorization));
+}
+
 #[cfg(unix)]
 #[test]
 fn plugins_run_once_and_only_when_a_request_is_sent() {
@@ -139,6 +176,14 @@ fn plugins_that_fail() {
         }
         assert_eq!(scene.server.counters().total, 0);
     }
+    let script = format!(
+        "printf %s '{}'",
+        CREDENTIAL.replace("let-me-in", "s3cr3t\\n")
+    );
+    let run = Scene::with_plugin(with_tls(), &script).run(&["version"]);
+    let message = "net/http: invalid header field value for \"Authorization\"";
+    assert!(run.failed().ends_with(message), "{run:?}");
+    assert!(!run.stderr.contains("s3cr3t"), "{run:?}");
     let scene = Scene::new(
         with_tls(),
         "    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      \

@@ -157,6 +157,55 @@ fn what_cannot_be_used() {
 }
 
 #[test]
+fn credentials_that_are_no_field_values() {
+    let Some(rig) = rig(Wire::Tls) else {
+        return;
+    };
+    let good = rig.server.kubeconfig();
+    let token = "token-of-the-kubectl-tests";
+    let file = rig.path("token");
+    let in_file = format!("{{tokenFile: {file:?}}}");
+    for user in [
+        "{token: \"abc\\n\"}",
+        "{token: \"a\\0b\"}",
+        "{token: \"a\\tb\"}",
+        "{token: abcé}",
+        "{username: \"a\\nb\", password: \"\\0\"}",
+        "{username: a}",
+        "{token: t, as: \"a\\nb\"}",
+        "{token: t, as: a, as-uid: \"a\\nb\"}",
+        "{token: t, as: a, as-groups: [\"a\\nb\"]}",
+        "{token: t, as: a, as-user-extra: {\"Sc-oPE/é\": [\"a\\nb\"]}}",
+        "{auth-provider: {name: gcp, config: {id-token: \"a\\nb\"}}}",
+        "{auth-provider: {name: azure}}",
+        "{auth-provider: {name: unknown}}",
+    ] {
+        let kubeconfig = with_user(&good, user);
+        for (command, runs) in runs(&rig, &kubeconfig, &[], &[]) {
+            assert_eq!(runs[0].code, Some(1), "{user}: {runs:?}");
+            assert_same(&format!("{user} {command:?}"), &runs);
+        }
+    }
+    for (content, code) in [
+        (format!("{token}\n"), 0),
+        (format!(" \t{token} \r\n\n"), 0),
+        (format!("{token}\u{a0}\n"), 0),
+        (format!("{token}\n{token}"), 1),
+        (" \n".into(), 1),
+    ] {
+        std::fs::write(&file, &content).expect("a file");
+        for (command, runs) in runs(&rig, &with_user(&good, &in_file), &[], &[]) {
+            assert_eq!(runs[0].code, Some(code), "{content:?}: {runs:?}");
+            if code == 0 {
+                assert_eq!(runs[1].code, Some(0), "{content:?}: {runs:?}");
+            } else {
+                assert_same(&format!("{content:?} {command:?}"), &runs);
+            }
+        }
+    }
+}
+
+#[test]
 fn addresses_with_an_invalid_port() {
     let Some(rig) = rig(Wire::Tls) else {
         return;

@@ -1,6 +1,7 @@
 //! What sends requests: made when the first one is to be sent, not before.
 
 mod connect;
+mod credentials;
 mod deadline;
 mod forward;
 mod plugin;

@@ -22,38 +22,46 @@ use kube::client::ConfigExt;
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::decompression::DecompressionLayer;
+use tower_http::set_header::SetRequestHeaderLayer;
 
+use super::credentials::{authorization, check_impersonation};
 use super::forward::Forward;
 use super::redirect::follow;
 use super::{Connection, Unsendable};
 use crate::errors::InvalidPort;
 
-/// Reads certificates, but opens no socket.
+/// Reads certificates and tokens, but opens no socket.
 pub(super) fn connect(config: &Config) -> Result<Connection, BoxError> {
+    check_impersonation(&config.auth_info)?;
+    let authorization = authorization(&config.auth_info)?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(config.connect_timeout);
     let Some(proxy) = proxy(config)? else {
-        return over(config, tcp);
+        return over(config, authorization, tcp);
     };
     if let Some(port) = InvalidPort::of(proxy.uri()) {
         return Err(Unsendable::new(format_args!("proxyconnect tcp: {port}")).into());
     }
     let (uri, auth) = (proxy.uri().clone(), proxy.basic_auth().cloned());
     match uri.scheme_str() {
-        Some("http") if !has_tls(config) => speak(config, Forward::new(uri, tcp), auth),
+        Some("http") if !has_tls(config) => {
+            speak(config, authorization, Forward::new(uri, tcp), auth)
+        }
         Some("http") => {
             let tunnel = Tunnel::new(uri, tcp);
-            over(config, auth.into_iter().fold(tunnel, Tunnel::with_auth))
+            let tunnel = auth.into_iter().fold(tunnel, Tunnel::with_auth);
+            over(config, authorization, tunnel)
         }
         Some("socks5" | "socks5h") => {
             let socks = SocksV5::new(uri, tcp);
             match proxy.raw_auth() {
                 Some((user, password)) => {
-                    over(config, socks.with_auth(user.into(), password.into()))
+                    let socks = socks.with_auth(user.into(), password.into());
+                    over(config, authorization, socks)
                 }
-                None => over(config, socks),
+                None => over(config, authorization, socks),
             }
         }
         _ => Err(unsupported(&uri)),
@@ -92,7 +100,11 @@ fn unsupported(proxy: &Uri) -> BoxError {
     format!("can't go through the proxy {proxy}: only http and socks5 will do").into()
 }
 
-fn over<C>(config: &Config, connector: C) -> Result<Connection, BoxError>
+fn over<C>(
+    config: &Config,
+    authorization: Option<HeaderValue>,
+    connector: C,
+) -> Result<Connection, BoxError>
 where
     C: tower_service::Service<Uri> + Clone + Send + Sync + 'static,
     C::Response: hyper::rt::Read + hyper::rt::Write + Connected + Send + Unpin + 'static,
@@ -100,7 +112,7 @@ where
     C::Error: Into<BoxError>,
 {
     if !has_tls(config) {
-        return speak(config, connector, None);
+        return speak(config, authorization, connector, None);
     }
     let mut builder = HttpsConnectorBuilder::new()
         .with_tls_config(config.rustls_client_config()?)
@@ -111,6 +123,7 @@ where
     }
     speak(
         config,
+        authorization,
         builder.enable_all_versions().wrap_connector(connector),
         None,
     )
@@ -124,6 +137,7 @@ fn has_tls(config: &Config) -> bool {
 /// proxy if that is to see each request.
 fn speak<C>(
     config: &Config,
+    authorization: Option<HeaderValue>,
     connector: C,
     proxy_auth: Option<HeaderValue>,
 ) -> Result<Connection, BoxError>
@@ -156,7 +170,9 @@ where
         .service_fn(move |request| follow(client.clone(), request));
     let client = ServiceBuilder::new()
         .layer(config.extra_headers_layer()?)
-        .option_layer(config.auth_layer()?)
+        .option_layer(
+            authorization.map(|value| SetRequestHeaderLayer::overriding(AUTHORIZATION, value)),
+        )
         .service(client)
         .map_err(BoxError::from);
     if config.disable_compression {
