@@ -1,6 +1,7 @@
 //! Which server, and who we are to it.
 
 use std::env;
+use std::path::Path;
 
 use discovery_core::key;
 use http::Uri;
@@ -13,6 +14,9 @@ use crate::kubeconfig::{chosen, no_context, read};
 
 /// kubectl's server where none is configured.
 const DEFAULT_SERVER: &str = "http://localhost:8080";
+
+/// The token of a pod's service account.
+const SERVICE_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// The server to ask, and what tells the credentials when they are needed.
 #[derive(Debug)]
@@ -190,11 +194,9 @@ fn in_cluster() -> Option<Server> {
     let host = variable("KUBERNETES_SERVICE_HOST")?;
     let port = variable("KUBERNETES_SERVICE_PORT")?;
     // Without a token kubectl does not take the cluster either.
-    let config = Config::incluster_env().ok()?;
-    config
-        .auth_info
-        .token_file
-        .filter(|file| std::path::Path::new(file).exists())?;
+    if !Path::new(SERVICE_TOKEN).exists() {
+        return None;
+    }
     let host = if host.contains(':') {
         format!("[{host}]")
     } else {
