@@ -18,9 +18,9 @@ use crate::epoch::{Epoch, Epochs};
 use crate::handle::Counters;
 use crate::mark::{Forward, Outcome, Report};
 use crate::memo::{Entry, Memo};
-use crate::policy::directives::{RequestDirectives, ResponseDirectives};
-use crate::policy::request::{Bypass, Purpose, Wishes, purpose};
-use crate::policy::stored::Stored;
+use crate::policy::cache_control::{RequestDirectives, ResponseDirectives};
+use crate::policy::request::{Bypass, Purpose, RequestConstraints, purpose};
+use crate::policy::reuse::StoredMeta;
 use crate::redact::{Redacted, RedactedError};
 
 /// What all services of a layer and of its clones share, but for the store.
@@ -144,8 +144,8 @@ impl Cache {
         let key = self.config.key.key(&request.method, uri, &request.headers);
 
         let (why, key) = match (purpose, key) {
-            (Purpose::Lookup(wishes), Some(key)) => {
-                return Route::Lookup(self.ask(request, uri, key, wishes));
+            (Purpose::Lookup(constraints), Some(key)) => {
+                return Route::Lookup(self.ask(request, uri, key, constraints));
             }
             (Purpose::Lookup(_), None) => return pass(Bypass::NoKey),
             (Purpose::Unsafe, key) => {
@@ -172,7 +172,13 @@ impl Cache {
         }
     }
 
-    fn ask(&self, request: &request::Parts, uri: &Uri, key: String, wishes: Wishes) -> Ask {
+    fn ask(
+        &self,
+        request: &request::Parts,
+        uri: &Uri,
+        key: String,
+        constraints: RequestConstraints,
+    ) -> Ask {
         let get = if request.method == Method::HEAD && !self.config.rules.kubectl {
             self.config.key.key(&Method::GET, uri, &request.headers)
         } else {
@@ -187,9 +193,9 @@ impl Cache {
             kept,
             fallback,
             first: None,
-            shares: wishes.may_share(),
-            is_selective: wishes.is_selective,
-            directives: wishes.directives,
+            shares: constraints.may_share(),
+            is_selective: constraints.is_selective,
+            directives: constraints.directives,
             forward: Forward::UriMiss,
         }
     }
@@ -220,9 +226,9 @@ impl Cache {
         parts: &response::Parts,
         directives: ResponseDirectives,
         now: SystemTime,
-    ) -> Stored {
+    ) -> StoredMeta {
         let rules = self.config.rules;
-        let mut stored = Stored::of(parts.status, &parts.headers, directives, rules, now);
+        let mut stored = StoredMeta::of(parts.status, &parts.headers, directives, rules, now);
         if let Some(policy) = &self.config.lifetime {
             let said = stored.freshness.lifetime();
             // The keys of other variants begin with that of the first.

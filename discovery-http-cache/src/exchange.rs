@@ -16,8 +16,8 @@ use crate::crowd::Lead;
 use crate::drain::{self, Drain, Settle};
 use crate::epoch::Epoch;
 use crate::mark::{Outcome, Report};
-use crate::policy::stored::Stored;
-use crate::policy::{storing, stream, validation, vary};
+use crate::policy::reuse::StoredMeta;
+use crate::policy::{storage, stream, validation, vary};
 use crate::redact::Redacted;
 use crate::serve::{Answer, Asked};
 use crate::sink::{NewEntry, Sink};
@@ -165,25 +165,25 @@ impl Exchange {
         parts: &response::Parts,
         size: Option<u64>,
         now: SystemTime,
-    ) -> Result<(response::Parts, Stored, Option<u64>), storing::Refusal> {
+    ) -> Result<(response::Parts, StoredMeta, Option<u64>), storage::Refusal> {
         let rules = cache.config.rules;
-        let said = storing::may_store(parts.status, &parts.headers, rules)?;
+        let fields = storage::may_store(parts.status, &parts.headers, rules)?;
         if self.headers.contains_key(header::RANGE) {
-            storing::may_store_in_place_of_part(parts.status)?;
+            storage::may_store_in_place_of_part(parts.status)?;
         }
         let expected = self.expected_size(&parts.headers, size)?;
         if expected.is_some_and(|size| size > cache.config.max_entry_size) {
             return Err("too large");
         }
-        let mut kept = storing::to_store(parts, &said, &self.headers, self.asked, now, rules)?;
+        let mut kept = storage::to_store(parts, &fields, &self.headers, self.asked, now, rules)?;
         if !rules.kubectl && self.ask.first.is_none() && kept.headers.contains_key(header::VARY) {
             let found = self.found.as_ref();
             let family = found.and_then(|found| found.entry.variant.family().cloned());
             let family = family.unwrap_or_else(|| cache.new_family());
             vary::set_family(&mut kept.headers, family);
         }
-        let stored = cache.understand(&self.ask.key, &kept, said.directives, now);
-        storing::is_worth_storing(&kept, stored.freshness.lifetime(), rules)?;
+        let stored = cache.understand(&self.ask.key, &kept, fields.directives, now);
+        storage::is_worth_storing(&kept, stored.freshness.lifetime(), rules)?;
         Ok((kept, stored, expected))
     }
 
@@ -192,7 +192,7 @@ impl Exchange {
         &self,
         headers: &HeaderMap,
         exact: Option<u64>,
-    ) -> Result<Option<u64>, storing::Refusal> {
+    ) -> Result<Option<u64>, storage::Refusal> {
         if self.method == Method::HEAD {
             return Ok(Some(0));
         }

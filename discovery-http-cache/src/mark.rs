@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::policy::storing::FROM_CACHE;
+use crate::policy::storage::FROM_CACHE;
 
 /// Marks a response with where it came from.
 ///

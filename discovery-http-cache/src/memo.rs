@@ -15,10 +15,10 @@ use discovery_core::store::Value;
 use http::{HeaderMap, Method, response};
 
 use crate::policy::Rules;
-use crate::policy::directives::{RequestDirectives, ResponseDirectives};
-use crate::policy::stored::{Reuse, Said, Stored};
+use crate::policy::cache_control::{RequestDirectives, ResponseDirectives};
+use crate::policy::reuse::{ResponseFields, Reuse, StoredMeta};
 use crate::policy::vary::Variant;
-use crate::policy::{status, storing};
+use crate::policy::{status, storage};
 
 /// A stored response without its body.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Entry {
     method: Method,
     /// With the headers that its users see. `Age` is to be replaced.
     pub(crate) head: Head,
-    pub(crate) stored: Stored,
+    pub(crate) stored: StoredMeta,
     pub(crate) variant: Variant,
     /// Whether it is one that this cache would store: others store errors, too.
     pub(crate) is_usable: bool,
@@ -53,17 +53,17 @@ impl Entry {
         method: &Method,
         value: &Value,
         rules: Rules,
-        understand: impl FnOnce(&response::Parts, ResponseDirectives) -> Stored,
+        understand: impl FnOnce(&response::Parts, ResponseDirectives) -> StoredMeta,
     ) -> Result<Self, DumpError> {
         let mut head = Head::decode(method, value)?;
         let parts = head.parts_mut();
-        let Said { directives, vary } = Said::of(&parts.headers);
+        let ResponseFields { directives, vary } = ResponseFields::of(&parts.headers);
         let variant = vary.recorded(&parts.headers);
         let stored = understand(parts, directives);
         let is_usable =
-            status::may_be_stored(parts.status, rules) && storing::is_readable(&parts.headers);
+            status::may_be_stored(parts.status, rules) && storage::is_readable(&parts.headers);
         if is_usable {
-            storing::make_servable(&mut parts.headers, rules);
+            storage::make_servable(&mut parts.headers, rules);
         }
         Ok(Self {
             method: method.clone(),
@@ -166,7 +166,7 @@ mod tests {
     fn entry(tag: usize) -> Arc<Entry> {
         let understand = |parts: &response::Parts, directives| {
             let headers = &parts.headers;
-            Stored::of(parts.status, headers, directives, Rules::STRICT, UNIX_EPOCH)
+            StoredMeta::of(parts.status, headers, directives, Rules::STRICT, UNIX_EPOCH)
         };
         Arc::new(Entry::decode(&Method::GET, &value(tag), Rules::STRICT, understand).unwrap())
     }

@@ -12,7 +12,7 @@ use crate::body::Body;
 use crate::cache::Cache;
 use crate::drain::Settle;
 use crate::policy::request::Bypass;
-use crate::policy::{invalidation, storing};
+use crate::policy::{invalidation, storage};
 use crate::redact::Redacted;
 use crate::sink::{NewEntry, Sink};
 use crate::steps::Next;
@@ -84,7 +84,7 @@ where
     let (now, rules) = (cache.now(), cache.config.rules);
     let (parts, body) = response.into_parts();
     let sink = target.stores.and_then(|asked| {
-        let said = storing::may_store_for_get(&target.uri, &parts, now, rules).ok()?;
+        let fields = storage::may_store_for_get(&target.uri, &parts, now, rules).ok()?;
         let key = cache
             .config
             .key
@@ -95,7 +95,7 @@ where
         if expected.is_some_and(|size| size > cache.config.max_entry_size) {
             return None;
         }
-        let kept = storing::to_store(&parts, &said, &target.headers, asked, now, rules).ok()?;
+        let kept = storage::to_store(&parts, &fields, &target.headers, asked, now, rules).ok()?;
         debug!(key = %Redacted::new(&key), decision = "to be stored", reason = "POST");
         let entry = NewEntry {
             epoch: cache.state.epochs.now(&key),

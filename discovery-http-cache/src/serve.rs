@@ -9,8 +9,8 @@ use tracing::debug;
 use crate::body::Body;
 use crate::cache::{Ask, Cache, Found};
 use crate::mark::{Outcome, Report};
-use crate::policy::selection::{self, Selection};
-use crate::policy::storing;
+use crate::policy::conditions::{self, Selection};
+use crate::policy::storage;
 use crate::redact::Redacted;
 
 /// The largest age that everybody can read (RFC 9111 §1.2.2).
@@ -80,7 +80,7 @@ impl Cache {
         }
         let mut response = Response::new(Body::stored(body));
         *response.status_mut() = status;
-        *response.version_mut() = storing::known_version(parts.version);
+        *response.version_mut() = storage::known_version(parts.version);
         *response.headers_mut() = headers;
         response
     }
@@ -163,21 +163,21 @@ fn narrow(
     now: SystemTime,
 ) -> (StatusCode, Bytes) {
     let size = body.len() as u64;
-    match selection::select(request.method, request.headers, status, headers, size, now) {
+    match conditions::select(request.method, request.headers, status, headers, size, now) {
         Selection::Whole => (status, body),
         Selection::Head => (status, Bytes::new()),
         Selection::NotModified => {
-            selection::retain_for_not_modified(headers);
+            conditions::retain_for_not_modified(headers);
             (StatusCode::NOT_MODIFIED, Bytes::new())
         }
         Selection::Part(range) => {
-            selection::describe_part(headers, &range, size);
+            conditions::describe_part(headers, &range, size);
             let [start, end] = [range.start, range.end]
                 .map(|at| usize::try_from(at).expect("not beyond the body's end"));
             (StatusCode::PARTIAL_CONTENT, body.slice(start..end))
         }
         Selection::Unsatisfiable => {
-            selection::describe_refusal(headers, size);
+            conditions::describe_refusal(headers, size);
             (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new())
         }
     }

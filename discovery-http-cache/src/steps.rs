@@ -15,7 +15,7 @@ use crate::crowd::Lead;
 use crate::exchange::{Exchange, Step};
 use crate::future::State;
 use crate::mark::{Forward, Outcome};
-use crate::policy::stored::{Because, Reuse};
+use crate::policy::reuse::{Reuse, RevalidateReason};
 use crate::policy::validation;
 use crate::redact::Redacted;
 use crate::share::{behind, join};
@@ -194,7 +194,7 @@ where
         }
         (found, Some(Reuse::StaleWhileRevalidate)) => {
             ask.forward = Forward::Stale;
-            (found, Because::Stale.as_str())
+            (found, RevalidateReason::Stale.as_str())
         }
         (found, Some(Reuse::Validate(because))) => {
             let is_fresh = |found: &Found| found.entry.stored.is_fresh(now);

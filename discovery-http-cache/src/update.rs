@@ -10,8 +10,8 @@ use http::{HeaderMap, header, response};
 
 use crate::cache::{Cache, Found};
 use crate::exchange::Exchange;
-use crate::policy::directives::ResponseDirectives;
-use crate::policy::{storing, validation, vary};
+use crate::policy::cache_control::ResponseDirectives;
+use crate::policy::{storage, validation, vary};
 
 /// A stored response with newer headers.
 pub(crate) struct Update {
@@ -43,7 +43,7 @@ impl Exchange {
             parts.headers.remove(header::DATE);
         }
         let is_mergeable =
-            validation::merge(&mut parts.headers, update) && !storing::names_what_decides(update);
+            validation::merge(&mut parts.headers, update) && !storage::names_what_decides(update);
 
         let mut lands = false;
         let mut now_stored = None;
@@ -94,16 +94,16 @@ impl Exchange {
         parts: &response::Parts,
         is_mergeable: bool,
         now: SystemTime,
-    ) -> Result<(response::Parts, ResponseDirectives), storing::Refusal> {
+    ) -> Result<(response::Parts, ResponseDirectives), storage::Refusal> {
         let rules = cache.config.rules;
         if !is_mergeable {
             return Err("headers that can't be stored");
         }
-        let said = storing::may_store(parts.status, &parts.headers, rules)?;
-        let mut kept = storing::to_store(parts, &said, &self.headers, self.asked, now, rules)?;
+        let fields = storage::may_store(parts.status, &parts.headers, rules)?;
+        let mut kept = storage::to_store(parts, &fields, &self.headers, self.asked, now, rules)?;
         if let Some(family) = found.entry.variant.family() {
             vary::set_family(&mut kept.headers, family.clone());
         }
-        Ok((kept, said.directives))
+        Ok((kept, fields.directives))
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
-use super::directives::{ResponseDirectives, seconds};
+use super::cache_control::{ResponseDirectives, seconds};
 use super::{Rules, date, status};
 
 #[derive(Clone, Copy, Debug)]

@@ -3,10 +3,10 @@
 //! Nothing here knows of services, stores or bodies.
 //!
 //! - [`request`]: what the request asks of a cache.
-//! - [`storing`]: whether a response may be kept, and which of its headers.
-//! - [`stored`]: what a kept response says about its reuse, and whether it may be reused now.
+//! - [`storage`]: whether a response may be kept, and which of its headers.
+//! - [`reuse`]: what a kept response says about its reuse, and whether it may be reused now.
 //! - [`stream`]: what need never end.
-//! - [`selection`]: what of a kept response answers a request with conditions or a range.
+//! - [`conditions`]: what of a kept response answers a request with conditions or a range.
 //! - [`vary`]: whether a kept response answers this request.
 //! - [`validation`]: the conditional request, and what a 304 changes.
 //! - [`invalidation`]: what an unsafe request makes invalid.
@@ -14,14 +14,15 @@
 use std::time::Duration;
 
 pub(crate) mod date;
-pub(crate) mod directives;
+
+pub(crate) mod cache_control;
+pub(crate) mod conditions;
 pub(crate) mod freshness;
 pub(crate) mod invalidation;
 pub(crate) mod request;
-pub(crate) mod selection;
+pub(crate) mod reuse;
 pub(crate) mod status;
-pub(crate) mod stored;
-pub(crate) mod storing;
+pub(crate) mod storage;
 pub(crate) mod stream;
 pub(crate) mod validation;
 pub(crate) mod vary;

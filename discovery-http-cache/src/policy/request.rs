@@ -2,14 +2,14 @@
 
 use http::{HeaderMap, Method, request};
 
-use super::directives::{RequestDirectives, contains_token};
+use super::cache_control::{RequestDirectives, contains_token};
 use super::{Rules, stream};
 
 /// What becomes of a request.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Purpose {
     /// The cache can answer it.
-    Lookup(Wishes),
+    Lookup(RequestConstraints),
     /// Not the cache's business.
     Pass(Bypass),
     /// Not to be answered from the cache, and it may change what is in it (RFC 9111 §4.4).
@@ -18,7 +18,7 @@ pub(crate) enum Purpose {
 
 /// What a request demands of the answer.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Wishes {
+pub(crate) struct RequestConstraints {
     pub(crate) directives: RequestDirectives,
     /// Whether it has conditions or ranges that a cache evaluates.
     pub(crate) is_selective: bool,
@@ -72,7 +72,7 @@ pub(crate) fn purpose(request: &request::Parts, rules: Rules) -> Purpose {
     if directives.no_store {
         return Purpose::Pass(Bypass::NoStore);
     }
-    Purpose::Lookup(Wishes {
+    Purpose::Lookup(RequestConstraints {
         directives,
         is_selective: fields.condition || fields.range,
     })
@@ -128,7 +128,7 @@ impl Bypass {
     }
 }
 
-impl Wishes {
+impl RequestConstraints {
     /// Whether others may wait for the answer to this request, and it for the answer to others.
     pub(crate) fn may_share(&self) -> bool {
         let directives = &self.directives;

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::storing::hop_by_hop;
+use super::storage::hop_by_hop;
 use super::vary;
 
 /// Headers that differ from answer to answer without meaning anything for the next one, and the age, which

@@ -5,19 +5,19 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, StatusCode};
 
 use super::Rules;
-use super::directives::{RequestDirectives, ResponseDirectives};
+use super::cache_control::{RequestDirectives, ResponseDirectives};
 use super::freshness::Freshness;
 use super::vary::Vary;
 use crate::mark::Outcome;
 
 /// What a response's headers say about its reuse.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct ResponseFields {
     pub(crate) directives: ResponseDirectives,
     pub(crate) vary: Vary,
 }
 
-impl Said {
+impl ResponseFields {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         Self {
             directives: ResponseDirectives::parse(headers),
@@ -28,7 +28,7 @@ impl Said {
 
 /// A stored response's headers, understood.
 #[derive(Clone, Debug)]
-pub(crate) struct Stored {
+pub(crate) struct StoredMeta {
     pub(crate) directives: ResponseDirectives,
     pub(crate) freshness: Freshness,
 }
@@ -45,7 +45,7 @@ pub(crate) enum Reuse {
     /// It is stale, and answers the request if it is validated behind (RFC 5861 §3).
     StaleWhileRevalidate,
     /// It has to be validated first, for this reason.
-    Validate(Because),
+    Validate(RevalidateReason),
     /// It answers another request.
     OtherVariant,
 }
@@ -63,7 +63,7 @@ impl Reuse {
 
 /// Why a stored response has to be validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Because {
+pub(crate) enum RevalidateReason {
     NoCache,
     RequestNoCache,
     RequestMaxAge,
@@ -71,7 +71,7 @@ pub(crate) enum Because {
     Stale,
 }
 
-impl Because {
+impl RevalidateReason {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::NoCache => "response no-cache",
@@ -91,7 +91,7 @@ impl Because {
     }
 }
 
-impl Stored {
+impl StoredMeta {
     /// `directives` are what the headers say.
     pub(crate) fn of(
         status: StatusCode,
@@ -111,10 +111,10 @@ impl Stored {
     /// waited while somebody else got or validated this response.
     pub(crate) fn reuse(&self, asked: &RequestDirectives, now: SystemTime, waited: bool) -> Reuse {
         if self.directives.no_cache {
-            return Reuse::Validate(Because::NoCache);
+            return Reuse::Validate(RevalidateReason::NoCache);
         }
         if asked.no_cache {
-            return Reuse::Validate(Because::RequestNoCache);
+            return Reuse::Validate(RevalidateReason::RequestNoCache);
         }
         let age = self.freshness.age(now);
         let lifetime = self.freshness.lifetime();
@@ -122,11 +122,11 @@ impl Stored {
         // never to change while it is fresh (RFC 8246 §2).
         let settled = self.directives.immutable && lifetime > age;
         if asked.max_age.is_some_and(|max_age| age >= max_age) && !settled {
-            return Reuse::Validate(Because::RequestMaxAge);
+            return Reuse::Validate(RevalidateReason::RequestMaxAge);
         }
         let left = lifetime.saturating_sub(age);
         if asked.min_fresh.is_some_and(|min_fresh| left < min_fresh) {
-            return Reuse::Validate(Because::RequestMinFresh);
+            return Reuse::Validate(RevalidateReason::RequestMinFresh);
         }
         if lifetime > age {
             return Reuse::Fresh;
@@ -145,7 +145,7 @@ impl Stored {
                 return Reuse::StaleWhileRevalidate;
             }
         }
-        Reuse::Validate(Because::Stale)
+        Reuse::Validate(RevalidateReason::Stale)
     }
 
     /// For how much longer it is fresh at this age, or since when it is not, in seconds.
@@ -233,20 +233,20 @@ mod tests {
     use super::*;
     use crate::policy::date;
 
-    fn stored(cc: &'static str, date: SystemTime) -> Stored {
+    fn stored(cc: &'static str, date: SystemTime) -> StoredMeta {
         let mut headers = HeaderMap::new();
         headers.insert("cache-control", HeaderValue::from_static(cc));
         headers.insert("date", date::format(date).unwrap());
         let directives = ResponseDirectives::parse(&headers);
-        Stored::of(StatusCode::OK, &headers, directives, Rules::STRICT, date)
+        StoredMeta::of(StatusCode::OK, &headers, directives, Rules::STRICT, date)
     }
 
     /// RFC 9111 §4, §5.2.2.2, §5.2.2.4.
     #[test]
     fn what_those_who_waited_may_have() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_302_600);
-        let no_cache = Reuse::Validate(Because::NoCache);
-        let stale = Reuse::Validate(Because::Stale);
+        let no_cache = Reuse::Validate(RevalidateReason::NoCache);
+        let stale = Reuse::Validate(RevalidateReason::Stale);
         // (Cache-Control, its use for who has waited, whether it lands, whether to wait for it)
         let table = [
             ("max-age=60", Reuse::Fresh, true, true),

@@ -7,9 +7,9 @@ use discovery_core::dump::Reason;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, Version};
 use http::{header, response};
 
-use super::directives::ResponseDirectives;
+use super::cache_control::ResponseDirectives;
 use super::freshness::{self, Freshness};
-use super::stored::Said;
+use super::reuse::ResponseFields;
 use super::vary;
 use super::{Rules, date, invalidation, status};
 
@@ -32,7 +32,7 @@ pub(crate) fn may_store(
     status: StatusCode,
     headers: &HeaderMap,
     rules: Rules,
-) -> Result<Said, Refusal> {
+) -> Result<ResponseFields, Refusal> {
     if !status::may_be_stored(status, rules) {
         return Err("status");
     }
@@ -42,8 +42,8 @@ pub(crate) fn may_store(
     if names_what_decides(headers) {
         return Err("Connection names what decides");
     }
-    let said = Said::of(headers);
-    let Said { directives, vary } = &said;
+    let fields = ResponseFields::of(headers);
+    let ResponseFields { directives, vary } = &fields;
     // A cache that knows the status ignores no-store next to must-understand (§5.2.2.3).
     match (directives.must_understand, directives.no_store) {
         (true, _) if !status::is_understood(status) => return Err("must-understand"),
@@ -56,7 +56,7 @@ pub(crate) fn may_store(
     if vary.lists_credentials() {
         return Err("varies by credentials");
     }
-    Ok(said)
+    Ok(fields)
 }
 
 /// Whether the answer to a request with `Range` may be kept as that to one without: a server that
@@ -92,7 +92,7 @@ pub(crate) fn may_store_for_get(
     parts: &response::Parts,
     received: SystemTime,
     rules: Rules,
-) -> Result<Said, Refusal> {
+) -> Result<ResponseFields, Refusal> {
     if parts.status != StatusCode::OK {
         return Err("status");
     }
@@ -122,16 +122,16 @@ pub(crate) fn may_store_for_get(
     may_store(parts.status, &parts.headers, rules)
 }
 
-/// The head to keep of a response that says `said` and was asked for with `request`.
+/// The head to keep of a response whose reuse fields are `fields`, and whose request had the headers `request`.
 pub(crate) fn to_store(
     parts: &response::Parts,
-    said: &Said,
+    fields: &ResponseFields,
     request: &HeaderMap,
     asked: SystemTime,
     answered: SystemTime,
     rules: Rules,
 ) -> Result<response::Parts, Refusal> {
-    let vary = &said.vary;
+    let vary = &fields.vary;
     if vary.lists_sensitive(request) {
         return Err("varies by a sensitive header");
     }
