@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 
-use http::uri::{Authority, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Uri};
 use sha2::{Digest, Sha256};
 
@@ -227,6 +227,183 @@ pub fn of(method: &Method, uri: &Uri, origin: Option<&Origin>) -> Option<String>
         key.push_str(&query);
     }
     Some(key)
+}
+
+/// The key of a request by RFC 9110 §4.2.3: equivalent `http` and `https` URIs have the same key, and
+/// others never have. `None` for a relative URI.
+///
+/// The scheme and the host are in lower case; an empty port and the scheme's own are left out; an empty
+/// path becomes `/`; dot segments are removed; characters that need no percent-encoding are decoded, and
+/// the hexadecimal digits of the others are in upper case (RFC 3986 §6.2.2, §6.2.3). Empty segments and the
+/// order of a query count, and so does user information. Other methods than GET stand before the URI.
+///
+/// A URI that is in this form already costs one scan.
+///
+/// ```
+/// use discovery_core::key;
+/// use http::{Method, Uri};
+///
+/// let key = |uri| key::normalized(&Method::GET, &Uri::from_static(uri)).unwrap();
+/// assert_eq!(key("http://Example.com:80/%7ea/./b%2fc?%c3%a9"), "http://example.com/~a/b%2Fc?%C3%A9");
+/// assert_eq!(key("https://h:?q"), "https://h/?q");
+/// assert_ne!(key("http://h/a//b"), key("http://h/a/b"));
+/// ```
+#[must_use]
+pub fn normalized(method: &Method, uri: &Uri) -> Option<String> {
+    let (scheme, authority) = (uri.scheme()?, uri.authority()?);
+    let prefix = match *method {
+        Method::GET => "",
+        _ => method.as_str(),
+    };
+    let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+    let size = prefix.len() + scheme.as_str().len() + authority.as_str().len() + path.len();
+    let mut key = String::with_capacity(size + query.len() + 6);
+    if !prefix.is_empty() {
+        key.push_str(prefix);
+        key.push(' ');
+    }
+    // The `http` crate parses schemes to lower case, but for those that it does not know.
+    push_lowercase(&mut key, scheme.as_str());
+    key.push_str("://");
+    push_authority(&mut key, scheme, authority.as_str());
+    match decode_unreserved(path) {
+        // RFC 3986 §6.2.3.
+        Cow::Borrowed("") => key.push('/'),
+        path => key.push_str(&remove_dot_segments(&path)),
+    }
+    if let Some(query) = uri.query() {
+        key.push('?');
+        key.push_str(&decode_unreserved(query));
+    }
+    Some(key)
+}
+
+/// Whether two authorities are one for a scheme: the host in any case, and the port, which need not be
+/// written where it is the scheme's own (RFC 9110 §4.2.3). User information does not count.
+///
+/// ```
+/// use discovery_core::key::same_authority;
+/// use http::uri::{Authority, Scheme};
+///
+/// let authority = Authority::from_static;
+/// assert!(same_authority(&Scheme::HTTP, &authority("Host:80"), &authority("host")));
+/// assert!(!same_authority(&Scheme::HTTPS, &authority("host:80"), &authority("host")));
+/// ```
+#[must_use]
+pub fn same_authority(scheme: &Scheme, one: &Authority, other: &Authority) -> bool {
+    let normal = |authority: &Authority| {
+        let mut text = String::with_capacity(authority.as_str().len());
+        push_authority(&mut text, scheme, without_user(authority.as_str()).1);
+        text
+    };
+    one == other || normal(one) == normal(other)
+}
+
+/// Whether two URIs have one origin (RFC 9110 §4.3.1): the scheme and the [authority](same_authority).
+///
+/// ```
+/// use discovery_core::key::same_origin;
+/// use http::Uri;
+///
+/// let uri = Uri::from_static;
+/// assert!(same_origin(&uri("https://h/a"), &uri("https://u@H:443/b")));
+/// assert!(!same_origin(&uri("https://h/a"), &uri("http://h/a")));
+/// assert!(!same_origin(&uri("/a"), &uri("/a")));
+/// ```
+#[must_use]
+pub fn same_origin(one: &Uri, other: &Uri) -> bool {
+    Origin::of(one).is_some_and(|origin| origin.is_of(other))
+}
+
+/// A URI reference as a URI (RFC 3986 §5.2), without its fragment. `None` if `base` is relative, or if the
+/// result is no URI with an authority.
+///
+/// ```
+/// use discovery_core::key::resolve;
+/// use http::Uri;
+///
+/// let base = Uri::from_static("http://h/a/b?q");
+/// assert_eq!(resolve(&base, "../c#f").unwrap(), "http://h/c");
+/// assert_eq!(resolve(&base, "//other/c").unwrap(), "http://other/c");
+/// ```
+#[must_use]
+pub fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
+    let (scheme, authority) = (base.scheme()?, base.authority()?);
+    let reference = reference.split('#').next()?;
+    let (scheme, authority, path) = if reference.is_empty() {
+        (
+            scheme.clone(),
+            authority.clone(),
+            base.path_and_query()?.clone(),
+        )
+    } else if reference.starts_with("//") || has_scheme(reference) {
+        let absolute: Uri = match reference.strip_prefix("//") {
+            Some(rest) => format!("{scheme}://{rest}").parse().ok()?,
+            None => reference.parse().ok()?,
+        };
+        let parts = absolute.into_parts();
+        let path = parts.path_and_query;
+        (
+            parts.scheme?,
+            parts.authority?,
+            path.unwrap_or_else(|| PathAndQuery::from_static("/")),
+        )
+    } else {
+        let path = if reference.starts_with('/') {
+            reference.parse()
+        } else if reference.starts_with('?') {
+            format!("{}{reference}", base.path()).parse()
+        } else {
+            let (directory, _) = base.path().rsplit_once('/')?;
+            format!("{directory}/{reference}").parse()
+        };
+        (scheme.clone(), authority.clone(), path.ok()?)
+    };
+    let path = match remove_dot_segments(path.path()) {
+        Cow::Borrowed(_) => path,
+        Cow::Owned(clean) => match path.query() {
+            Some(query) => format!("{clean}?{query}").parse().ok()?,
+            None => clean.parse().ok()?,
+        },
+    };
+    Uri::builder()
+        .scheme(scheme)
+        .authority(authority)
+        .path_and_query(path)
+        .build()
+        .ok()
+}
+
+/// A path without its `.` and `..` segments (RFC 3986 §5.2.4). Empty segments stay.
+///
+/// ```
+/// use discovery_core::key::remove_dot_segments;
+///
+/// assert_eq!(remove_dot_segments("/a/./b/../c"), "/a/c");
+/// assert_eq!(remove_dot_segments("/a//../b/.."), "/a/");
+/// ```
+#[must_use]
+pub fn remove_dot_segments(path: &str) -> Cow<'_, str> {
+    let is_dots = |segment: &str| matches!(segment, "." | "..");
+    // Most paths have no segment that begins with a dot.
+    if !path.contains("/.") || !path.split('/').any(is_dots) {
+        return path.into();
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        if segment == ".." {
+            kept.pop();
+        } else if segment != "." {
+            kept.push(segment);
+            continue;
+        }
+        // A directory ends with a slash.
+        if segments.peek().is_none() {
+            kept.push("");
+        }
+    }
+    format!("/{}", kept.join("/")).into()
 }
 
 /// The name of the file that kubectl keeps `key` in: its SHA-256 in lower-case hexadecimal.
@@ -540,4 +717,254 @@ fn sorted_query(query: &str) -> Cow<'_, str> {
     let mut pairs: Vec<&str> = query.split('&').collect();
     pairs.sort_by(by_name);
     pairs.join("&").into()
+}
+
+/// The port that `scheme` has without one (RFC 9110 §4.2.1, §4.2.2).
+fn default_port(scheme: &Scheme) -> Option<u16> {
+    match scheme.as_str() {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    }
+}
+
+/// Appends an authority with the host in lower case, and without a port that says nothing.
+fn push_authority(key: &mut String, scheme: &Scheme, authority: &str) {
+    let (user, host_and_port) = without_user(authority);
+    key.push_str(user);
+    // The colons of an IPv6 address are in brackets.
+    let colon = host_and_port
+        .rfind(':')
+        .filter(|colon| !host_and_port[*colon..].contains(']'));
+    let (host, port) = colon.map_or((host_and_port, ""), |colon| {
+        (&host_and_port[..colon], &host_and_port[colon + 1..])
+    });
+    push_lowercase(key, host);
+    let number = port.parse::<u16>().ok();
+    if port.is_empty() || (number.is_some() && number == default_port(scheme)) {
+        return;
+    }
+    key.push(':');
+    // Leading zeros count as little as in other numbers.
+    let digits = port.trim_start_matches('0');
+    key.push_str(if digits.is_empty() { "0" } else { digits });
+}
+
+/// An authority's user information, with the `@`, and the rest.
+fn without_user(authority: &str) -> (&str, &str) {
+    authority.split_at(authority.rfind('@').map_or(0, |at| at + 1))
+}
+
+fn push_lowercase(key: &mut String, text: &str) {
+    let start = key.len();
+    key.push_str(text);
+    key[start..].make_ascii_lowercase();
+}
+
+/// Decodes the percent-encoded characters that are unreserved, and writes the others with digits in upper
+/// case (RFC 3986 §6.2.2.1, §6.2.2.2). A text with a percent sign that encodes nothing stays as it is.
+fn decode_unreserved(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return text.into();
+    }
+    let mut pieces = text.split('%');
+    let mut decoded = String::with_capacity(text.len());
+    decoded.push_str(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let Some(digits) = piece
+            .get(..2)
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+        else {
+            return text.into();
+        };
+        match u8::from_str_radix(digits, 16).map(char::from) {
+            Ok(c) if c.is_ascii_alphanumeric() || "-._~".contains(c) => decoded.push(c),
+            _ => decoded.extend(["%", &digits.to_ascii_uppercase()]),
+        }
+        decoded.push_str(&piece[2..]);
+    }
+    decoded.into()
+}
+
+/// Whether a reference begins with a scheme (RFC 3986 §4.2).
+fn has_scheme(reference: &str) -> bool {
+    let end = reference.find(['/', '?']).unwrap_or(reference.len());
+    reference[..end].contains(':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normal(uri: &str) -> String {
+        normalized(&Method::GET, &uri.parse().unwrap()).unwrap()
+    }
+
+    /// RFC 9110 §4.2.3, RFC 3986 §6.2.2 and §6.2.3.
+    #[test]
+    fn equivalent_uris_have_one_key() {
+        for (canonical, forms) in [
+            (
+                "http://example.com/~smith/home.html",
+                &[
+                    "http://example.com:80/~smith/home.html",
+                    "http://EXAMPLE.com/%7Esmith/home.html",
+                    "http://EXAMPLE.com:/%7esmith/home.html",
+                    "HTTP://example.com:0080/%7esmith/home.html",
+                    "http://example.com/x/../%7esmith/./home.html",
+                    "http://example.com/x/%2e%2E/~smith/home.html",
+                ][..],
+            ),
+            (
+                "https://h/",
+                &[
+                    "https://h",
+                    "https://h:443",
+                    "https://H:443/",
+                    "https://h/.",
+                ],
+            ),
+            (
+                "https://h/?q",
+                &["https://h?q", "https://h:443/?q", "https://h/?%71"],
+            ),
+            ("http://[::1]/", &["http://[::1]:80", "http://[::1]:/"]),
+            (
+                "http://[::A]:8080/".to_lowercase().as_str(),
+                &["http://[::A]:8080"],
+            ),
+            (
+                "http://h:443/%2Fa%3F%C3%A9",
+                &["http://h:443/%2fa%3f%c3%a9"],
+            ),
+            ("http://h/a?b=%2F~", &["http://h/a?b=%2f%7E"]),
+            ("http://u:P@h/", &["http://u:P@H:80"]),
+        ] {
+            assert_eq!(normal(canonical), canonical);
+            for form in forms {
+                assert_eq!(normal(form), canonical, "{form}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_uris_have_other_keys() {
+        let uris = [
+            "http://h/a",
+            "https://h/a",
+            "http://h:443/a",
+            "http://h:8080/a",
+            "http://h./a",
+            "http://u@h/a",
+            "http://U@h/a",
+            "http://h/A",
+            "http://h/a/",
+            "http://h//a",
+            "http://h/a?",
+            "http://h/a?x&y",
+            "http://h/a?y&x",
+            "http://h/%2Fa",
+            "http://h/a%3Fx&y",
+            "http://h/%25%37%65",
+            "http://h/~",
+            "http://h/%zz",
+            "http://h/%7",
+            "http://h/..a",
+            "http://h/.a",
+        ];
+        for (at, one) in uris.iter().enumerate() {
+            for other in &uris[at + 1..] {
+                assert_ne!(normal(one), normal(other), "{one} {other}");
+            }
+        }
+        // What was decoded once is not decoded again.
+        assert_eq!(normal("http://h/%25%37%65"), "http://h/%257e");
+        let uri = Uri::from_static("http://h/a");
+        assert_eq!(normalized(&Method::HEAD, &uri).unwrap(), "HEAD http://h/a");
+        assert_eq!(normalized(&Method::GET, &Uri::from_static("/a")), None);
+        assert_eq!(normalized(&Method::GET, &Uri::from_static("h:1")), None);
+    }
+
+    #[test]
+    fn the_key_of_a_key_is_the_key() {
+        let pieces = [
+            "%", "%2", "e", "7", "/", ".", "..", "%2e", "%7E", "%25", "?", "a",
+        ];
+        let count = pieces.len();
+        for n in 0..count.pow(4) {
+            let path: String = (0..4).map(|at| pieces[n / count.pow(at) % count]).collect();
+            let Ok(uri) = format!("http://h/{path}").parse::<Uri>() else {
+                continue;
+            };
+            let once = normalized(&Method::GET, &uri).unwrap();
+            // Decoding twice could make one resource of two.
+            assert_eq!(normal(&once), once, "{path}");
+        }
+    }
+
+    /// RFC 3986 §5.4.
+    #[test]
+    fn references_are_resolved_as_in_the_examples_of_the_rfc() {
+        let base = Uri::from_static("http://a/b/c/d;p?q");
+        for (reference, expected) in [
+            ("g", "http://a/b/c/g"),
+            ("./g", "http://a/b/c/g"),
+            ("g/", "http://a/b/c/g/"),
+            ("/g", "http://a/g"),
+            ("//g", "http://g/"),
+            ("?y", "http://a/b/c/d;p?y"),
+            ("g?y", "http://a/b/c/g?y"),
+            ("#s", "http://a/b/c/d;p?q"),
+            ("g#s", "http://a/b/c/g"),
+            ("g?y#s", "http://a/b/c/g?y"),
+            (";x", "http://a/b/c/;x"),
+            ("g;x", "http://a/b/c/g;x"),
+            ("", "http://a/b/c/d;p?q"),
+            (".", "http://a/b/c/"),
+            ("./", "http://a/b/c/"),
+            ("..", "http://a/b/"),
+            ("../", "http://a/b/"),
+            ("../g", "http://a/b/g"),
+            ("../..", "http://a/"),
+            ("../../", "http://a/"),
+            ("../../g", "http://a/g"),
+            ("../../../g", "http://a/g"),
+            ("/./g", "http://a/g"),
+            ("/../g", "http://a/g"),
+            ("g.", "http://a/b/c/g."),
+            (".g", "http://a/b/c/.g"),
+            ("g..", "http://a/b/c/g.."),
+            ("..g", "http://a/b/c/..g"),
+            ("./../g", "http://a/b/g"),
+            ("./g/.", "http://a/b/c/g/"),
+            ("g/./h", "http://a/b/c/g/h"),
+            ("g/../h", "http://a/b/c/h"),
+            ("g;x=1/./y", "http://a/b/c/g;x=1/y"),
+            ("g;x=1/../y", "http://a/b/c/y"),
+            ("g?y/../x", "http://a/b/c/g?y/../x"),
+            ("https://other/x/../y?z", "https://other/y?z"),
+        ] {
+            let resolved = resolve(&base, reference).unwrap();
+            assert_eq!(resolved.to_string(), expected, "{reference}");
+        }
+        for reference in ["g:h", "mailto:a", "http://", "/a b", "//"] {
+            assert_eq!(resolve(&base, reference), None, "{reference}");
+        }
+    }
+
+    #[test]
+    fn origins() {
+        let base = Uri::from_static("https://h/a");
+        for (other, same) in [
+            ("https://H:443/b", true),
+            ("https://h:/b", true),
+            ("https://u:p@h/b", true),
+            ("https://h:80/b", false),
+            ("http://h/b", false),
+            ("https://h.other/b", false),
+            ("/b", false),
+        ] {
+            assert_eq!(same_origin(&base, &other.parse().unwrap()), same, "{other}");
+        }
+    }
 }

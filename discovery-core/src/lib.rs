@@ -12,6 +12,7 @@
 //!   with a place to keep things.
 //! - [`dump`]: HTTP responses as bytes, in the form that kubectl's HTTP cache keeps.
 //! - [`key`]: cache keys, and the file and directory names that kubectl derives.
+//! - [`headers`]: rules about header fields that several layers need.
 //! - [`flight`]: one request for many callers, safe under cancellation.
 //! - [`clock`]: time as an input.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -24,6 +25,7 @@ pub mod engine;
 mod failure;
 pub mod flight;
 mod group_version;
+pub mod headers;
 #[doc(hidden)]
 pub mod internal;
 pub mod key;

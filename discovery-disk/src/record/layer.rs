@@ -3,10 +3,11 @@ use std::io;
 use std::sync::Arc;
 
 use discovery_core::dump::DumpError;
+use discovery_core::headers::{any_member, is_credential};
 use discovery_core::internal::WarnOnce;
 use discovery_core::key::{self, Origin, Redacted, RedactedError};
 use discovery_core::store::Store;
-use http::{HeaderMap, HeaderName, Method, StatusCode, header, request, response};
+use http::{HeaderName, Method, StatusCode, header, request, response};
 use tower_layer::Layer;
 
 use super::DiskStoreService;
@@ -260,30 +261,10 @@ pub fn is_recordable(response: &response::Parts) -> bool {
     response.status.is_success()
         && response.status != StatusCode::PARTIAL_CONTENT
         && !response.headers.contains_key(header::SET_COOKIE)
-        && !lists(&response.headers, header::CACHE_CONTROL, |directive| {
+        && !any_member(&response.headers, &header::CACHE_CONTROL, |directive| {
             directive.eq_ignore_ascii_case(b"no-store")
         })
-        && !lists(&response.headers, header::VARY, credential)
-}
-
-/// Whether a request header tells who the user is.
-fn is_credential(name: &HeaderName) -> bool {
-    [
-        header::AUTHORIZATION,
-        header::COOKIE,
-        header::PROXY_AUTHORIZATION,
-    ]
-    .contains(name)
-        || name.as_str().starts_with("impersonate-")
-}
-
-/// Whether a header that is a list has an item of a kind.
-fn lists(headers: &HeaderMap, name: HeaderName, is: impl Fn(&[u8]) -> bool) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .any(|item| is(item.trim_ascii()))
+        && !any_member(&response.headers, &header::VARY, credential)
 }
 
 impl<S> Layer<S> for DiskStoreLayer {

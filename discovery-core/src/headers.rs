@@ -1,0 +1,117 @@
+//! Rules about header fields that more than one layer needs: lists, credentials, and the fields of one
+//! connection.
+
+use std::collections::HashSet;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// The members of a line that is a comma-separated list of tokens (RFC 9110 §5.6.1), without the blanks
+/// around them. Empty members are left out.
+///
+/// It is for lists whose members have no quoted strings, such as `Vary`, `Connection` and `Pragma`.
+///
+/// ```
+/// use discovery_core::headers::members;
+/// use http::HeaderValue;
+///
+/// let line = HeaderValue::from_static("accept, , Origin");
+/// assert_eq!(members(&line).collect::<Vec<_>>(), [&b"accept"[..], b"Origin"]);
+/// ```
+pub fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    line.as_bytes()
+        .split(|b| *b == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
+}
+
+/// Whether one of the lines of a list has a member that `is` accepts.
+///
+/// ```
+/// use discovery_core::headers::any_member;
+/// use http::{HeaderMap, header};
+///
+/// let mut headers = HeaderMap::new();
+/// headers.append(header::CONNECTION, "keep-alive, Upgrade".parse().unwrap());
+/// assert!(any_member(&headers, &header::CONNECTION, |option| option.eq_ignore_ascii_case(b"upgrade")));
+/// ```
+pub fn any_member(headers: &HeaderMap, name: &HeaderName, is: impl FnMut(&[u8]) -> bool) -> bool {
+    headers.get_all(name).iter().flat_map(members).any(is)
+}
+
+/// Whether a request field says who the user is, or proves it: `Authorization`, `Cookie`,
+/// `Proxy-Authorization`, and Kubernetes' `Impersonate-` fields.
+///
+/// ```
+/// use discovery_core::headers::is_credential;
+/// use http::{HeaderName, header};
+///
+/// assert!(is_credential(&header::COOKIE));
+/// assert!(is_credential(&HeaderName::from_static("impersonate-extra-scopes")));
+/// assert!(!is_credential(&header::ACCEPT));
+/// ```
+#[must_use]
+pub fn is_credential(name: &HeaderName) -> bool {
+    [
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::PROXY_AUTHORIZATION,
+    ]
+    .contains(name)
+        || name.as_str().starts_with("impersonate-")
+}
+
+/// The fields that the `Connection` lines name (RFC 9110 §7.6.1). `Content-Length` is left out: the length
+/// of a message cannot be made a matter of one connection.
+///
+/// ```
+/// use discovery_core::headers::connection_options;
+/// use http::{HeaderMap, header};
+///
+/// let mut headers = HeaderMap::new();
+/// headers.append(header::CONNECTION, "close, X-Hop, content-length".parse().unwrap());
+/// assert_eq!(connection_options(&headers).collect::<Vec<_>>(), ["close", "x-hop"]);
+/// ```
+pub fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(members)
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
+        .filter(|name| *name != header::CONTENT_LENGTH)
+}
+
+/// Returns a test for the fields of `headers` that are about one connection only, and are neither stored
+/// nor forwarded (RFC 9111 §3.1, RFC 9110 §7.6.1).
+///
+/// ```
+/// use discovery_core::headers::hop_by_hop;
+/// use http::{HeaderMap, HeaderName, header};
+///
+/// let mut headers = HeaderMap::new();
+/// headers.append(header::CONNECTION, "x-hop".parse().unwrap());
+/// let is_hop_by_hop = hop_by_hop(&headers);
+/// assert!(is_hop_by_hop(&header::TRANSFER_ENCODING));
+/// assert!(is_hop_by_hop(&HeaderName::from_static("x-hop")));
+/// assert!(!is_hop_by_hop(&header::ETAG));
+/// ```
+pub fn hop_by_hop(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool + use<> {
+    // A set, because a hostile server can name thousands.
+    let named: HashSet<HeaderName> = connection_options(headers).collect();
+    move |name| {
+        let always = matches!(
+            name.as_str(),
+            "connection"
+                | "keep-alive"
+                | "proxy-connection"
+                | "proxy-authenticate"
+                | "proxy-authentication-info"
+                | "proxy-authorization"
+                | "te"
+                // The trailers that it announces are not kept.
+                | "trailer"
+                | "transfer-encoding"
+                | "upgrade"
+        );
+        always || named.contains(name)
+    }
+}
