@@ -1,20 +1,21 @@
 //! `Cache-Control` (RFC 9111 §5.2): several lines, quoted strings, odd syntax.
 //!
-//! What cannot be understood never makes a response more reusable: a directive that restricts is
-//! recognised with blanks and arguments around it, behind a semicolon and in a quoted string that does not
-//! end; one that permits only as it should be.
+//! A line that is not well-formed never makes a response more reusable. A directive that restricts is
+//! recognised with blanks and arguments around it, behind a semicolon, and in a quoted string that does not
+//! end. A directive that permits counts only if it is well-formed.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use discovery_core::headers::any_member;
+use http::{HeaderMap, HeaderName, header};
 
-/// What a response says.
+/// The directives of a response (RFC 9111 §5.2.2, RFC 5861, RFC 8246).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ResponseDirectives {
     pub(crate) max_age: Option<Duration>,
     pub(crate) no_store: bool,
-    /// Without field names, or with some that are none.
+    /// Without field names, or with an argument that is no list of them (RFC 9111 §5.2.2.4).
     pub(crate) no_cache: bool,
     /// The fields that `no-cache="…"` names.
     pub(crate) no_cache_fields: Vec<HeaderName>,
@@ -26,7 +27,7 @@ pub(crate) struct ResponseDirectives {
     pub(crate) stale_while_revalidate: Option<Duration>,
 }
 
-/// What a request says.
+/// The directives of a request (RFC 9111 §5.2.1, RFC 5861).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct RequestDirectives {
     pub(crate) max_age: Option<Duration>,
@@ -41,27 +42,30 @@ pub(crate) struct RequestDirectives {
 impl ResponseDirectives {
     pub(crate) fn parse(headers: &HeaderMap) -> Self {
         let mut this = Self::default();
-        each(headers, |name, argument, certain| match name {
-            _ if !certain => match name {
+        each(headers, |name, argument| match name {
+            _ if argument == Argument::Doubtful => match name {
                 "no-store" => this.no_store = true,
                 "no-cache" => this.no_cache = true,
                 "must-revalidate" => this.must_revalidate = true,
                 _ => {}
             },
-            "max-age" => first(&mut this.max_age, argument),
-            "stale-if-error" => permission(&mut this.stale_if_error, argument),
-            "stale-while-revalidate" => permission(&mut this.stale_while_revalidate, argument),
+            "max-age" => first(&mut this.max_age, &argument),
+            "stale-if-error" => permission(&mut this.stale_if_error, &argument),
+            "stale-while-revalidate" => {
+                permission(&mut this.stale_while_revalidate, &argument);
+            }
             "public" => this.public = true,
             // Arguments have no meaning (RFC 8246 §2).
             "immutable" => this.immutable = true,
             _ => match name.trim_end() {
                 "no-store" => this.no_store = true,
-                "no-cache" => match argument.and_then(fields) {
+                "no-cache" => match argument.field_names() {
                     Some(fields) => this.no_cache_fields.extend(fields),
                     None => this.no_cache = true,
                 },
                 "must-revalidate" => this.must_revalidate = true,
-                // As restrictive as max-age=0: better than not to have seen it.
+                // A blank before the equals sign: malformed, and so as restrictive as max-age=0
+                // (RFC 9111 §4.2.1).
                 "max-age" => this.max_age = Some(Duration::ZERO),
                 _ if name == "must-understand" => this.must_understand = true,
                 _ => {}
@@ -76,14 +80,13 @@ impl RequestDirectives {
         let mut this = Self::default();
         if !headers.contains_key(header::CACHE_CONTROL) {
             // Pragma counts only in its absence (RFC 9111 §5.4).
-            this.no_cache = headers
-                .get_all(header::PRAGMA)
-                .iter()
-                .any(|value| contains_token(value, b"no-cache"));
+            this.no_cache = any_member(headers, &header::PRAGMA, |directive| {
+                directive.eq_ignore_ascii_case(b"no-cache")
+            });
             return this;
         }
-        each(headers, |name, argument, certain| match name {
-            _ if !certain => match name {
+        each(headers, |name, argument| match name {
+            _ if argument == Argument::Doubtful => match name {
                 "no-store" => this.no_store = true,
                 "no-cache" => this.no_cache = true,
                 _ => {}
@@ -91,15 +94,15 @@ impl RequestDirectives {
             // Without an argument: any staleness will do (RFC 9111 §5.2.1.2).
             "max-stale" => {
                 this.max_stale = match argument {
-                    None => Some(Duration::MAX),
-                    Some(argument) => seconds(argument),
+                    Argument::Missing => Some(Duration::MAX),
+                    _ => argument.seconds(),
                 }
             }
-            "stale-if-error" => this.stale_if_error = argument.and_then(seconds),
+            "stale-if-error" => this.stale_if_error = argument.seconds(),
             _ => match name.trim_end() {
-                "max-age" => first(&mut this.max_age, argument),
+                "max-age" => first(&mut this.max_age, &argument),
                 "min-fresh" => {
-                    this.min_fresh = Some(argument.and_then(seconds).unwrap_or(Duration::MAX));
+                    this.min_fresh = Some(argument.seconds().unwrap_or(Duration::MAX));
                 }
                 "no-cache" => this.no_cache = true,
                 "no-store" => this.no_store = true,
@@ -111,43 +114,58 @@ impl RequestDirectives {
     }
 }
 
-/// Whether a comma-separated list has `token`, in any case.
-pub(crate) fn contains_token(value: &HeaderValue, token: &[u8]) -> bool {
-    value
-        .as_bytes()
-        .split(|b| *b == b',')
-        .any(|member| member.trim_ascii().eq_ignore_ascii_case(token))
+/// The argument of a directive.
+#[derive(PartialEq)]
+enum Argument<'a> {
+    /// There is no equals sign.
+    Missing,
+    /// A token, or a quoted string without its quotes.
+    Text(Cow<'a, str>),
+    /// A string without an end, or with more behind its end than blanks: no argument of anything.
+    Malformed,
+    /// The name stands where there is no directive by the grammar, but one was probably meant.
+    Doubtful,
 }
 
-/// The first of several counts. One that is no number counts as zero (RFC 9111 §4.2.1).
-fn first(slot: &mut Option<Duration>, argument: Option<&str>) {
-    slot.get_or_insert_with(|| argument.and_then(seconds).unwrap_or_default());
-}
+impl Argument<'_> {
+    fn seconds(&self) -> Option<Duration> {
+        match self {
+            Self::Text(text) => seconds(text),
+            Self::Missing | Self::Malformed | Self::Doubtful => None,
+        }
+    }
 
-/// For how long something is permitted: of several the first that is a number counts.
-fn permission(slot: &mut Option<Duration>, argument: Option<&str>) {
-    if slot.is_none() {
-        *slot = argument.and_then(seconds);
+    /// The list of field names in it, if it is one (RFC 9111 §5.2.2.4).
+    fn field_names(&self) -> Option<Vec<HeaderName>> {
+        let Self::Text(text) = self else { return None };
+        let name = |field: &str| HeaderName::from_bytes(field.trim().as_bytes()).ok();
+        text.split(',').map(name).collect()
     }
 }
 
-/// delta-seconds. What is too large counts as the largest number there is (RFC 9111 §1.2.2), so that an
-/// age is never below a lifetime because one of them was cut.
-pub(crate) fn seconds(argument: &str) -> Option<Duration> {
-    if argument.is_empty() || !argument.bytes().all(|b| b.is_ascii_digit()) {
+/// Keeps the first of several lifetimes. One that is no number counts as zero (RFC 9111 §4.2.1).
+fn first(slot: &mut Option<Duration>, argument: &Argument<'_>) {
+    slot.get_or_insert_with(|| argument.seconds().unwrap_or_default());
+}
+
+/// Keeps the first of several permissions that is a number.
+fn permission(slot: &mut Option<Duration>, argument: &Argument<'_>) {
+    if slot.is_none() {
+        *slot = argument.seconds();
+    }
+}
+
+/// Parses delta-seconds. A number that is too large counts as the largest that there is (RFC 9111
+/// §1.2.2), so that an age is never below a lifetime because one of them was cut.
+pub(super) fn seconds(text: &str) -> Option<Duration> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    Some(Duration::from_secs(argument.parse().unwrap_or(u64::MAX)))
+    Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
 }
 
-fn fields(argument: &str) -> Option<Vec<HeaderName>> {
-    let name = |field: &str| HeaderName::from_bytes(field.trim().as_bytes()).ok();
-    argument.split(',').map(name).collect()
-}
-
-/// Calls `f` with the name in lower case and the argument, unquoted, of each directive, and says
-/// whether it is certain that this is one.
-fn each(headers: &HeaderMap, mut f: impl FnMut(&str, Option<&str>, bool)) {
+/// Calls `f` with the name, in lower case, and the argument of each directive.
+fn each(headers: &HeaderMap, mut f: impl FnMut(&str, Argument<'_>)) {
     for value in headers.get_all(header::CACHE_CONTROL) {
         let line = match value.to_str() {
             Ok(line) => line.into(),
@@ -166,27 +184,18 @@ fn each(headers: &HeaderMap, mut f: impl FnMut(&str, Option<&str>, bool)) {
             doubtful(&name, &mut f);
             let Some(after) = rest.strip_prefix('=') else {
                 // A blank that ends the directive is no part of it.
-                f(name.trim_end(), None, true);
+                f(name.trim_end(), Argument::Missing);
                 continue;
             };
-            match argument(after) {
-                Some((argument, junk, after)) => {
-                    f(&name, Some(&argument), true);
-                    doubtful(junk, &mut f);
-                    rest = after;
-                }
-                // The string does not end: it has all of the rest, if it is one.
-                None => {
-                    f(&name, Some(after), true);
-                    doubtful(after, &mut f);
-                    break;
-                }
-            }
+            let (argument, unparsed, after) = argument(after);
+            f(&name, argument);
+            doubtful(unparsed, &mut f);
+            rest = after;
         }
     }
 }
 
-/// Most are in lower case already.
+/// Most names are in lower case already.
 fn lowercase(text: &str) -> Cow<'_, str> {
     if text.bytes().any(|b| b.is_ascii_uppercase()) {
         text.to_ascii_lowercase().into()
@@ -195,36 +204,47 @@ fn lowercase(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// What may be directives, if other separators than the right ones count.
-fn doubtful(text: &str, f: &mut impl FnMut(&str, Option<&str>, bool)) {
+/// Calls `f` with each piece of `text` that would be a directive if semicolons and quotes separated them.
+fn doubtful(text: &str, f: &mut impl FnMut(&str, Argument<'_>)) {
     if !text.bytes().any(|b| matches!(b, b';' | b'"')) {
         return;
     }
     for piece in text.split([',', ';', '"']) {
         let name = piece.split('=').next().unwrap_or_default();
-        f(&name.trim().to_ascii_lowercase(), None, false);
+        f(&name.trim().to_ascii_lowercase(), Argument::Doubtful);
     }
 }
 
-/// An argument, what may be more than that, and what comes after it. `None` if its quotes are not
-/// closed.
-fn argument(text: &str) -> Option<(Cow<'_, str>, &str, &str)> {
+/// Splits the text behind an equals sign into the argument, the part in which directives may hide that are
+/// not written as they should be, and the rest of the line from the next comma on.
+fn argument(text: &str) -> (Argument<'_>, &str, &str) {
     let Some(quoted) = text.trim_start().strip_prefix('"') else {
-        let end = text.find(',').unwrap_or(text.len());
-        // A blank before the argument stays, so that it is no number.
-        return Some((text[..end].trim_end().into(), &text[..end], &text[end..]));
+        let (token, rest) = text.split_at(text.find(',').unwrap_or(text.len()));
+        // A blank before the token stays, so that it is no number.
+        return (Argument::Text(token.trim_end().into()), token, rest);
     };
-    let mut argument = String::new();
+    let Some((unquoted, after)) = unquote(quoted) else {
+        // The string has all of the rest, if it is one.
+        return (Argument::Malformed, text, "");
+    };
+    let (between, rest) = after.split_at(after.find(',').unwrap_or(after.len()));
+    if between.trim().is_empty() {
+        (Argument::Text(unquoted.into()), between, rest)
+    } else {
+        (Argument::Malformed, between, rest)
+    }
+}
+
+/// A quoted string (RFC 9110 §5.6.4) from behind its first quote: its text, and the part of the line behind
+/// it. `None` if it does not end.
+fn unquote(quoted: &str) -> Option<(String, &str)> {
+    let mut text = String::new();
     let mut chars = quoted.char_indices();
     while let Some((at, c)) = chars.next() {
         match c {
-            '"' => {
-                let after = &quoted[at + 1..];
-                let end = after.find(',').unwrap_or(after.len());
-                return Some((argument.into(), &after[..end], &after[end..]));
-            }
-            '\\' => argument.extend(chars.next().map(|(_, c)| c)),
-            c => argument.push(c),
+            '"' => return Some((text, &quoted[at + 1..])),
+            '\\' => text.extend(chars.next().map(|(_, c)| c)),
+            c => text.push(c),
         }
     }
     None
@@ -232,6 +252,8 @@ fn argument(text: &str) -> Option<(Cow<'_, str>, &str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn headers(lines: &[&str]) -> HeaderMap {
@@ -247,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn max_age() {
+    fn a_lifetime_counts_only_if_it_is_well_formed() {
         let table: &[(&[&str], Option<Duration>)] = &[
             (&["public"], None),
             (&["max-age=60"], secs(60)),
@@ -263,6 +285,13 @@ mod tests {
             (&["x=\"unterminated, max-age=60"], None),
             (&["x=\"a\" junk, max-age=60"], secs(60)),
             (&["max-age=99999999999999999999999"], secs(u64::MAX)),
+            // More behind a string than blanks: it is no argument.
+            (&["max-age=\"103\" , x"], secs(103)),
+            (&["max-age=\"103\"max-age=5"], secs(0)),
+            (&["max-age=\"103\"5"], secs(0)),
+            (&["max-age=\"103\"\"\""], secs(0)),
+            (&["max-age=\"103\";x, max-age=60"], secs(0)),
+            (&["max-age=\"103"], secs(0)),
             (&["max-age=-1"], secs(0)),
             (&["max-age=+1"], secs(0)),
             (&["max-age=1.5"], secs(0)),
@@ -298,6 +327,7 @@ mod tests {
             "a=\"b, no-store, c",
             "a=b\"c, no-store",
             "a=\"b\"; no-store",
+            "a=\"b\"\"c, no-store\", no-store",
         ] {
             assert!(
                 ResponseDirectives::parse(&headers(&[text])).no_store,
@@ -314,6 +344,8 @@ mod tests {
             "no-cache=\"\"",
             "no-cache=\"a b\"",
             "no-cache=",
+            "no-cache=\"a\"b",
+            "no-cache=\"a",
             "x, no-cache",
         ] {
             assert!(
@@ -339,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn requests() {
+    fn a_request_is_as_strict_as_its_directives_can_mean() {
         let parse = |text| RequestDirectives::parse(&headers(&[text]));
         assert_eq!(parse("max-stale").max_stale, Some(Duration::MAX));
         assert_eq!(parse("max-stale=5").max_stale, secs(5));
@@ -351,6 +383,9 @@ mod tests {
         assert!(parse("max-age=0, only-if-cached").only_if_cached);
         assert_eq!(parse("stale-if-error=7").stale_if_error, secs(7));
         assert_eq!(parse("stale-if-error").stale_if_error, None);
+        assert_eq!(parse("stale-if-error=\"7\"0").stale_if_error, None);
+        assert_eq!(parse("max-stale=\"7\"0").max_stale, None);
+        assert_eq!(parse("min-fresh=\"7\"0").min_fresh, Some(Duration::MAX));
 
         let mut pragma = HeaderMap::new();
         pragma.insert(header::PRAGMA, HeaderValue::from_static("a, No-Cache"));

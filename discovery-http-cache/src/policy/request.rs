@@ -2,7 +2,9 @@
 
 use http::{HeaderMap, Method, request};
 
-use super::cache_control::{RequestDirectives, contains_token};
+use discovery_core::headers::members;
+
+use super::cache_control::RequestDirectives;
 use super::{Rules, stream};
 
 /// What becomes of a request.
@@ -97,7 +99,9 @@ impl Fields {
         for (name, value) in headers {
             match name.as_str() {
                 "upgrade" => this.upgrade = true,
-                "connection" => this.upgrade |= contains_token(value, b"upgrade"),
+                "connection" => {
+                    this.upgrade |= members(value).any(|o| o.eq_ignore_ascii_case(b"upgrade"));
+                }
                 "transfer-encoding" => this.body = true,
                 "content-length" => this.body |= value != "0",
                 "range" => this.range = true,
