@@ -293,7 +293,7 @@ pub fn normalized(method: &Method, uri: &Uri) -> Option<String> {
 pub fn same_authority(scheme: &Scheme, one: &Authority, other: &Authority) -> bool {
     let normal = |authority: &Authority| {
         let mut text = String::with_capacity(authority.as_str().len());
-        push_authority(&mut text, scheme, without_user(authority.as_str()).1);
+        push_authority(&mut text, scheme, split_user(authority.as_str()).1);
         text
     };
     one == other || normal(one) == normal(other)
@@ -571,9 +571,7 @@ fn split_segment(text: &str) -> (&str, &str) {
 }
 
 fn without_user(authority: &str) -> &str {
-    authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host)
+    split_user(authority).1
 }
 
 fn without_false_port(authority: &str) -> &str {
@@ -730,7 +728,7 @@ fn default_port(scheme: &Scheme) -> Option<u16> {
 
 /// Appends an authority with the host in lower case, and without a port that says nothing.
 fn push_authority(key: &mut String, scheme: &Scheme, authority: &str) {
-    let (user, host_and_port) = without_user(authority);
+    let (user, host_and_port) = split_user(authority);
     key.push_str(user);
     // The colons of an IPv6 address are in brackets.
     let colon = host_and_port
@@ -751,7 +749,7 @@ fn push_authority(key: &mut String, scheme: &Scheme, authority: &str) {
 }
 
 /// An authority's user information, with the `@`, and the rest.
-fn without_user(authority: &str) -> (&str, &str) {
+fn split_user(authority: &str) -> (&str, &str) {
     authority.split_at(authority.rfind('@').map_or(0, |at| at + 1))
 }
 

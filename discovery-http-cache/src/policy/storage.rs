@@ -1,10 +1,11 @@
 //! Whether a response may be kept, and which of its headers (RFC 9111 §3).
 
-use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use discovery_core::dump::Reason;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, Version};
+use discovery_core::headers::{connection_options, hop_by_hop};
+use discovery_core::key;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version};
 use http::{header, response};
 
 use super::cache_control::ResponseDirectives;
@@ -98,8 +99,9 @@ pub(crate) fn may_store_for_get(
     }
     let location = parts.headers.get(header::CONTENT_LOCATION);
     let location = location.and_then(|location| location.to_str().ok());
-    if location.and_then(|location| invalidation::resolve(target, location)) != Some(target.clone())
-    {
+    let named = location.and_then(|location| invalidation::on_same_origin(target, location));
+    let key = |uri: &Uri| key::normalized(&Method::GET, uri);
+    if !named.is_some_and(|named| key(&named) == key(target)) {
         return Err("another Content-Location");
     }
     let directives = ResponseDirectives::parse(&parts.headers);
@@ -233,39 +235,6 @@ fn copy(headers: &HeaderMap) -> HeaderMap {
     copy
 }
 
-/// Tells which of these fields speak about one connection only (RFC 9111 §3.1, RFC 9110 §7.6.1).
-pub(crate) fn hop_by_hop(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool + use<> {
-    let lines = headers.get_all(header::CONNECTION).iter();
-    // A set, because a hostile server can name thousands.
-    let named: HashSet<HeaderName> = lines.flat_map(connection_options).collect();
-    move |name| {
-        let always = matches!(
-            name.as_str(),
-            "connection"
-                | "keep-alive"
-                | "proxy-connection"
-                | "proxy-authenticate"
-                | "proxy-authentication-info"
-                | "proxy-authorization"
-                | "te"
-                // What it announces is not kept.
-                | "trailer"
-                | "transfer-encoding"
-                | "upgrade"
-        );
-        always || named.contains(name)
-    }
-}
-
-/// The field names in a `Connection` line. How long the body is is not for them to change.
-fn connection_options(value: &HeaderValue) -> impl Iterator<Item = HeaderName> {
-    value
-        .as_bytes()
-        .split(|b| *b == b',')
-        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
-        .filter(|name| *name != header::CONTENT_LENGTH)
-}
-
 /// Whether `Connection` names a field that decides how the response may be reused. Such is never
 /// appropriate (RFC 9110 §7.6.1). Fields that it names are not kept (RFC 9111 §3.1), and without these
 /// the response would say something else.
@@ -280,9 +249,5 @@ pub(crate) fn names_what_decides(headers: &HeaderMap) -> bool {
         header::EXPIRES,
         header::VARY,
     ];
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(connection_options)
-        .any(|name| DECIDING.contains(&name))
+    connection_options(headers).any(|name| DECIDING.contains(&name))
 }

@@ -1,8 +1,8 @@
 //! Conditional requests, and what a 304 changes (RFC 9111 §4.3).
 
+use discovery_core::headers::hop_by_hop;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::storage::hop_by_hop;
 use super::vary;
 
 /// Headers that differ from answer to answer without meaning anything for the next one, and the age, which

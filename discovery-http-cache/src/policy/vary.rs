@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use discovery_core::headers::{is_credential, members};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// What varies by more is taken for what varies by anything.
@@ -32,13 +33,10 @@ impl Vary {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut this = Self::default();
         for line in headers.get_all(header::VARY) {
-            for member in line.as_bytes().split(|b| *b == b',') {
-                let name = match member.trim_ascii() {
-                    b"" => continue,
-                    b"*" => None,
-                    name => HeaderName::from_bytes(name).ok(),
-                };
-                match name {
+            for member in members(line) {
+                // No field that a request has is named with an asterisk.
+                let name = HeaderName::from_bytes(member).ok();
+                match name.filter(|_| !member.contains(&b'*')) {
                     Some(name) if this.names.contains(&name) => {}
                     Some(name) if this.names.len() < MAX_NAMES => this.names.push(name),
                     _ => {
@@ -59,16 +57,7 @@ impl Vary {
     /// Whether it lists a header whose value is a secret, or says whose answer this is. Storing
     /// such a response would write the value beside it.
     pub(crate) fn lists_credentials(&self) -> bool {
-        let secret = |name: &HeaderName| {
-            [
-                header::AUTHORIZATION,
-                header::COOKIE,
-                header::PROXY_AUTHORIZATION,
-            ]
-            .contains(name)
-                || name.as_str().starts_with("impersonate-")
-        };
-        self.names.iter().any(secret)
+        self.names.iter().any(is_credential)
     }
 
     /// Whether `request` has a value for a listed header that it calls sensitive: not to be written.
