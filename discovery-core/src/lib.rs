@@ -17,27 +17,23 @@
 //! - [`clock`]: time as an input.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod clock;
-pub mod document;
-pub mod dump;
-mod endpoint;
 pub mod engine;
-mod failure;
-pub mod flight;
-mod group_version;
-pub mod headers;
+pub mod http;
 #[doc(hidden)]
 pub mod internal;
-pub mod key;
-mod negotiation;
-pub mod plan;
-mod snapshot;
+pub mod kube;
 pub mod store;
+pub mod sync;
 
-pub use self::endpoint::Endpoint;
-pub use self::failure::{BoxError, Failure};
-pub use self::group_version::{GroupVersion, GroupVersionKind, GroupVersionResource, InvalidName};
-pub use self::negotiation::{Accept, Form};
-pub use self::plan::{Discovered, Plan};
-pub use self::snapshot::{Answer, Refusal, Snapshot};
+pub use self::http::uri as key;
+pub use self::http::{dump, headers};
+pub use self::kube::{
+    Accept, Answer, Discovered, Endpoint, Failure, Form, GroupVersion, GroupVersionKind,
+    GroupVersionResource, InvalidName, Plan, Refusal, Snapshot, document, plan,
+};
+pub use self::sync::clock;
+pub use self::sync::single_flight as flight;
 pub use smol_str::SmolStr;
+
+/// An error of any type.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -10,7 +10,7 @@ use http::{Request, Response, response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
-use crate::failure::url_text;
+use crate::kube::failure::url_text;
 use crate::plan::AskedUrl;
 use crate::{BoxError, Failure, Plan};
 

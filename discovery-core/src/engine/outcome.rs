@@ -12,7 +12,7 @@ use super::ask::Ask;
 use super::fetch::Answer;
 use super::lookup::Shared;
 use super::{Body, Cache, Collected};
-use crate::failure::is_transient;
+use crate::kube::failure::is_transient;
 use crate::plan::{AskedUrl, Ticket};
 use crate::{Endpoint, Failure, Form, Plan, Refusal, Snapshot};
 

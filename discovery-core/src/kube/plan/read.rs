@@ -12,7 +12,7 @@ use crate::document::{
     GroupVersionForDiscovery, decode,
 };
 use crate::engine::Known;
-use crate::group_version::check_group;
+use crate::kube::group_version::check_group;
 use crate::{Endpoint, Failure, Form, GroupVersion};
 
 /// Reads the answer to a request for the resources of `group_version`.

@@ -10,10 +10,7 @@ use http::{Response, StatusCode};
 use serde::Deserialize;
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::GroupVersion;
-
-/// An error type that anything converts into.
-pub type BoxError = Box<dyn Error + Send + Sync>;
+use crate::{BoxError, GroupVersion};
 
 /// Why a discovery request gave nothing of use. Cheap to clone.
 ///

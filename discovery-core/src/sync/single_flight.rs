@@ -9,7 +9,7 @@
 //! needs no timer: a caller that wants to bound its wait drops its [`Follow`].
 //!
 //! ```
-//! use discovery_core::flight::{Flights, Joined, Turn};
+//! use discovery_core::sync::single_flight::{Flights, Joined, Turn};
 //!
 //! # tokio_test::block_on(async {
 //! let flights = Flights::new();

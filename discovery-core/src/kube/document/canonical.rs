@@ -222,10 +222,10 @@ mod tests {
     use super::*;
     use crate::document::decode;
 
-    const GROUPS: &str = include_str!("../../tests/kubectl/servergroups.json");
+    const GROUPS: &str = include_str!("../../../tests/kubectl/servergroups.json");
     const LISTS: [&str; 2] = [
-        include_str!("../../tests/kubectl/apps_v1.json"),
-        include_str!("../../tests/kubectl/g09.example.test_v1.json"),
+        include_str!("../../../tests/kubectl/apps_v1.json"),
+        include_str!("../../../tests/kubectl/g09.example.test_v1.json"),
     ];
 
     /// What the parser says, and `decode` should.

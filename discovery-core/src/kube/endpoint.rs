@@ -6,7 +6,7 @@ use http::Uri;
 use smol_str::SmolStr;
 
 use crate::GroupVersion;
-use crate::group_version::check_group;
+use crate::kube::group_version::check_group;
 
 /// What a path of the API server asks for, as far as discovery is concerned.
 ///
