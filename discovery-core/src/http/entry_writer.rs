@@ -1,0 +1,385 @@
+//! One entry on its way into a store.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Method, response};
+
+use super::dump::{self, Encoder, Framing};
+use crate::store::{Op, Store, Writer};
+
+/// How much of a body, in bytes, is held before it is written piece by piece. Up to here the entry is stored with a
+/// single `put`, and a chunked body gets the one chunk that kubectl writes.
+pub const HOLD: u64 = 4 * 1024 * 1024;
+
+/// A smaller piece is copied, because it may be a part of a buffer that is many times larger.
+pub(super) const SMALL: usize = 4 * 1024;
+
+/// The response that is to be stored, without its body.
+#[derive(Debug)]
+pub struct NewEntry {
+    /// The key in the store.
+    pub key: String,
+    /// The method of the request that the response answers.
+    pub method: Method,
+    /// The head to store.
+    pub parts: response::Parts,
+    /// How the dump says where the body ends.
+    pub framing: Framing,
+    /// The size of the body in bytes, if it is announced. A body of another size is not stored.
+    pub expected: Option<u64>,
+    /// The size of the body in bytes above which the entry is not stored.
+    pub max_body_size: u64,
+}
+
+/// Sees what becomes of an entry, and may stop it.
+pub trait EntryObserver: Send + 'static {
+    /// Whether the entry may still be published. It may not when it was invalidated while it was on its way.
+    fn is_current(&self) -> bool {
+        true
+    }
+
+    /// A part of the body has come.
+    fn on_progress(&mut self) {}
+
+    /// The entry is in the store, and still current.
+    fn on_stored(&mut self, key: &str);
+
+    /// The entry is not in the store. The operation that is returned is waited for before the reader gets the end of the
+    /// body.
+    fn on_abandoned(&mut self, key: &str, reason: Abandoned<'_>) -> Op<()>;
+
+    /// Completes when readers have waited long enough for the store. Without it they wait for as long as the store takes.
+    fn commit_deadline(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        None
+    }
+}
+
+/// Why an entry was not stored.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Abandoned<'a> {
+    /// The body or the cache did not allow it.
+    Because(&'static str),
+    /// The entry was published, but has been invalidated meanwhile: it is to be removed.
+    Invalidated,
+    /// The store failed.
+    Store(&'a io::Error),
+}
+
+/// Takes the body of one entry and stores the entry when the body is whole. Dropped before that, it leaves nothing.
+pub struct EntryWriter {
+    store: Arc<dyn Store>,
+    entry: NewEntry,
+    observer: Box<dyn EntryObserver>,
+    /// How many bytes have come.
+    seen: u64,
+    ended: bool,
+    state: State,
+}
+
+enum State {
+    /// The body is held; nothing is written yet.
+    Holding(BodyBuffer),
+    /// The store prepares to take the body piece by piece.
+    Opening(Op<io::Result<Box<dyn Writer>>>, BodyBuffer),
+    Writing(Encoder),
+    Committing(
+        Op<io::Result<()>>,
+        Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    ),
+    Abandoning(Op<()>),
+    Stored,
+    Abandoned,
+}
+
+/// The state of an entry that has nothing to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It takes more of the body.
+    Open,
+    /// The entry is in the store.
+    Stored,
+    /// The entry will not be in the store.
+    Abandoned,
+}
+
+/// The bytes of a body that have come: one piece as it is, or several copied into one buffer.
+#[derive(Default)]
+struct BodyBuffer {
+    one: Bytes,
+    several: Vec<u8>,
+}
+
+impl EntryWriter {
+    /// Begins an entry. Nothing reaches the store before the first bytes that are not held, or the end.
+    pub fn new(store: Arc<dyn Store>, entry: NewEntry, observer: Box<dyn EntryObserver>) -> Self {
+        Self {
+            store,
+            entry,
+            observer,
+            seen: 0,
+            ended: false,
+            state: State::Holding(BodyBuffer::default()),
+        }
+    }
+
+    /// The announced size of the body, in bytes.
+    pub(super) fn expected(&self) -> Option<u64> {
+        self.entry.expected
+    }
+
+    /// Whether the body ends without having been announced, so that its last piece is recognised by what comes after it.
+    pub(super) fn needs_end(&self) -> bool {
+        self.entry.expected.is_none() && !self.is_settled() && !self.ended
+    }
+
+    /// Whether there is nothing left to store or to remove.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.state, State::Stored | State::Abandoned)
+    }
+
+    /// Whether the entry is complete and the store has not confirmed it yet.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.ended && !self.is_settled() || matches!(self.state, State::Abandoning(_))
+    }
+
+    /// All of the body that has come, if it is still held.
+    pub(super) fn held(&self) -> Option<Bytes> {
+        match &self.state {
+            State::Holding(buffer) => Some(buffer.copy()),
+            _ => None,
+        }
+    }
+
+    /// Takes a piece of the body, and finishes the entry if the piece completes the announced size.
+    pub(super) fn push(&mut self, data: &Bytes) {
+        self.observer.on_progress();
+        self.seen = self.seen.saturating_add(data.len() as u64);
+        let NewEntry {
+            expected,
+            max_body_size,
+            ..
+        } = self.entry;
+        if expected.is_some_and(|expected| self.seen > expected) {
+            return self.abandon("longer than announced");
+        }
+        if self.seen > max_body_size {
+            return self.abandon("too large");
+        }
+        match &mut self.state {
+            State::Holding(buffer) => {
+                buffer.push(data, expected);
+                // A body that is whole already need not be written piece by piece, however large it is.
+                let is_whole = expected == Some(self.seen);
+                if !is_whole && expected.unwrap_or(self.seen) > HOLD {
+                    let buffer = mem::take(buffer);
+                    self.open(buffer);
+                }
+            }
+            State::Opening(_, buffer) => buffer.push(data, None),
+            State::Writing(encoder) => {
+                if let Err(error) = encoder.write(data) {
+                    self.fail(&error);
+                }
+            }
+            State::Committing(..) | State::Abandoning(_) | State::Stored | State::Abandoned => {}
+        }
+        if expected == Some(self.seen) {
+            self.finish();
+        }
+    }
+
+    fn open(&mut self, buffer: BodyBuffer) {
+        let NewEntry {
+            key,
+            method,
+            parts,
+            framing,
+            expected,
+            ..
+        } = &mut self.entry;
+        if *framing == Framing::Chunked {
+            // Many chunks would have to be joined at each hit. A body that runs to the end is read as it is, by kubectl
+            // as well.
+            *framing = Framing::Close;
+        }
+        let head = dump::encode_head(method, parts, *framing, *expected);
+        self.state = State::Opening(self.store.create(key, head), buffer);
+    }
+
+    /// The body has ended without an error.
+    pub(super) fn finish(&mut self) {
+        if self.ended || self.is_settled() || matches!(self.state, State::Abandoning(_)) {
+            return;
+        }
+        let entry = &self.entry;
+        if entry.expected.is_some_and(|expected| self.seen != expected) {
+            return self.abandon("shorter than announced");
+        }
+        if !self.observer.is_current() {
+            return self.abandon("invalidated");
+        }
+        self.ended = true;
+        self.commit();
+    }
+
+    fn commit(&mut self) {
+        let entry = &self.entry;
+        match mem::replace(&mut self.state, State::Abandoned) {
+            State::Holding(buffer) => {
+                let value = dump::encode(
+                    &entry.method,
+                    &entry.parts,
+                    entry.framing,
+                    buffer.into_body(),
+                );
+                self.state = State::Committing(self.store.put(&entry.key, value), None);
+            }
+            State::Writing(encoder) => match encoder.finish() {
+                Ok(commit) => self.state = State::Committing(commit, None),
+                Err(error) => self.fail(&error),
+            },
+            // An entry that is opening is committed when it is open.
+            state => self.state = state,
+        }
+    }
+
+    /// Waits for the store, if there is anything to wait for.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
+        loop {
+            match &mut self.state {
+                State::Holding(_) | State::Writing(_) => return Poll::Ready(Progress::Open),
+                State::Stored => return Poll::Ready(Progress::Stored),
+                State::Abandoned => return Poll::Ready(Progress::Abandoned),
+                State::Committing(op, deadline) => match Pin::new(op).poll(cx) {
+                    Poll::Ready(Ok(())) if self.observer.is_current() => {
+                        self.observer.on_stored(&self.entry.key);
+                        self.state = State::Stored;
+                    }
+                    // The invalidation may have come too early to remove the entry.
+                    Poll::Ready(Ok(())) => self.give_up(Abandoned::Invalidated),
+                    Poll::Ready(Err(error)) => self.fail(&error),
+                    Poll::Pending => {
+                        if deadline.is_none() {
+                            *deadline = self.observer.commit_deadline();
+                        }
+                        match deadline {
+                            Some(deadline) => ready!(deadline.as_mut().poll(cx)),
+                            None => return Poll::Pending,
+                        }
+                        self.abandon("the store takes too long");
+                    }
+                },
+                State::Abandoning(op) => {
+                    ready!(Pin::new(op).poll(cx));
+                    self.state = State::Abandoned;
+                }
+                State::Opening(op, buffer) => {
+                    let opened = ready!(Pin::new(op).poll(cx));
+                    let buffer = mem::take(buffer);
+                    let framing = self.entry.framing;
+                    let written = opened.and_then(|writer| {
+                        let mut encoder = Encoder::new(writer, framing);
+                        encoder.write(&buffer.into_body())?;
+                        Ok(encoder)
+                    });
+                    match written {
+                        Ok(encoder) => self.state = State::Writing(encoder),
+                        Err(error) => self.fail(&error),
+                    }
+                    if self.ended {
+                        self.commit();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Leaves the entry out of the store, unless that has been decided already.
+    pub(super) fn abandon(&mut self, reason: &'static str) {
+        if !self.is_settled() && !matches!(self.state, State::Abandoning(_)) {
+            self.give_up(Abandoned::Because(reason));
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        self.give_up(Abandoned::Store(error));
+    }
+
+    fn give_up(&mut self, reason: Abandoned<'_>) {
+        let follow_up = self.observer.on_abandoned(&self.entry.key, reason);
+        self.state = match follow_up {
+            Op::Ready(()) => State::Abandoned,
+            wait @ Op::Wait(_) => State::Abandoning(wait),
+        };
+    }
+}
+
+impl Drop for EntryWriter {
+    /// An entry that was cut off is not stored. Work that would have to be waited for is dropped.
+    fn drop(&mut self) {
+        self.abandon("not read to its end");
+    }
+}
+
+impl fmt::Debug for EntryWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EntryWriter")
+            .field("seen", &self.seen)
+            .field("expected", &self.entry.expected)
+            .finish_non_exhaustive()
+    }
+}
+
+impl BodyBuffer {
+    /// `expected` is the announced size of the whole.
+    fn push(&mut self, data: &Bytes, expected: Option<u64>) {
+        if self.several.is_empty() {
+            if self.one.is_empty() && data.len() >= SMALL {
+                self.one = data.clone();
+                return;
+            }
+            let one = mem::take(&mut self.one);
+            self.append(&one, expected);
+        }
+        self.append(data, expected);
+    }
+
+    /// Copies while the bytes are in the processor's cache; joining all of them in the end takes longer. The room grows
+    /// with what has come, up to the announced size: a server that announces much need not send it.
+    fn append(&mut self, data: &[u8], expected: Option<u64>) {
+        const FIRST: usize = 256 * 1024;
+        let held = self.several.len();
+        let wanted = held + data.len();
+        if wanted > self.several.capacity() {
+            let expected = expected.and_then(|expected| usize::try_from(expected).ok());
+            let room = (2 * held).max(FIRST).min(expected.unwrap_or(2 * wanted));
+            self.several.reserve_exact(room.max(wanted) - held);
+        }
+        self.several.extend_from_slice(data);
+    }
+
+    /// The bytes for another reader.
+    fn copy(&self) -> Bytes {
+        if self.several.is_empty() {
+            self.one.clone()
+        } else {
+            Bytes::copy_from_slice(&self.several)
+        }
+    }
+
+    fn into_body(self) -> Bytes {
+        if self.several.is_empty() {
+            return self.one;
+        }
+        // A boxed slice has no spare room, which a store could not count.
+        self.several.into_boxed_slice().into()
+    }
+}
