@@ -23,7 +23,7 @@ use crate::redact::Redacted;
 use crate::refresh::{NoRefresh, Refresh, Refresher};
 use crate::share::failed;
 use crate::steps::{Answer, Look, Next, Pending, Ready, Stage};
-use crate::steps::{decide, first, go, look, looked, unsent};
+use crate::steps::{decide, first, go, look, look_again, looked, unsent};
 
 pin_project! {
     /// The future of [`HttpCache`](crate::HttpCache).
@@ -207,7 +207,7 @@ where
                         reason = news.as_str()
                     );
                     match news {
-                        News::Landed => look(cache, pending, Stage::Landed, X::RUNS),
+                        News::Landed => look_again(cache, pending, X::RUNS),
                         News::Lead(lead) => look(cache, pending, Stage::Leading(lead), X::RUNS),
                         News::Failed(status) => {
                             failed(cache, pending, found.take(), status, follower.epoch())

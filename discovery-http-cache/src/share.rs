@@ -37,7 +37,7 @@ where
     let epoch = cache.state.epochs.now(key);
     let lead = match stage {
         Stage::Leading(lead) => lead,
-        Stage::First | Stage::Landed => match cache.state.crowds.join(key, epoch) {
+        Stage::First | Stage::Landed { .. } => match cache.state.crowds.join(key, epoch) {
             Place::Lead(lead) => lead,
             Place::Follow(_) => return Next::Answer(answer),
         },

@@ -44,8 +44,8 @@ pub(crate) enum Stage {
     First,
     /// It leads, and another may have been faster.
     Leading(Lead),
-    /// It has waited for another that is done.
-    Landed,
+    /// It has waited under this key for another that is done.
+    Landed { key: String },
 }
 
 pub(crate) struct Ready<S, B> {
@@ -107,6 +107,25 @@ pub(crate) fn first<S, B, ResB: http_body::Body, F, E>(
     State::Found {
         both: Some(Box::new((look, found))),
     }
+}
+
+/// Looks into the store after the wait for another request. That one may have got an answer for all
+/// variants, which is stored under the key of the first: so the look starts there.
+pub(crate) fn look_again<S, B, ResB>(
+    cache: &Arc<Cache>,
+    mut pending: Pending<S, B>,
+    refreshes: bool,
+) -> Next<S, B, ResB, S::Future, S::Error>
+where
+    S: Service<Request<B>, Response = Response<ResB>> + Clone,
+    ResB: http_body::Body<Data = Bytes>,
+{
+    let ask = &mut pending.ask;
+    let key = match ask.first.take() {
+        Some(first) => std::mem::replace(&mut ask.key, first),
+        None => ask.key.clone(),
+    };
+    look(cache, pending, Stage::Landed { key }, refreshes)
 }
 
 /// Looks into the store again, and decides if that need not be waited for.
@@ -171,7 +190,7 @@ where
     } = look;
     let Pending { parts, ask, .. } = &mut pending;
     let now = cache.now();
-    let waited = matches!(stage, Stage::Landed);
+    let waited = matches!(stage, Stage::Landed { .. });
     let reuse = found.as_ref().map(|found| {
         let entry = &found.entry;
         entry.reuse(&ask.directives, &parts.headers, now, waited)
@@ -179,7 +198,7 @@ where
     let (found, reason) = match (found, reuse) {
         (Some(found), Some(reuse)) if let Some(outcome) = reuse.outcome() => {
             match stage {
-                Stage::First | Stage::Landed => {}
+                Stage::First | Stage::Landed { .. } => {}
                 // What this caller takes although it is stale, those who wait may not.
                 Stage::Leading(lead) if outcome == Outcome::Stale => lead.release(),
                 Stage::Leading(lead) => lead.land(),
@@ -211,17 +230,27 @@ where
         {
             ask.forward = Forward::VaryMiss;
             ask.first = Some(std::mem::replace(&mut ask.key, key));
-            if let Stage::Leading(lead) = stage {
-                // Nothing has come for those who wait, whose variants may be others.
-                lead.release();
-            }
-            // Whatever it has waited for was another variant.
-            return self::look(cache, pending, Stage::First, refreshes);
+            let stage = match stage {
+                // The answer that it has waited for is an answer to this variant.
+                Stage::Landed { key } if key == ask.key => Stage::Landed { key },
+                Stage::Leading(lead) => {
+                    // Nothing has come for those who wait, whose variants may be others.
+                    lead.release();
+                    Stage::First
+                }
+                Stage::First | Stage::Landed { .. } => Stage::First,
+            };
+            return self::look(cache, pending, stage, refreshes);
         }
         (None, _) if let Some(key) = ask.fallback.take() => {
             ask.key = key;
             ask.kept = parts.method.clone();
             ask.first = None;
+            // It has not waited for the answers to this method.
+            let stage = match stage {
+                Stage::Landed { .. } => Stage::First,
+                stage => stage,
+            };
             return self::look(cache, pending, stage, refreshes);
         }
         // The entry of another variant says nothing about this one.
@@ -250,7 +279,7 @@ where
             join(cache, pending, found, landings, refreshes)
         }
         Stage::Leading(lead) => go(cache, pending, found, Some(lead)),
-        Stage::First | Stage::Landed => go(cache, pending, found, None),
+        Stage::First | Stage::Landed { .. } => go(cache, pending, found, None),
     }
 }
 

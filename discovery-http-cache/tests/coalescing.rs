@@ -436,3 +436,38 @@ fn one_request_for_each_variant() {
         assert_eq!(body(assert_ready!(task.poll())), "for b");
     }
 }
+
+/// An answer without `Vary` takes the place of all variants. Those who waited for one of them get it, and
+/// not the old answer that is still under the key of their variant (RFC 9111 §4.1).
+#[test]
+fn followers_of_a_variant_get_an_answer_that_is_for_all() {
+    for cc in ["max-age=60", "public"] {
+        let mut world = Mocked::new();
+        let one = [("accept", "one")];
+        for (headers, answer) in [(&[][..], "first"), (&one[..], "old")] {
+            let mut task = world.ask(headers);
+            assert_pending!(task.poll());
+            let (_, send) = world.next().unwrap();
+            send.send_response(ok(&[FRESH, ("vary", "accept")], answer));
+            assert_eq!(body(assert_ready!(task.poll())), answer);
+        }
+        world.pass(9_720);
+
+        let mut crowd: Vec<_> = (0..3).map(|_| world.ask(&one)).collect();
+        for task in &mut crowd {
+            assert_pending!(task.poll());
+        }
+        let (_, send) = world.next().unwrap();
+        assert!(world.next().is_none());
+        let fields = [
+            ("cache-control", cc),
+            ("etag", "\"2\""),
+            ("date", &date(9_720)),
+        ];
+        send.send_response(ok(&fields, "for all"));
+        for task in &mut crowd {
+            assert_eq!(body(assert_ready!(task.poll())), "for all", "{cc}");
+        }
+        assert!(world.next().is_none());
+    }
+}
