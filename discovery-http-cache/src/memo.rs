@@ -58,7 +58,7 @@ impl Entry {
         let mut head = Head::decode(method, value)?;
         let parts = head.parts_mut();
         let ResponseFields { directives, vary } = ResponseFields::of(&parts.headers);
-        let variant = vary.recorded(&parts.headers);
+        let variant = vary.recorded(&parts.headers, rules);
         let stored = understand(parts, directives);
         let is_usable =
             status::may_be_stored(parts.status, rules) && storage::is_readable(&parts.headers);

@@ -70,6 +70,27 @@ pub(crate) fn may_store_in_place_of_part(status: StatusCode) -> Result<(), Refus
     }
 }
 
+/// Whether a response is that of the request's URI, and not of another to which a redirect has led below
+/// the cache. `from` is where the response says that it came from, absolute or in relation to `target`.
+///
+/// Another response is no answer to `target` by itself, and says nothing about its entries: it is neither
+/// stored nor does it update, confirm or replace one.
+pub(crate) fn is_from_target(target: &Uri, from: Option<&Uri>) -> Result<(), Refusal> {
+    let key = |uri: &Uri| key::normalized(&Method::GET, uri);
+    let Some(from) = from else {
+        return Ok(());
+    };
+    let resolved = if from.authority().is_some() {
+        Some(from.clone())
+    } else {
+        key::resolve(target, &from.to_string())
+    };
+    match resolved {
+        Some(from) if key(&from) == key(target) => Ok(()),
+        _ => Err("a redirect was followed"),
+    }
+}
+
 /// Whether what may be kept is worth it: what can neither be reused nor validated is not. Only what a
 /// condition can be about has something to validate (RFC 9110 §13.2.1).
 pub(crate) fn is_worth_storing(
@@ -152,7 +173,7 @@ pub(crate) fn to_store(
             None => drop(headers.remove(header::AGE)),
         }
     }
-    vary.record(request, &mut headers);
+    vary.record(request, &mut headers, rules);
     if !is_small(&headers) {
         return Err("too many headers");
     }
@@ -250,4 +271,30 @@ pub(crate) fn names_what_decides(headers: &HeaderMap) -> bool {
         header::VARY,
     ];
     connection_options(headers).any(|name| DECIDING.contains(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_from_elsewhere_is_none_of_the_target() {
+        let target = Uri::from_static("https://h/a?b");
+        for (from, is_target) in [
+            (None, true),
+            (Some("https://h/a?b"), true),
+            (Some("https://H:443/%61?b"), true),
+            (Some("/a?b"), true),
+            (Some("/c"), false),
+            (Some("https://h/a"), false),
+            (Some("https://other/a?b"), false),
+            (Some("http://h/a?b"), false),
+            (Some("h:443"), false),
+            (Some("*"), false),
+        ] {
+            let from = from.map(|from| from.parse::<Uri>().unwrap());
+            let found = is_from_target(&target, from.as_ref()).is_ok();
+            assert_eq!(found, is_target, "{from:?}");
+        }
+    }
 }

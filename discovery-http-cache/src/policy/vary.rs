@@ -1,31 +1,41 @@
-//! Which requests a response answers (RFC 9111 §4.1).
+//! The requests that a stored response answers (RFC 9111 §4.1).
 //!
-//! kubectl stores the request's value of each header that `Vary` lists as `X-Varied-<Name>`,
-//! unless it is empty, and so does this.
+//! kubectl stores the request's value of each field that `Vary` lists as `X-Varied-<Name>`, unless it is
+//! empty, and takes a missing record for an empty value. Under kubectl's preset this module does the same.
+//! Otherwise an empty value is recorded too, and the fields that the request did not have are listed in
+//! `X-Varied-*absent`, because a field that is absent and one that is empty are different. If an entry of
+//! kubectl, or one from before this rule, has neither for a field, it matches no request.
 //!
-//! kubectl has room for one variant. Other variants are kept under keys of their own, made of the
-//! key, the request's values, and the *family*, which the first variant's entry records: a name that
-//! is given once, so that with the first entry all others are out of reach.
+//! kubectl has room for one variant. Other variants are stored under keys of their own, which are made of
+//! the first one's key, the *family*, and the request's values. The family is recorded with the first
+//! variant. No other first variant gets the same family, so that variants which outlive their first one
+//! are never found again by mistake.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use discovery_core::headers::{is_credential, members};
+use discovery_core::key;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// What varies by more is taken for what varies by anything.
+use super::Rules;
+
+/// A `Vary` with more names counts as `*`.
 const MAX_NAMES: usize = 64;
 
 const PREFIX: &str = "x-varied-";
 
-/// No header has this name, because a `Vary` with it matches nothing.
+/// The names of these two are not those of records, because a `Vary` with an asterisk matches nothing.
 const FAMILY: HeaderName = HeaderName::from_static("x-varied-*");
 
-/// What `Vary` lists, over all its lines.
+/// The listed fields that the request did not have.
+const ABSENT: HeaderName = HeaderName::from_static("x-varied-*absent");
+
+/// The field names that `Vary` lists, over all its lines.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Vary {
     names: Vec<HeaderName>,
-    /// `*`, something that is no field name, or too much.
+    /// `*`, something that is no field name, or too many of them.
     any: bool,
 }
 
@@ -68,12 +78,17 @@ impl Vary {
             .any(HeaderValue::is_sensitive)
     }
 
-    /// Writes what `request` has for each listed header into `stored`, in place of what is there.
-    pub(crate) fn record(&self, request: &HeaderMap, stored: &mut HeaderMap) {
+    /// Writes the request's values of the listed fields into `stored`, in place of those that are there.
+    pub(crate) fn record(&self, request: &HeaderMap, stored: &mut HeaderMap, rules: Rules) {
         remove_records(stored);
+        let mut absent: Vec<&[u8]> = Vec::new();
         for name in &self.names {
             let value = combined(request, name);
-            if value.is_empty() {
+            if value.is_empty() && rules.kubectl {
+                continue;
+            }
+            if !request.contains_key(name) {
+                absent.push(name.as_str().as_bytes());
                 continue;
             }
             let field = HeaderName::try_from([PREFIX, name.as_str()].concat());
@@ -81,73 +96,154 @@ impl Vary {
                 stored.insert(field, value);
             }
         }
+        if let Ok(absent) = HeaderValue::from_bytes(&absent.join(&b", "[..]))
+            && !absent.is_empty()
+        {
+            stored.insert(ABSENT, absent);
+        }
     }
 
-    /// What `stored` has recorded, by listed header.
-    pub(crate) fn recorded(&self, stored: &HeaderMap) -> Variant {
+    /// Reads the records in `stored`, by listed field.
+    pub(crate) fn recorded(&self, stored: &HeaderMap, rules: Rules) -> Variant {
+        // Mostly there is no `Vary`, and nothing to look for.
+        if self.names.is_empty() {
+            return Variant {
+                values: Vec::new(),
+                any: self.any,
+                lenient: rules.kubectl,
+                family: stored.get(FAMILY).cloned(),
+            };
+        }
+        let missing = if rules.kubectl {
+            Recorded::AbsentOrEmpty
+        } else {
+            Recorded::Unknown
+        };
         let mut values: Vec<_> = self
             .names
             .iter()
-            .cloned()
-            .map(|name| (name, None))
+            .map(|name| (name.clone(), missing.clone()))
             .collect();
+        let absent = stored.get_all(ABSENT).iter().flat_map(members);
+        for name in absent.filter(|_| !rules.kubectl) {
+            if let Some(place) = values
+                .iter_mut()
+                .find(|place| place.0.as_str().as_bytes() == name)
+            {
+                place.1 = Recorded::Absent;
+            }
+        }
         for (field, value) in stored {
             let name = field.as_str().strip_prefix(PREFIX);
             let place = name.and_then(|name| values.iter_mut().find(|place| place.0 == name));
-            if let Some((_, recorded @ None)) = place {
-                *recorded = Some(value.clone());
+            // Of several lines the first counts, as for kubectl.
+            if let Some((_, recorded)) = place
+                && !matches!(recorded, Recorded::Value(_))
+            {
+                *recorded = Recorded::Value(value.clone());
             }
         }
         Variant {
             values,
             any: self.any,
+            lenient: rules.kubectl,
             family: stored.get(FAMILY).cloned(),
         }
     }
+
+    /// The listed names.
+    #[allow(dead_code, reason = "for the list of variants")]
+    pub(crate) fn names(&self) -> &[HeaderName] {
+        &self.names
+    }
+
+    /// Whether all names of `other` are listed here.
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        self.any || (!other.any && other.names.iter().all(|name| self.names.contains(name)))
+    }
 }
 
-/// The request headers that a stored response is for.
+/// The request fields that a stored response is for.
 #[derive(Clone, Debug)]
 pub(crate) struct Variant {
-    values: Vec<(HeaderName, Option<HeaderValue>)>,
+    values: Vec<(HeaderName, Recorded)>,
     any: bool,
+    /// Whether absent and empty are the same, as for kubectl.
+    lenient: bool,
     family: Option<HeaderValue>,
 }
 
+/// The record of one field.
+#[derive(Clone, Debug, PartialEq)]
+enum Recorded {
+    Value(HeaderValue),
+    Absent,
+    /// kubectl records neither of the two.
+    AbsentOrEmpty,
+    /// There is no record: the field may have been absent or empty.
+    Unknown,
+}
+
 impl Variant {
+    /// Whether the response answers a request with these fields (RFC 9111 §4.1).
     pub(crate) fn matches(&self, request: &HeaderMap) -> bool {
-        let same = |(name, value): &(HeaderName, Option<HeaderValue>)| {
-            let recorded = value.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+        let same = |name: &HeaderName, recorded: &[u8]| {
             let asked = combined(request, name);
             recorded == &*asked || normalized(name, recorded) == normalized(name, &asked)
         };
-        !self.any && self.values.iter().all(same)
+        !self.any
+            && self.values.iter().all(|(name, recorded)| match recorded {
+                Recorded::Value(value) => {
+                    (self.lenient || request.contains_key(name)) && same(name, value.as_bytes())
+                }
+                Recorded::Absent => !request.contains_key(name),
+                Recorded::AbsentOrEmpty => same(name, b""),
+                Recorded::Unknown => false,
+            })
     }
 
-    /// The name under which other variants of this response are kept.
+    /// The name under which other variants of this response are stored.
     pub(crate) fn family(&self) -> Option<&HeaderValue> {
         self.family.as_ref()
     }
 
-    /// The key of the variant for `request`, in the family of the entry under `key`. It holds the
-    /// request's values, and so there is none where one of them is sensitive.
+    /// The key of the variant for `request`, in the family of the entry under `key`. There is none where
+    /// one of the request's values is sensitive.
     pub(crate) fn key(&self, key: &str, request: &HeaderMap) -> Option<String> {
-        let mut values = self
-            .values
-            .iter()
-            .flat_map(|(name, _)| request.get_all(name));
-        if values.any(HeaderValue::is_sensitive) {
+        let family = self.family.as_ref()?.to_str().ok()?;
+        let names: Vec<HeaderName> = self.values.iter().map(|(name, _)| name.clone()).collect();
+        variant_key(key, family, &names, request)
+    }
+}
+
+/// The key of the variant for `request` by the fields `names`, in a family below the key `base`. It has a
+/// hash of the request's values in it, so that their size and their bytes do not matter to a store. There
+/// is no key where one of the values is sensitive: hashes of few possible values can be guessed.
+pub(super) fn variant_key(
+    base: &str,
+    family: &str,
+    names: &[HeaderName],
+    request: &HeaderMap,
+) -> Option<String> {
+    let mut text = String::new();
+    for name in names {
+        if request.get_all(name).iter().any(HeaderValue::is_sensitive) {
             return None;
         }
-        let family = self.family.as_ref()?.to_str().ok()?;
-        let mut text = format!("{key}\n{family}");
-        for (name, _) in &self.values {
+        if request.contains_key(name) {
             let value = normalized(name, &combined(request, name));
-            // Escaped, so that what is not UTF-8 stays distinct.
-            write!(text, "\n{name}: {}", value.escape_ascii()).ok()?;
+            // Escaped, so that bytes which are not UTF-8 stay distinct and no value looks like two.
+            writeln!(text, "{name}: {}", value.escape_ascii()).ok()?;
+        } else {
+            writeln!(text, "{name}").ok()?;
         }
-        Some(text)
     }
+    Some(format!("{base}\n{family}\n{}", variant_id(&text)))
+}
+
+/// The last line of a variant's key.
+pub(super) fn variant_id(text: &str) -> String {
+    key::file_name(text)
 }
 
 /// Gives the other variants of an entry a name.
@@ -155,7 +251,7 @@ pub(crate) fn set_family(stored: &mut HeaderMap, family: HeaderValue) {
     stored.insert(FAMILY, family);
 }
 
-/// Takes out what [`Vary::record`] wrote, or what a server sent under such a name.
+/// Removes the records of [`Vary::record`], and fields that a server has sent under such names.
 pub(crate) fn remove_records(headers: &mut HeaderMap) {
     let records = headers.keys().filter(|name| is_record(name));
     for name in records.cloned().collect::<Vec<_>>() {
@@ -163,6 +259,7 @@ pub(crate) fn remove_records(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a field is a record, which users do not see.
 pub(crate) fn is_record(name: &HeaderName) -> bool {
     name.as_str().starts_with(PREFIX)
 }
@@ -184,8 +281,8 @@ fn combined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, [u8]> {
     }
 }
 
-/// What a value means (RFC 9111 §4.1): a list without the blanks around its commas; of those fields
-/// whose members are in any case and any order, in lower case and sorted.
+/// A value in the form in which two with the same meaning are equal (RFC 9111 §4.1): a list without the
+/// blanks around its commas. Lists whose members have any case and any order are in lower case and sorted.
 fn normalized(name: &HeaderName, value: &[u8]) -> Vec<u8> {
     // RFC 9110 §8.3.2, §8.4.1, §8.5.1; weights, not the order, tell what is preferred (§12.5.4).
     const SETS: [HeaderName; 3] = [
@@ -240,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn matching() {
+    fn requests_with_the_same_values_match() {
         let first = headers(&[("accept", "a"), ("accept", " b "), ("x-empty", "")]);
         let table = [
             (vec![], true, vec![]),
@@ -260,11 +357,15 @@ mod tests {
                 false,
                 vec![("x", "1"), ("accept", "a, b")],
             ),
-            (vec!["x-empty"], true, vec![]),
+            (vec!["x-empty"], false, vec![]),
+            (vec!["x-empty"], true, vec![("x-empty", " ")]),
+            (vec!["x-none"], true, vec![]),
+            (vec!["x-none"], false, vec![("x-none", "")]),
             (vec!["x-empty"], false, vec![("x-empty", "1")]),
             (vec!["*"], false, vec![("accept", "a, b")]),
             (vec!["accept", "*"], false, vec![("accept", "a, b")]),
             (vec!["a b"], false, vec![("accept", "a, b")]),
+            (vec!["*absent"], false, vec![("accept", "a, b")]),
         ];
         for (vary, expected, second) in table {
             let mut stored = headers(&[("x-varied-accept", "forged"), ("x-varied-y", "forged")]);
@@ -272,9 +373,9 @@ mod tests {
                 stored.append(header::VARY, HeaderValue::from_static(line));
             }
             let parsed = Vary::of(&stored);
-            parsed.record(&first, &mut stored);
+            parsed.record(&first, &mut stored, Rules::STRICT);
             assert!(!stored.contains_key("x-varied-y"));
-            let variant = parsed.recorded(&stored);
+            let variant = parsed.recorded(&stored, Rules::STRICT);
             assert_eq!(
                 variant.matches(&headers(&second)),
                 expected,
@@ -285,7 +386,7 @@ mod tests {
 
     /// RFC 9111 §4.1.
     #[test]
-    fn normalization() {
+    fn values_with_one_meaning_are_equal() {
         for (value, expected) in [
             ("", ""),
             ("a", "a"),
@@ -306,31 +407,81 @@ mod tests {
         assert_eq!(languages, b"de-at,de;q=0.5,en");
     }
 
+    /// RFC 9111 §4.1, and kubectl's rule, for which a missing record is an empty value.
     #[test]
-    fn families() {
+    fn an_absent_field_and_an_empty_one_are_different_but_for_kubectl() {
+        let (absent, empty) = (HeaderMap::new(), headers(&[("x-a", "")]));
+        let other = headers(&[("x-a", "1")]);
+        for (rules, differ) in [(Rules::STRICT, true), (Rules::KUBECTL, false)] {
+            for (first, second) in [(&absent, &empty), (&empty, &absent)] {
+                let mut stored = headers(&[("vary", "x-a, x-b")]);
+                let vary = Vary::of(&stored);
+                vary.record(first, &mut stored, rules);
+                let variant = vary.recorded(&stored, rules);
+                assert!(variant.matches(first));
+                assert_eq!(variant.matches(second), !differ);
+                assert!(!variant.matches(&other));
+                if rules.kubectl {
+                    // Nothing that kubectl would not write.
+                    assert_eq!(stored, headers(&[("vary", "x-a, x-b")]));
+                }
+                // kubectl reads the entries of the strict preset as its own.
+                assert!(vary.recorded(&stored, Rules::KUBECTL).matches(second));
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_without_a_record_is_for_nobody_knows_whom() {
+        let stored = headers(&[("vary", "x-a, x-b"), ("x-varied-x-b", "1")]);
+        let vary = Vary::of(&stored);
+        for request in [
+            headers(&[("x-b", "1")]),
+            headers(&[("x-a", ""), ("x-b", "1")]),
+            headers(&[("x-a", "2"), ("x-b", "1")]),
+        ] {
+            let strict = vary.recorded(&stored, Rules::STRICT);
+            assert!(!strict.matches(&request), "{request:?}");
+        }
+        let kubectl = vary.recorded(&stored, Rules::KUBECTL);
+        assert!(kubectl.matches(&headers(&[("x-b", "1")])));
+        assert!(!kubectl.matches(&headers(&[("x-a", "2"), ("x-b", "1")])));
+    }
+
+    #[test]
+    fn variants_have_keys_of_one_size_without_the_request_in_them() {
         let mut stored = headers(&[("vary", "accept, x")]);
         let vary = Vary::of(&stored);
-        vary.record(&headers(&[("accept", "a")]), &mut stored);
-        assert_eq!(vary.recorded(&stored).key("k", &HeaderMap::new()), None);
+        vary.record(&headers(&[("accept", "a")]), &mut stored, Rules::STRICT);
+        let variant = vary.recorded(&stored, Rules::STRICT);
+        assert_eq!(variant.key("k", &HeaderMap::new()), None, "no family");
         set_family(&mut stored, HeaderValue::from_static("f"));
-        let variant = vary.recorded(&stored);
+        let variant = vary.recorded(&stored, Rules::STRICT);
         let key = |pairs| variant.key("k", &headers(pairs)).unwrap();
-        assert_eq!(key(&[("accept", "b, c")]), "k\nf\naccept: b,c\nx: ");
-        assert_eq!(
-            key(&[("accept", "b,c"), ("y", "1")]),
-            key(&[("accept", "b, c")])
-        );
-        // A value can't look like two.
-        assert_ne!(
+        let one = key(&[("accept", "b, c")]);
+        assert!(one.starts_with("k\nf\n") && one.len() == 68, "{one}");
+        assert_eq!(one, key(&[("accept", "b,c"), ("y", "1")]));
+        let others = [
+            key(&[]),
+            key(&[("accept", "")]),
+            key(&[("x", "")]),
+            key(&[("accept", "b")]),
             key(&[("accept", "b"), ("x", "1")]),
-            key(&[("accept", "b\tx: 1")])
-        );
+            key(&[("accept", "b\tx: 1")]),
+            key(&[("x", "b,c")]),
+        ];
+        for (at, other) in others.iter().enumerate() {
+            assert!(*other != one && !others[at + 1..].contains(other), "{at}");
+        }
+        let mut secret = headers(&[("x", "s3cret")]);
+        secret.get_mut("x").unwrap().set_sensitive(true);
+        assert_eq!(variant.key("k", &secret), None);
         remove_records(&mut stored);
         assert_eq!(stored.len(), 1);
     }
 
     #[test]
-    fn credentials() {
+    fn credentials_are_recognised() {
         let table = [
             ("Accept, Accept-Encoding", false),
             ("accept,AUTHORIZATION", true),
@@ -361,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn sensitive_values() {
+    fn values_that_are_sensitive_are_noticed() {
         let vary = Vary::of(&headers(&[("vary", "x-token, accept")]));
         let mut request = headers(&[("accept", "a"), ("x-other", "b")]);
         request.append("x-token", HeaderValue::from_static("c"));
