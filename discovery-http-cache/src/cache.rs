@@ -19,8 +19,12 @@ use crate::handle::Counters;
 use crate::mark::{Forward, Outcome, Report};
 use crate::memo::{Entry, Memo};
 use crate::policy::cache_control::{RequestDirectives, ResponseDirectives};
-use crate::policy::request::{Bypass, Purpose, RequestConstraints, purpose};
+use crate::policy::request::{
+    Bypass, Purpose, RequestConstraints, possible_targets, purpose, target_uri,
+};
 use crate::policy::reuse::StoredMeta;
+use crate::policy::storage;
+use crate::policy::variants::base_of;
 use crate::redact::{Redacted, RedactedError};
 
 /// What all services of a layer and of its clones share, but for the store.
@@ -54,8 +58,8 @@ pub(crate) enum Route {
     Pass {
         /// A key to remove before.
         remove: Option<String>,
-        /// The target, if an answer that is no error invalidates it.
-        invalidate: Option<Uri>,
+        /// The target, if an answer that is no error invalidates it, in all forms that it may have.
+        invalidate: Vec<Uri>,
         /// Whether its answer may be one that is stored for GET.
         stores: bool,
         why: Bypass,
@@ -67,6 +71,8 @@ pub(crate) enum Route {
 /// A request, as the cache sees it.
 #[derive(Debug)]
 pub(crate) struct Ask {
+    /// The request's URI, where it has to be known whether the answer came from there.
+    pub(crate) target: Option<Uri>,
     /// Where to look, and where to store.
     pub(crate) key: String,
     /// The method whose answers are there. HEAD is answered from what GET got, too.
@@ -114,7 +120,7 @@ impl Cache {
     fn purpose(&self, request: &request::Parts) -> Route {
         let pass = |why| Route::Pass {
             remove: None,
-            invalidate: None,
+            invalidate: Vec::new(),
             stores: false,
             why,
         };
@@ -126,18 +132,21 @@ impl Cache {
         {
             return pass(Bypass::Policy);
         }
-        let absolute;
-        let uri = if request.uri.authority().is_some() {
-            &request.uri
-        } else if let Some(uri) = self.absolute(&request.uri) {
-            absolute = uri;
-            &absolute
-        } else {
-            if matches!(purpose, Purpose::Lookup(_)) {
-                self.warn_of_relative_uris(&request.uri);
+        let origin = &self.config.origin;
+        let uri = match target_uri(&request.uri, &request.headers, origin) {
+            Ok(uri) => uri,
+            Err(why) => {
+                if why == Bypass::RelativeUri && matches!(purpose, Purpose::Lookup(_)) {
+                    self.warn_of_relative_uris(&request.uri);
+                }
+                let mut route = pass(why);
+                if let (Purpose::Unsafe, Route::Pass { invalidate, .. }) = (purpose, &mut route) {
+                    *invalidate = possible_targets(&request.uri, &request.headers, origin);
+                }
+                return route;
             }
-            return pass(Bypass::RelativeUri);
         };
+        let uri = &*uri;
         if key::port(uri).is_err() {
             return pass(Bypass::NoKey);
         }
@@ -152,7 +161,7 @@ impl Cache {
                 let posts = self.config.posts && request.method == Method::POST;
                 return Route::Pass {
                     remove: key.filter(|_| self.config.rules.kubectl),
-                    invalidate: Some(uri.clone()),
+                    invalidate: vec![uri.clone()],
                     // RFC 9111 §5.2.1.5.
                     stores: posts && !RequestDirectives::parse(&request.headers).no_store,
                     why: Bypass::Method,
@@ -166,7 +175,7 @@ impl Cache {
         };
         Route::Pass {
             remove: key.filter(|_| self.config.rules.kubectl && own),
-            invalidate: None,
+            invalidate: Vec::new(),
             stores: false,
             why,
         }
@@ -189,6 +198,7 @@ impl Cache {
             None => (key, request.method.clone(), None),
         };
         Ask {
+            target: self.config.response_uri.is_some().then(|| uri.clone()),
             key,
             kept,
             fallback,
@@ -198,15 +208,6 @@ impl Cache {
             directives: constraints.directives,
             forward: Forward::UriMiss,
         }
-    }
-
-    /// The URI on the origin that the layer was given.
-    fn absolute(&self, uri: &Uri) -> Option<Uri> {
-        let origin = self.config.origin.as_ref()?;
-        let mut parts = uri.clone().into_parts();
-        parts.scheme = Some(origin.scheme().clone());
-        parts.authority = Some(origin.authority().clone());
-        Uri::from_parts(parts).ok()
     }
 
     fn warn_of_relative_uris(&self, uri: &Uri) {
@@ -232,11 +233,24 @@ impl Cache {
         if let Some(policy) = &self.config.lifetime {
             let said = stored.freshness.lifetime();
             // The keys of other variants begin with that of the first.
-            let key = key.split('\n').next().unwrap_or_default();
-            let lifetime = policy.lifetime(key, parts, said);
+            let lifetime = policy.lifetime(base_of(key), parts, said);
             stored.freshness = stored.freshness.with_lifetime(lifetime);
         }
         stored
+    }
+
+    /// Whether a response came from the URI of the request.
+    pub(crate) fn is_from_target(
+        &self,
+        ask: &Ask,
+        response: &response::Parts,
+    ) -> Result<(), storage::Refusal> {
+        match (&ask.target, &self.config.response_uri) {
+            (Some(target), Some(policy)) => {
+                storage::is_from_target(target, policy.response_uri(response).as_ref())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes sense of what the store returned. What makes none is not there.

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use discovery_core::clock::{Clock, SystemClock};
-use discovery_core::key::Origin;
 use hyper::rt::Timer;
 
-use crate::extend::{Cacheable, ExactKey, KubectlKey, Lifetime, OnlyDiscovery, RequestKey};
+use crate::extend::{
+    Cacheable, KubectlKey, Lifetime, OnlyDiscovery, RequestKey, ResponseUri, UriKey,
+};
 use crate::mark::{FromCache, Marker};
 use crate::policy::Rules;
+use crate::policy::request::TargetOrigin;
 
 const MAX_ENTRY_SIZE: u64 = 64 * 1024 * 1024;
 const MEMO_SIZE: usize = 8 * 1024 * 1024;
@@ -22,12 +24,13 @@ pub(crate) struct Settings {
     pub(crate) cacheable: Option<Arc<dyn Cacheable>>,
     pub(crate) lifetime: Option<Arc<dyn Lifetime>>,
     pub(crate) marker: Option<Arc<dyn Marker>>,
+    pub(crate) response_uri: Option<Arc<dyn ResponseUri>>,
     pub(crate) lenient_dates: Option<bool>,
     pub(crate) heuristic: Option<Duration>,
     pub(crate) stale_if_disconnected: bool,
     pub(crate) keep_on_error: bool,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) origin: Option<Origin>,
+    pub(crate) origin: TargetOrigin,
     pub(crate) posts: bool,
     pub(crate) max_entry_size: u64,
     pub(crate) memo_size: usize,
@@ -40,8 +43,9 @@ pub(crate) struct Config {
     pub(crate) cacheable: Option<Arc<dyn Cacheable>>,
     pub(crate) lifetime: Option<Arc<dyn Lifetime>>,
     pub(crate) marker: Option<Arc<dyn Marker>>,
+    pub(crate) response_uri: Option<Arc<dyn ResponseUri>>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) origin: Option<Origin>,
+    pub(crate) origin: TargetOrigin,
     pub(crate) rules: Rules,
     pub(crate) posts: bool,
     pub(crate) max_entry_size: u64,
@@ -75,7 +79,7 @@ impl Settings {
             }
         } else {
             Preset {
-                key: Arc::new(ExactKey),
+                key: Arc::new(UriKey),
                 cacheable: None,
                 marker: None,
                 rules: Rules::STRICT,
@@ -87,6 +91,7 @@ impl Settings {
             cacheable: self.cacheable.clone().or(preset.cacheable),
             lifetime: self.lifetime.clone(),
             marker: self.marker.clone().or(preset.marker),
+            response_uri: self.response_uri.clone(),
             clock: Arc::clone(&self.clock),
             origin: self.origin.clone(),
             rules: Rules {
@@ -112,12 +117,13 @@ impl Default for Settings {
             cacheable: None,
             lifetime: None,
             marker: None,
+            response_uri: None,
             lenient_dates: None,
             heuristic: None,
             stale_if_disconnected: false,
             keep_on_error: false,
             clock: Arc::new(SystemClock),
-            origin: None,
+            origin: TargetOrigin::default(),
             posts: false,
             max_entry_size: MAX_ENTRY_SIZE,
             memo_size: MEMO_SIZE,

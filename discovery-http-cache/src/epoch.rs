@@ -11,6 +11,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::policy::variants::base_of;
+
 /// The epochs in which something is on its way, by key. Of the others nobody needs to know.
 #[derive(Default)]
 pub(crate) struct Epochs {
@@ -32,7 +34,7 @@ struct Inner {
 impl Epochs {
     /// The epoch of a key. All variants of a response share one.
     pub(crate) fn now(&self, key: &str) -> Epoch {
-        let key: Arc<str> = base(key).into();
+        let key: Arc<str> = base_of(key).into();
         let mut table = lock(&self.table);
         let place = table.entry(Arc::clone(&key)).or_default();
         if let Some(epoch) = place.upgrade() {
@@ -49,7 +51,7 @@ impl Epochs {
 
     /// Ends that of a key, if anything is on its way.
     pub(crate) fn end(&self, key: &str) {
-        let ended = lock(&self.table).remove(base(key));
+        let ended = lock(&self.table).remove(base_of(key));
         if let Some(epoch) = ended.and_then(|epoch| epoch.upgrade()) {
             epoch.has_ended.store(true, Ordering::Release);
         }
@@ -101,11 +103,6 @@ impl fmt::Debug for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Epoch").field(&self.is_now()).finish()
     }
-}
-
-/// The keys of other variants begin with that of the first, and a line feed.
-fn base(key: &str) -> &str {
-    key.split('\n').next().unwrap_or_default()
 }
 
 fn lock(table: &Table) -> MutexGuard<'_, HashMap<Arc<str>, Weak<Inner>>> {

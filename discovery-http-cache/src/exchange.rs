@@ -16,8 +16,9 @@ use crate::crowd::Lead;
 use crate::drain::{self, Drain, Settle};
 use crate::epoch::Epoch;
 use crate::mark::{Outcome, Report};
-use crate::policy::reuse::StoredMeta;
-use crate::policy::{storage, stream, validation, vary};
+use crate::policy::reuse::{AfterFailure, StoredMeta};
+use crate::policy::validation::{self, Confirmation};
+use crate::policy::{storage, stream, vary};
 use crate::redact::Redacted;
 use crate::serve::{Answer, Asked};
 use crate::sink::{NewEntry, Sink};
@@ -61,15 +62,33 @@ impl Exchange {
     {
         let now = cache.now();
         let status = result.as_ref().ok().map(Response::status);
+        let result = result.map(Response::into_parts);
+        let elsewhere = match &result {
+            Ok((parts, _)) => cache.is_from_target(&self.ask, parts).err(),
+            Err(_) => None,
+        };
+        let confirms = self.conditional && status == Some(StatusCode::NOT_MODIFIED);
+        if let Some(reason) = elsewhere
+            && !confirms
+        {
+            return self.from_elsewhere(cache, result, reason);
+        }
+        let result = result.map(|(parts, body)| Response::from_parts(parts, body));
         let result = match result {
-            Ok(response) if self.conditional && status == Some(StatusCode::NOT_MODIFIED) => {
-                match self.found.take() {
-                    Some(found) => {
-                        return self.not_modified(cache, found, response.headers(), now);
-                    }
-                    None => Ok(response),
+            Ok(response) if confirms => match self.found.take() {
+                Some(found) => {
+                    let confirmation = match elsewhere {
+                        Some(_) => Confirmation::Other,
+                        None => {
+                            let stored = found.entry.headers();
+                            validation::confirmation(response.headers(), stored, now)
+                        }
+                    };
+                    let update = response.headers();
+                    return self.not_modified(cache, found, update, confirmation, now);
                 }
-            }
+                None => Ok(response),
+            },
             other => other,
         };
         if let Some(found) = &self.found
@@ -101,6 +120,25 @@ impl Exchange {
             }
             Ok(response) => self.fresh(cache, response, now),
         }
+    }
+
+    /// The response is that of another URI: passed on, and nothing else.
+    fn from_elsewhere<B, E>(
+        self: Box<Self>,
+        cache: &Cache,
+        result: Result<(response::Parts, B), E>,
+        reason: &'static str,
+    ) -> Step<B, E>
+    where
+        B: http_body::Body,
+    {
+        cache.state.counters.misses.add();
+        self.log("miss", reason);
+        let result = result.map(|(mut parts, body)| {
+            self.mark_miss(cache, false, reason, &mut parts.headers);
+            Response::from_parts(parts, Body::passed(body))
+        });
+        self.settle(Vec::new(), false, result)
     }
 
     /// The server has sent a response of its own.
@@ -210,6 +248,7 @@ impl Exchange {
         cache: &Arc<Cache>,
         found: Found,
         update: &HeaderMap,
+        confirmation: Confirmation,
         now: SystemTime,
     ) -> Step<B, E>
     where
@@ -217,18 +256,19 @@ impl Exchange {
     {
         cache.state.counters.revalidations.add();
         let entry = &found.entry;
-        if !validation::is_about(update, entry.headers()) {
-            // Whatever it is about, it says that this body will do; but it tells nothing new.
-            self.log("revalidated", "a 304 with another ETag");
+        if confirmation == Confirmation::Other {
+            // The server says that this body will do for this request. The next one fetches anew.
+            self.log("revalidated", "a 304 about another representation");
             let stored = &entry.stored;
             let age = stored.freshness.age(now);
             let times = (age.as_secs(), stored.ttl(age));
             let headers = entry.headers().clone();
+            let ops = vec![cache.remove(&self.ask.key)];
             let response = self.revalidated(cache, found, headers, times, now);
-            return self.settle(Vec::new(), false, Ok(response));
+            return self.settle(ops, false, Ok(response));
         }
 
-        let update = self.update(cache, &found, update, now);
+        let update = self.update(cache, &found, update, confirmation, now);
         self.log("revalidated", update.reason);
         let times = (update.age, update.ttl);
         let response = self.revalidated(cache, found, update.headers, times, now);
@@ -274,13 +314,17 @@ impl Exchange {
         let ops = match found {
             Some(found) => {
                 let (stored, size) = (found.entry.headers(), found.body.len() as u64);
-                if validation::is_confirmed_by_head(&parts.headers, stored, size) {
-                    let update = self.update(cache, &found, &parts.headers, now);
-                    self.log("updated", update.reason);
-                    update.ops
-                } else {
-                    self.log("outdated", "HEAD");
-                    vec![cache.remove(&self.ask.key)]
+                match validation::confirmation_by_head(&parts.headers, stored, size, now) {
+                    Confirmation::Unrelated => Vec::new(),
+                    Confirmation::Other => {
+                        self.log("outdated", "HEAD");
+                        vec![cache.remove(&self.ask.key)]
+                    }
+                    confirmation @ (Confirmation::Same | Confirmation::OtherForm) => {
+                        let update = self.update(cache, &found, &parts.headers, confirmation, now);
+                        self.log("updated", update.reason);
+                        update.ops
+                    }
                 }
             }
             None => Vec::new(),
@@ -293,9 +337,7 @@ impl Exchange {
         self.settle(ops, false, result)
     }
 
-    /// There is nothing for those who wait, and what was stored is no longer to be used: kubectl
-    /// deletes it on any other answer than 200 and 304, and a 200 that can't be stored has
-    /// outdated it.
+    /// There is nothing for those who wait, and the stored response may have to go.
     fn give_up<B, E>(
         mut self: Box<Self>,
         cache: &Cache,
@@ -308,19 +350,13 @@ impl Exchange {
         let rules = cache.config.rules;
         let status = result.as_ref().ok().map(Response::status);
         let failed = status.is_none_or(|status| status.is_server_error());
-        let is_outdated = |found: &Found| match status {
-            // Others may have it as it is, if not this request.
-            _ if found.entry.stored.outlives_error(status, now) => false,
-            _ if failed && rules.keep_on_error => false,
-            // About the client's copy, or a part of what is stored: nothing new.
-            Some(status) if !self.conditional && !rules.kubectl => {
-                !matches!(status.as_u16(), 206 | 304 | 416)
-            }
-            _ => true,
-        };
-        let ops = match &self.found {
-            Some(found) if is_outdated(found) => vec![cache.remove(&self.ask.key)],
-            _ => Vec::new(),
+        let after = self.found.as_ref().map(|found| {
+            let stored = &found.entry.stored;
+            stored.after_failure(status, self.conditional, now, rules)
+        });
+        let ops = match after {
+            Some(AfterFailure::Remove) => vec![cache.remove(&self.ask.key)],
+            Some(AfterFailure::Keep) | None => Vec::new(),
         };
         if failed && let Some(lead) = self.lead.take() {
             lead.fail(status);

@@ -93,11 +93,11 @@ where
                 stores,
                 why,
             } => {
-                let target = invalidate.map(|uri| {
+                let target = (!invalidate.is_empty()).then(|| {
                     let headers = parts.headers.clone();
                     let stores = stores.then(|| cache.now());
                     Box::new(Target {
-                        uri,
+                        uris: invalidate,
                         headers,
                         stores,
                     })

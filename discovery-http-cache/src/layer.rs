@@ -11,10 +11,11 @@ use tower_layer::Layer;
 
 use crate::cache::{Cache, State};
 use crate::config::{Patience, Settings};
-use crate::extend::{Cacheable, Lifetime, RequestKey};
+use crate::extend::{Cacheable, Lifetime, RequestKey, ResponseUri};
 use crate::handle::Handle;
 use crate::mark::Marker;
 use crate::memo::Memo;
+use crate::policy::request::TargetOrigin;
 use crate::refresh::{NoRefresh, RefreshOn};
 use crate::service::HttpCache;
 
@@ -108,7 +109,7 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
         self
     }
 
-    /// What names the entries. By default, method and URI as they are.
+    /// Names the entries. By default, by method and URI, with one name for equivalent URIs (RFC 9110 §4.2.3).
     #[must_use]
     pub fn key(mut self, key: impl RequestKey) -> Self {
         self.settings.key = Some(Arc::new(key));
@@ -141,6 +142,14 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
         self
     }
 
+    /// Tells the cache which URI a response came from, for a layer that follows redirects below it: see
+    /// [`ResponseUri`]. By default, all responses are taken for those of the request's URI.
+    #[must_use]
+    pub fn response_uri(mut self, uri: impl ResponseUri) -> Self {
+        self.settings.response_uri = Some(Arc::new(uri));
+        self
+    }
+
     /// Where the time comes from. By default, from the system.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
@@ -164,7 +173,51 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// ```
     #[must_use]
     pub fn authority(mut self, scheme: Scheme, authority: Authority) -> Self {
-        self.settings.origin = Some(Origin::new(scheme, authority));
+        self.settings.origin = TargetOrigin::Fixed(Origin::new(scheme, authority));
+        self
+    }
+
+    /// Takes the authority of requests whose URI has none from their `Host` field (RFC 9110 §7.2), and the
+    /// scheme from here. For a layer in front of a server, which gets URIs without a host, such as one
+    /// around an axum router.
+    ///
+    /// Each host has entries of its own. A request with no `Host`, with an invalid one or with several
+    /// bypasses the cache. Clients choose the field: put the cache behind whatever refuses unknown hosts if
+    /// the store has no bound.
+    ///
+    /// This and [`authority`](Self::authority) replace each other.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    ///
+    /// use bytes::Bytes;
+    /// use discovery_core::store::MapStore;
+    /// use discovery_http_cache::HttpCacheLayer;
+    /// use http::uri::Scheme;
+    /// use http::{Request, Response};
+    /// use http_body_util::{BodyExt, Full};
+    /// use tower::{Layer, ServiceExt};
+    ///
+    /// # tokio_test::block_on(async {
+    /// // A server with two virtual hosts.
+    /// let server = tower::service_fn(|request: Request<()>| async move {
+    ///     let host = request.headers()["host"].to_str().unwrap().to_owned();
+    ///     let response = Response::builder().header("cache-control", "max-age=60");
+    ///     Ok::<_, Infallible>(response.body(Full::new(Bytes::from(host))).unwrap())
+    /// });
+    /// let layer = HttpCacheLayer::new(MapStore::new()).authority_from_host(Scheme::HTTP);
+    /// let service = layer.layer(server);
+    /// for host in ["one", "two", "one"] {
+    ///     let request = Request::get("/").header("host", host).body(()).unwrap();
+    ///     let response = service.clone().oneshot(request).await.unwrap();
+    ///     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), host);
+    /// }
+    /// assert_eq!(layer.handle().stats().hits, 1);
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn authority_from_host(mut self, scheme: Scheme) -> Self {
+        self.settings.origin = TargetOrigin::Host(scheme);
         self
     }
 
@@ -210,10 +263,11 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
         self
     }
 
-    /// Whether a stored response stays when its validation fails, with an error or a status of 500
-    /// or more. Off by default: then it is removed.
+    /// Whether a stored response stays when its validation fails with a status of 500 or more. Off by
+    /// default: then it is removed. RFC 9111 §4.3.3 leaves the choice.
     ///
-    /// RFC 9111 §4.3.3 leaves the choice. What is kept can be validated again later.
+    /// It stays in any case if the server could not be reached at all. Under [`kubectl`](Self::kubectl) that
+    /// is so only with this option, because kubectl deletes the entry.
     #[must_use]
     pub fn keep_on_error(mut self, keep: bool) -> Self {
         self.settings.keep_on_error = keep;

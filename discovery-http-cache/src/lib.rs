@@ -178,7 +178,7 @@ mod tee;
 mod update;
 
 pub use self::body::Body;
-pub use self::extend::{Cacheable, Lifetime, RequestKey};
+pub use self::extend::{Cacheable, Lifetime, RequestKey, ResponseUri};
 pub use self::future::ResponseFuture;
 pub use self::handle::{Handle, Stats};
 pub use self::layer::HttpCacheLayer;

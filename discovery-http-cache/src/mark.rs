@@ -1,4 +1,4 @@
-//! What marks responses with where they came from.
+//! Marks on responses that tell where they came from.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -241,11 +241,12 @@ impl CacheStatus {
         if let (true, Some(key)) = (self.key, report.key) {
             string("key", key);
         }
-        // What the other parameters do not say.
+        // RFC 9211 §2.8: the reason, where the other parameters do not tell it.
         let unreachable = report.outcome == Outcome::Stale
             && report.forward.is_some()
             && report.forward_status.is_none();
-        if report.outcome == Outcome::Unavailable || unreachable {
+        let bypassed = report.forward == Some(Forward::Bypass);
+        if report.outcome == Outcome::Unavailable || unreachable || bypassed {
             string("detail", report.reason);
         }
         value

@@ -28,7 +28,8 @@ pub(crate) struct Pass<S, B> {
 
 /// What an unsafe request is about.
 pub(crate) struct Target {
-    pub(crate) uri: Uri,
+    /// More than one only if it is not certain which one it is.
+    pub(crate) uris: Vec<Uri>,
     pub(crate) headers: HeaderMap,
     /// When it was sent, if its answer may be stored for GET.
     pub(crate) stores: Option<SystemTime>,
@@ -49,7 +50,8 @@ where
         let mut response = match &target {
             Some(target) => {
                 let (status, headers) = (response.status(), response.headers());
-                for uri in invalidation::targets(&target.uri, status, headers) {
+                let named = |uri| invalidation::targets(uri, status, headers);
+                for uri in target.uris.iter().flat_map(named) {
                     ops.extend(cache.invalidate(&uri, &target.headers));
                 }
                 tee(cache, target, response)
@@ -60,7 +62,7 @@ where
         cache.mark_passed(why, status, response.headers_mut());
         response
     });
-    let key = target.map_or_else(String::new, |target| target.uri.to_string());
+    let key = target.map_or_else(String::new, |target| target.uris[0].to_string());
     if ops.is_empty() {
         return Next::Answer(result);
     }
@@ -84,11 +86,9 @@ where
     let (now, rules) = (cache.now(), cache.config.rules);
     let (parts, body) = response.into_parts();
     let sink = target.stores.and_then(|asked| {
-        let fields = storage::may_store_for_get(&target.uri, &parts, now, rules).ok()?;
-        let key = cache
-            .config
-            .key
-            .key(&Method::GET, &target.uri, &target.headers)?;
+        let uri = target.uris.first()?;
+        let fields = storage::may_store_for_get(uri, &parts, now, rules).ok()?;
+        let key = cache.config.key.key(&Method::GET, uri, &target.headers)?;
         let exact = body.size_hint().exact();
         let announced = dump::content_length(&parts.headers).ok()?;
         let expected = announced.or(exact);

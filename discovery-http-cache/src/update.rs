@@ -11,7 +11,8 @@ use http::{HeaderMap, header, response};
 use crate::cache::{Cache, Found};
 use crate::exchange::Exchange;
 use crate::policy::cache_control::ResponseDirectives;
-use crate::policy::{storage, validation, vary};
+use crate::policy::validation::{self, Confirmation};
+use crate::policy::{storage, vary};
 
 /// A stored response with newer headers.
 pub(crate) struct Update {
@@ -32,6 +33,7 @@ impl Exchange {
         cache: &Arc<Cache>,
         found: &Found,
         update: &HeaderMap,
+        confirmation: Confirmation,
         now: SystemTime,
     ) -> Update {
         let entry = &found.entry;
@@ -42,8 +44,8 @@ impl Exchange {
             // Then it was sent now (RFC 9110 §6.6.1).
             parts.headers.remove(header::DATE);
         }
-        let is_mergeable =
-            validation::merge(&mut parts.headers, update) && !storage::names_what_decides(update);
+        let is_mergeable = validation::apply(confirmation, &mut parts.headers, update)
+            && !storage::names_what_decides(update);
 
         let mut lands = false;
         let mut now_stored = None;

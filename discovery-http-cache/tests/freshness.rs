@@ -274,7 +274,11 @@ async fn cache_status() {
     assert_eq!(status(&post), "Example; fwd=method");
     world.server.ok(&[], "two");
     let bypass = world.get(&[("if-match", "\"1\"")]).await;
-    assert_eq!(status(&bypass), "Example; fwd=bypass");
+    let detail = "conditional-request";
+    assert_eq!(
+        status(&bypass),
+        format!("Example; fwd=bypass; detail=\"{detail}\"")
+    );
 
     let vary = [("cache-control", "max-age=60"), ("vary", "accept")];
     for (accept, expected) in [("a", "uri-miss"), ("b", "vary-miss")] {

@@ -1,13 +1,18 @@
-//! What of a stored response answers a request: conditions and ranges of the client's own
-//! (RFC 9111 §4.3.2, RFC 9110 §13 and §14).
+//! Conditions and ranges of the client's own, evaluated on a stored response (RFC 9111 §4.3.2, RFC 9110
+//! §13 and §14).
+//!
+//! Ranges are ranges of the bytes as they are stored. Of a response with a content coding, such as gzip, no
+//! part is served: a layer above that decodes it, or a client that has the beginning of the decoded bytes,
+//! cannot use it. Such a response is served whole, as RFC 9110 §14.2 allows.
 
 use std::ops::Range;
 use std::time::SystemTime;
 
+use discovery_core::headers::any_member;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::date;
-use super::validation::{is_strong, opaque_tag};
+use super::validation::{is_last_modified_strong, is_strong, opaque_tag};
 
 /// The part of a stored response that a client gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +29,7 @@ pub(crate) enum Selection {
     Unsatisfiable,
 }
 
-/// What a cache can do with a `Range` field.
+/// The meaning of a `Range` field for a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Ranges {
     One(Range<u64>),
@@ -51,6 +56,7 @@ pub(crate) fn select(
         }
         if method == Method::GET
             && let Some(ranges) = request.get(header::RANGE)
+            && !has_content_coding(stored)
             && if_range_holds(request, stored, now)
         {
             match parse_range(ranges, size) {
@@ -135,8 +141,8 @@ fn is_not_modified(request: &HeaderMap, stored: &HeaderMap, now: SystemTime) -> 
     modified.is_some_and(|modified| modified <= since)
 }
 
-/// Whether a line of entity tags has `tag`, weakly compared (RFC 9110 §8.8.3.2). What is no entity
-/// tag counts up to the next comma.
+/// Whether a line of entity tags has `tag`, weakly compared (RFC 9110 §8.8.3.2). A member that is no
+/// entity tag ends at the next comma.
 fn lists_tag(line: &HeaderValue, tag: Option<&HeaderValue>) -> bool {
     let mut rest = line.as_bytes().trim_ascii();
     if rest == b"*" {
@@ -166,6 +172,13 @@ fn lists_tag(line: &HeaderValue, tag: Option<&HeaderValue>) -> bool {
     false
 }
 
+/// Whether the stored bytes are those of a coding (RFC 9110 §8.4), and not of the representation itself.
+fn has_content_coding(stored: &HeaderMap) -> bool {
+    any_member(stored, &header::CONTENT_ENCODING, |coding| {
+        !coding.eq_ignore_ascii_case(b"identity")
+    })
+}
+
 /// Whether a range may be taken from the stored response: there is no `If-Range`, or it names
 /// this response, strongly (RFC 9110 §13.1.5).
 fn if_range_holds(request: &HeaderMap, stored: &HeaderMap, now: SystemTime) -> bool {
@@ -175,17 +188,8 @@ fn if_range_holds(request: &HeaderMap, stored: &HeaderMap, now: SystemTime) -> b
     if condition.as_bytes().contains(&b'"') {
         return is_strong(condition) && stored.get(header::ETAG) == Some(condition);
     }
-    // A date is strong enough only if the response is clearly newer than it (RFC 9110 §8.8.2.2).
-    let [modified, sent] = [header::LAST_MODIFIED, header::DATE].map(|name| {
-        stored
-            .get(name)
-            .and_then(|value| date::parse(value, false, now))
-    });
-    stored.get(header::LAST_MODIFIED) == Some(condition)
-        && modified
-            .zip(sent)
-            .and_then(|(modified, sent)| sent.duration_since(modified).ok())
-            .is_some_and(|since| since.as_secs() >= 1)
+    // A date has to be a strong validator.
+    stored.get(header::LAST_MODIFIED) == Some(condition) && is_last_modified_strong(stored, now)
 }
 
 fn parse_range(value: &HeaderValue, size: u64) -> Ranges {
@@ -200,7 +204,7 @@ fn parse_range(value: &HeaderValue, size: u64) -> Ranges {
     };
     let number = |digits: &str| {
         let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-        // What is too large is beyond every end.
+        // A number that is too large is beyond every end.
         is_number.then(|| digits.parse::<u64>().unwrap_or(u64::MAX))
     };
     let range = match range {
@@ -251,7 +255,7 @@ mod tests {
 
     /// RFC 9110 §13.1.2, §13.1.3, §13.2.
     #[test]
-    fn conditions() {
+    fn conditions_are_evaluated_as_a_server_would() {
         let tagged = [("etag", "\"a,b\""), ("last-modified", MONDAY)];
         let weak = [("etag", "W/\"a,b\"")];
         let dated = [("date", MONDAY)];
@@ -309,7 +313,7 @@ mod tests {
 
     /// RFC 9110 §14.1.2, §14.2.
     #[test]
-    fn ranges() {
+    fn one_range_is_served() {
         let table = [
             ("bytes=0-0", Selection::Part(0..1)),
             ("bytes=2-5", Selection::Part(2..6)),
@@ -338,7 +342,7 @@ mod tests {
 
     /// RFC 9110 §13.1.5.
     #[test]
-    fn if_range() {
+    fn if_range_needs_a_strong_validator() {
         let stored = [
             ("etag", "\"1\""),
             ("last-modified", MONDAY),
@@ -373,6 +377,28 @@ mod tests {
         }
     }
 
+    /// RFC 9110 §14.2: a server may ignore `Range`.
+    #[test]
+    fn a_coded_response_is_served_whole() {
+        for (coding, expected) in [
+            ("gzip", Selection::Whole),
+            ("identity, br", Selection::Whole),
+            ("identity", Selection::Part(0..2)),
+            ("", Selection::Part(0..2)),
+        ] {
+            let stored = headers(&[("content-encoding", coding), ("etag", "\"1\"")]);
+            for request in [
+                &[("range", "bytes=0-1")][..],
+                &[("range", "bytes=0-1"), ("if-range", "\"1\"")],
+                &[("range", "bytes=0-1"), ("accept-encoding", "gzip, br")],
+            ] {
+                let request = headers(request);
+                let found = select(&Method::GET, &request, StatusCode::OK, &stored, 10, NOW);
+                assert_eq!(found, expected, "{coding} {request:?}");
+            }
+        }
+    }
+
     /// All short texts over an alphabet.
     fn texts(alphabet: &[u8], size: u32) -> impl Iterator<Item = Vec<u8>> {
         let base = alphabet.len();
@@ -386,9 +412,9 @@ mod tests {
         })
     }
 
-    /// Whatever a client sends: no panic, and no bytes beyond the end.
+    /// There is no panic, and no bytes beyond the end.
     #[test]
-    fn odd_requests() {
+    fn odd_requests_do_no_harm() {
         let tag = HeaderValue::from_static("\"a\"");
         for text in texts(b"W/\"a*, ", 5) {
             let Ok(line) = HeaderValue::from_bytes(&text) else {

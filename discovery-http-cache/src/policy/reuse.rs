@@ -1,4 +1,4 @@
-//! What a stored response says about its reuse (RFC 9111 §4).
+//! The reuse of a stored response (RFC 9111 §4).
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ use super::freshness::Freshness;
 use super::vary::Vary;
 use crate::mark::Outcome;
 
-/// What a response's headers say about its reuse.
+/// The fields of a response that decide about its reuse.
 #[derive(Debug)]
 pub(crate) struct ResponseFields {
     pub(crate) directives: ResponseDirectives,
@@ -26,19 +26,19 @@ impl ResponseFields {
     }
 }
 
-/// A stored response's headers, understood.
+/// The meaning of a stored response's header for its reuse.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredMeta {
     pub(crate) directives: ResponseDirectives,
     pub(crate) freshness: Freshness,
 }
 
-/// What can be done with a stored response now.
+/// The use that can be made of a stored response now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reuse {
     /// It answers the request.
     Fresh,
-    /// It was got while the request waited for it, so that it is as good as an answer of its own.
+    /// It came while the request waited for it, so that it is as good as an answer of its own.
     Shared,
     /// It is stale, and the request takes it all the same.
     Stale,
@@ -51,7 +51,7 @@ pub(crate) enum Reuse {
 }
 
 impl Reuse {
-    /// As what it answers the request, if it does without the server.
+    /// The outcome, if the stored response answers the request without the server.
     pub(crate) const fn outcome(self) -> Option<Outcome> {
         match self {
             Self::Fresh | Self::Shared => Some(Outcome::Hit),
@@ -59,6 +59,14 @@ impl Reuse {
             Self::StaleWhileRevalidate | Self::Validate(_) | Self::OtherVariant => None,
         }
     }
+}
+
+/// The fate of an entry after a request that has brought no new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterFailure {
+    /// It can be validated again later.
+    Keep,
+    Remove,
 }
 
 /// Why a stored response has to be validated.
@@ -92,7 +100,7 @@ impl RevalidateReason {
 }
 
 impl StoredMeta {
-    /// `directives` are what the headers say.
+    /// `directives` are those of the headers.
     pub(crate) fn of(
         status: StatusCode,
         headers: &HeaderMap,
@@ -107,8 +115,8 @@ impl StoredMeta {
         }
     }
 
-    /// Whether it answers a request for this variant, and on what condition. `waited` says that the request has
-    /// waited while somebody else got or validated this response.
+    /// Decides whether the response answers a request for this variant, and on what condition. `waited` says
+    /// that the request has waited while another one got or validated this very response.
     pub(crate) fn reuse(&self, asked: &RequestDirectives, now: SystemTime, waited: bool) -> Reuse {
         if self.directives.no_cache {
             return Reuse::Validate(RevalidateReason::NoCache);
@@ -192,7 +200,7 @@ impl StoredMeta {
         if allows(asked.stale_if_error) {
             return true;
         }
-        // What the request asks for otherwise is stronger than what it does not know of.
+        // An explicit demand of the request is stronger than the response's permission.
         if asked.max_age.is_some_and(|max_age| age >= max_age) || asked.min_fresh.is_some() {
             return false;
         }
@@ -200,9 +208,46 @@ impl StoredMeta {
         allows(self.directives.stale_if_error) || (status.is_none() && rules.stale_if_disconnected)
     }
 
-    /// Whether it may still be served, although the server has answered with this status or not at
-    /// all: what another request may get stays.
-    pub(crate) fn outlives_error(&self, status: Option<StatusCode>, now: SystemTime) -> bool {
+    /// Decides what a request that has brought no new entry does to the stored response, which could not
+    /// answer it: an answer of this status that is not stored, or none at all.
+    ///
+    /// `validated` says that the request had the stored response's validators as its conditions. A 304 to
+    /// those is no failure, and not for this function.
+    pub(crate) fn after_failure(
+        &self,
+        status: Option<StatusCode>,
+        validated: bool,
+        now: SystemTime,
+        rules: Rules,
+    ) -> AfterFailure {
+        let is_server_error = status.is_some_and(|status| status.is_server_error());
+        let keeps = match status {
+            // Other requests may have it as it is.
+            _ if self.outlives_error(status, now) => true,
+            // RFC 9111 §4.3.3, §4.2.4: nothing is known that is newer. kubectl deletes the entry.
+            None => rules.keep_on_error || !rules.kubectl,
+            // RFC 9111 §4.3.3.
+            Some(_) if is_server_error && rules.keep_on_error => true,
+            // About the client's copy, or a part of the stored response: nothing new.
+            Some(
+                StatusCode::PARTIAL_CONTENT
+                | StatusCode::NOT_MODIFIED
+                | StatusCode::RANGE_NOT_SATISFIABLE,
+            ) => !validated && !rules.kubectl,
+            // A 200 that cannot be stored has outdated it, and any other answer says that it is not as it
+            // was.
+            Some(_) => false,
+        };
+        if keeps {
+            AfterFailure::Keep
+        } else {
+            AfterFailure::Remove
+        }
+    }
+
+    /// Whether the entry may be served to other requests although the server has answered with this status
+    /// or not at all (RFC 5861 §3, §4).
+    fn outlives_error(&self, status: Option<StatusCode>, now: SystemTime) -> bool {
         let age = self.freshness.age(now);
         let staleness = age.saturating_sub(self.freshness.lifetime());
         let allows = |limit: Option<Duration>| limit.is_some_and(|limit| staleness <= limit);
@@ -213,7 +258,7 @@ impl StoredMeta {
                 || allows(self.directives.stale_while_revalidate))
     }
 
-    /// Whether the time at which it was got matters for its reuse.
+    /// Whether the time at which it was received matters for its reuse.
     pub(crate) fn depends_on_time(&self) -> bool {
         !self.freshness.lifetime().is_zero()
             || self.directives.stale_if_error.is_some()
@@ -243,26 +288,98 @@ mod tests {
 
     /// RFC 9111 §4, §5.2.2.2, §5.2.2.4.
     #[test]
-    fn what_those_who_waited_may_have() {
+    fn those_who_waited_may_have_what_one_request_would_have_got() {
+        struct Row {
+            cc: &'static str,
+            reuse: Reuse,
+            shareable: bool,
+            worth_waiting: bool,
+        }
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_302_600);
         let no_cache = Reuse::Validate(RevalidateReason::NoCache);
         let stale = Reuse::Validate(RevalidateReason::Stale);
-        // (Cache-Control, its use for who has waited, whether it lands, whether to wait for it)
+        let row = |cc, reuse, shareable, worth_waiting| Row {
+            cc,
+            reuse,
+            shareable,
+            worth_waiting,
+        };
         let table = [
-            ("max-age=60", Reuse::Fresh, true, true),
-            ("max-age=60, must-revalidate", Reuse::Fresh, true, true),
-            ("max-age=5", Reuse::Shared, true, true),
-            ("public", Reuse::Shared, true, true),
-            ("max-age=5, must-revalidate", stale, false, true),
-            ("max-age=0, must-revalidate", stale, false, false),
-            ("max-age=60, no-cache", no_cache, false, false),
+            row("max-age=60", Reuse::Fresh, true, true),
+            row("max-age=60, must-revalidate", Reuse::Fresh, true, true),
+            row("max-age=5", Reuse::Shared, true, true),
+            row("public", Reuse::Shared, true, true),
+            row("max-age=5, must-revalidate", stale, false, true),
+            row("max-age=0, must-revalidate", stale, false, false),
+            row("max-age=60, no-cache", no_cache, false, false),
         ];
-        for (cc, reuse, lands, awaited) in table {
-            let stored = stored(cc, now - Duration::from_secs(5));
+        for row in table {
+            let (cc, stored) = (row.cc, stored(row.cc, now - Duration::from_secs(5)));
             let asked = RequestDirectives::default();
-            assert_eq!(stored.reuse(&asked, now, true), reuse, "{cc}");
-            assert_eq!(stored.is_shareable(now), lands, "{cc}");
-            assert_eq!(stored.may_become_shareable(), awaited, "{cc}");
+            assert_eq!(stored.reuse(&asked, now, true), row.reuse, "{cc}");
+            assert_eq!(stored.is_shareable(now), row.shareable, "{cc}");
+            assert_eq!(stored.may_become_shareable(), row.worth_waiting, "{cc}");
+        }
+    }
+
+    /// RFC 9111 §4.3.3, RFC 5861; kubectl deletes an entry whenever it gets no 200 and no 304.
+    #[test]
+    fn a_failure_keeps_or_removes_the_entry() {
+        use AfterFailure::{Keep, Remove};
+        struct Row {
+            status: Option<u16>,
+            strict: AfterFailure,
+            kept_on_error: AfterFailure,
+            kubectl: AfterFailure,
+        }
+        let row = |status, strict, kept_on_error, kubectl| Row {
+            status,
+            strict,
+            kept_on_error,
+            kubectl,
+        };
+        let kept = Rules {
+            keep_on_error: true,
+            ..Rules::STRICT
+        };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_302_600);
+        let plain = stored("max-age=5", now - Duration::from_secs(9));
+        for row in [
+            row(None, Keep, Keep, Remove),
+            row(Some(200), Remove, Remove, Remove),
+            row(Some(206), Remove, Remove, Remove),
+            row(Some(301), Remove, Remove, Remove),
+            row(Some(404), Remove, Remove, Remove),
+            row(Some(500), Remove, Keep, Remove),
+            row(Some(501), Remove, Keep, Remove),
+            row(Some(503), Remove, Keep, Remove),
+        ] {
+            let status = row
+                .status
+                .map(|status| StatusCode::from_u16(status).unwrap());
+            let after = |rules| plain.after_failure(status, true, now, rules);
+            assert_eq!(after(Rules::STRICT), row.strict, "{status:?}");
+            assert_eq!(after(kept), row.kept_on_error, "{status:?}");
+            assert_eq!(after(Rules::KUBECTL), row.kubectl, "{status:?}");
+        }
+        // Without the cache's conditions, these are about a part, or about the client's copy.
+        for status in [206, 304, 416] {
+            let status = Some(StatusCode::from_u16(status).unwrap());
+            let after = |validated, rules| plain.after_failure(status, validated, now, rules);
+            assert_eq!(after(false, Rules::STRICT), Keep);
+            assert_eq!(after(true, Rules::STRICT), Remove);
+            assert_eq!(after(false, Rules::KUBECTL), Remove);
+        }
+        // Another request may be answered with it.
+        let sent = now - Duration::from_secs(9);
+        let outlives = stored("max-age=5, stale-if-error=60", sent);
+        let strict = stored("max-age=5, stale-if-error=60, must-revalidate", sent);
+        for rules in [Rules::STRICT, Rules::KUBECTL] {
+            let bad = Some(StatusCode::BAD_GATEWAY);
+            assert_eq!(outlives.after_failure(bad, true, now, rules), Keep);
+            assert_eq!(strict.after_failure(bad, true, now, rules), Remove);
+            let gone = Some(StatusCode::GONE);
+            assert_eq!(outlives.after_failure(gone, true, now, rules), Remove);
         }
     }
 }
