@@ -92,6 +92,8 @@ impl Upstream {
         };
         let headers = request.headers_mut();
         hop::remove(headers);
+        // The client's names the proxy. The cache takes one that differs from the URI for another server's.
+        headers.remove(header::HOST);
         headers.append(header::VIA, HeaderValue::from_static(via));
         Ok(request)
     }
