@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
-use discovery_core::flight::{self, Flights, Joined, Turn};
+use discovery_core::flight::{self, FollowerOutcome, Role, SingleFlight};
 use http::StatusCode;
 
 use crate::epoch::Epoch;
@@ -14,7 +14,7 @@ use crate::epoch::Epoch;
 /// Who waits for what: one asks the server for all that came for a key since it was last invalidated.
 #[derive(Default)]
 pub(crate) struct Crowds {
-    flights: Flights<Flight>,
+    flights: SingleFlight<Flight>,
     waiting: Mutex<HashMap<Flight, Waiting>>,
     /// How many flights have landed: whoever saw this change while looking has to look again.
     landings: AtomicU64,
@@ -45,14 +45,14 @@ pub(crate) enum Place {
 
 /// A leader's duty. Dropped, it passes to a follower.
 pub(crate) struct Lead {
-    lead: flight::Lead<Flight>,
+    lead: flight::Leader<Flight>,
     flight: Flight,
     crowds: Arc<Crowds>,
 }
 
 /// A follower's place: counted, so that the leader knows that somebody waits.
 pub(crate) struct Follower {
-    follow: flight::Follow<Flight>,
+    follow: flight::Follower<Flight>,
     flight: Flight,
     crowds: Arc<Crowds>,
     failure: Arc<Failure>,
@@ -96,8 +96,8 @@ impl Crowds {
             epoch,
         };
         match self.flights.join(flight.clone()) {
-            Joined::Lead(lead) => Place::Lead(self.lead(lead, flight)),
-            Joined::Follow(follow) => {
+            Role::Leader(lead) => Place::Lead(self.lead(lead, flight)),
+            Role::Follower(follow) => {
                 let failure = {
                     let mut waiting = self.waiting();
                     let waiting = waiting.entry(flight.clone()).or_insert_with(|| Waiting {
@@ -117,7 +117,7 @@ impl Crowds {
         }
     }
 
-    fn lead(self: &Arc<Self>, lead: flight::Lead<Flight>, flight: Flight) -> Lead {
+    fn lead(self: &Arc<Self>, lead: flight::Leader<Flight>, flight: Flight) -> Lead {
         Lead {
             lead,
             flight,
@@ -155,7 +155,7 @@ impl Lead {
     pub(crate) fn land(self) {
         self.crowds.landings.fetch_add(1, Ordering::AcqRel);
         drop(self.crowds.forget(&self.flight));
-        self.lead.land();
+        self.lead.complete_with(());
     }
 
     /// Lets the others go on alone.
@@ -177,9 +177,11 @@ impl Lead {
 impl Follower {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<News> {
         Pin::new(&mut self.follow).poll(cx).map(|turn| match turn {
-            Turn::Lead(lead) => News::Lead(self.crowds.lead(lead, self.flight.clone())),
-            Turn::Landed => News::Landed,
-            Turn::Released => match self.failure.get() {
+            FollowerOutcome::Promoted(lead) => {
+                News::Lead(self.crowds.lead(lead, self.flight.clone()))
+            }
+            FollowerOutcome::Completed(()) => News::Landed,
+            FollowerOutcome::Released => match self.failure.get() {
                 Some(status) => News::Failed(*status),
                 None => News::Released,
             },

@@ -17,7 +17,7 @@ use super::handle::Counters;
 use super::lookup::{Shared, status};
 use super::outcome::{Outcome, refusal};
 use super::{Body, Cache, Collected, Known};
-use crate::flight::{Joined, Lead, Turn};
+use crate::flight::{FollowerOutcome, Leader, Role};
 use crate::key::RedactedError;
 use crate::kube::endpoint::with_path;
 use crate::kube::failure::url_text;
@@ -72,16 +72,16 @@ where
         // one asks for all.
         for _ in 0..2 {
             match shared.flights.join(goal.clone()) {
-                Joined::Lead(new) => lead = Some(new),
-                Joined::Follow(follow) => {
+                Role::Leader(new) => lead = Some(new),
+                Role::Follower(follow) => {
                     // Whoever waits for another caller must not keep a readiness from it.
                     if std::mem::take(&mut is_ready) {
                         self.ready = self.spare.clone();
                     }
                     match follow.await {
-                        Turn::Lead(new) => lead = Some(new),
-                        Turn::Released => return self.alone(is_ready).await,
-                        Turn::Landed => {
+                        FollowerOutcome::Promoted(new) => lead = Some(new),
+                        FollowerOutcome::Released => return self.alone(is_ready).await,
+                        FollowerOutcome::Completed(()) => {
                             let found = match shared.recent.found(&goal) {
                                 Some(found) => found,
                                 None => shared.cache.load(&self.ask.need()).await,
@@ -101,7 +101,7 @@ where
         if let Some(took) = lead.take() {
             if let Some(answer) = self.look_again().await {
                 Counters::count(&shared.counters.coalesced);
-                took.land();
+                took.complete_with(());
                 return Ok(answer);
             }
             lead = Some(took);
@@ -150,7 +150,7 @@ where
         self,
         group_version: GroupVersion,
         is_ready: bool,
-        lead: Option<Lead<Goal>>,
+        lead: Option<Leader<Goal>>,
     ) -> Answer<RB, S::Error> {
         let Self {
             shared,
@@ -198,7 +198,7 @@ where
                     hit: false,
                 });
                 if let Some(lead) = lead {
-                    lead.land();
+                    lead.complete_with(());
                 }
                 return Ok(Response::from_parts(parts, Body::collected(collected)));
             }
@@ -210,7 +210,7 @@ where
     }
 
     /// Asks for the groups: `/api` and `/apis` at the same time.
-    async fn groups(self, is_ready: bool, lead: Option<Lead<Goal>>) -> Answer<RB, S::Error> {
+    async fn groups(self, is_ready: bool, lead: Option<Leader<Goal>>) -> Answer<RB, S::Error> {
         let Self {
             shared,
             ask,
@@ -285,7 +285,7 @@ where
                 }
                 shared.keep(&ask, &found).await;
                 if let Some(lead) = lead {
-                    lead.land();
+                    lead.complete_with(());
                 }
                 // The groups are there although the server has no `/api`; the caller that asked for
                 // it gets the server's own answer.

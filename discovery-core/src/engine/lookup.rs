@@ -12,7 +12,7 @@ use super::handle::{Control, Counters};
 use super::recent::Recent;
 use super::service::DiscoveryService;
 use super::{Body, Cache, Handle, Known, Refresh, Statistics};
-use crate::flight::Flights;
+use crate::flight::SingleFlight;
 use crate::key::Origin;
 use crate::store::Op;
 use crate::{Answer, Endpoint, Form, Snapshot};
@@ -67,7 +67,7 @@ pub(super) struct Shared<C> {
     /// The server that absolute URIs have to name, and the path that it is mounted at.
     pub(super) server: Option<(Origin, String)>,
     pub(super) limit: usize,
-    pub(super) flights: Flights<Goal>,
+    pub(super) flights: SingleFlight<Goal>,
     /// The latest [`Refresh`] that was obeyed.
     refreshed: AtomicU64,
     /// Held while the cache starts to forget or to save, so that nothing is saved that a refresh
@@ -88,7 +88,7 @@ impl<C: Cache> Engine<C> {
             base: String::new(),
             server: None,
             limit: MAX_ANSWER,
-            flights: Flights::new(),
+            flights: SingleFlight::new(),
             refreshed: AtomicU64::new(0),
             changing: Mutex::default(),
             saves: AtomicU64::new(0),

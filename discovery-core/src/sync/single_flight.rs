@@ -1,26 +1,26 @@
 //! One request for many callers.
 //!
-//! When several callers want the same thing at the same time, one of them, the leader, gets it
-//! and the others follow. The table knows who leads and who waits; it carries no values, so that
-//! followers take what they need from where the leader put it (a store, a snapshot).
+//! When several callers want the same thing at the same time, one of them, the leader, gets it and the others follow.
+//! The leader completes the flight with a value for each follower: the thing itself if it is cheap to clone, a reader
+//! of it, or `()` if it lies where everybody can find it.
 //!
-//! Nothing hangs when callers go away. A leader that is dropped hands the lead to the follower
-//! that has waited longest, and a follower that is dropped is forgotten. The table runs no task and
-//! needs no timer: a caller that wants to bound its wait drops its [`Follow`].
+//! Nothing hangs when callers go away. A leader that is dropped hands the lead to the follower that has waited longest,
+//! and a follower that is dropped is forgotten. The table runs no task and needs no timer: a caller that wants to bound
+//! its wait drops its [`Follower`].
 //!
 //! ```
-//! use discovery_core::sync::single_flight::{Flights, Joined, Turn};
+//! use discovery_core::sync::single_flight::{FollowerOutcome, Role, SingleFlight};
 //!
 //! # tokio_test::block_on(async {
-//! let flights = Flights::new();
-//! let Joined::Lead(lead) = flights.join("key") else { panic!("nobody led before") };
-//! let Joined::Follow(first) = flights.join("key") else { panic!("somebody leads") };
-//! let Joined::Follow(second) = flights.join("key") else { panic!("somebody leads") };
+//! let flights = SingleFlight::new();
+//! let Role::Leader(leader) = flights.join("key") else { panic!("nobody led before") };
+//! let Role::Follower(first) = flights.join("key") else { panic!("somebody leads") };
+//! let Role::Follower(second) = flights.join("key") else { panic!("somebody leads") };
 //!
-//! drop(lead); // Cancelled: the next in line leads.
-//! let Turn::Lead(lead) = first.await else { panic!("first in line") };
-//! lead.land(); // Done: the others find the result where the leader put it.
-//! assert!(matches!(second.await, Turn::Landed));
+//! drop(leader); // Cancelled: the next in line leads.
+//! let FollowerOutcome::Promoted(leader) = first.await else { panic!("first in line") };
+//! leader.complete_with("value");
+//! assert!(matches!(second.await, FollowerOutcome::Completed("value")));
 //! assert!(flights.is_empty());
 //! # });
 //! ```
@@ -34,68 +34,74 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// The table of what is under way, by key. Clones share it.
-pub struct Flights<K> {
-    queues: Arc<Mutex<HashMap<K, VecDeque<Arc<Seat>>>>>,
+/// The flights that are under way, by key. Clones share them.
+pub struct SingleFlight<K, V = ()> {
+    queues: Arc<Mutex<Queues<K, V>>>,
 }
 
-/// What [`Flights::join`] makes of a caller.
+type Queues<K, V> = HashMap<K, VecDeque<Arc<Waiter<V>>>>;
+
+/// The part that a caller has in a flight, as [`SingleFlight::join`] assigns it.
 #[derive(Debug)]
-pub enum Joined<K: Hash + Eq> {
-    /// Nobody is on it: go ahead, and then [`land`](Lead::land) or [`release`](Lead::release).
-    Lead(Lead<K>),
-    /// Somebody is on it: wait.
-    Follow(Follow<K>),
+pub enum Role<K: Hash + Eq, V = ()> {
+    /// Nobody else fetches it: go ahead, and then [`complete`](Leader::complete) or [`release`](Leader::release).
+    Leader(Leader<K, V>),
+    /// Somebody else fetches it: wait.
+    Follower(Follower<K, V>),
 }
 
-/// What a follower's wait ends with.
+/// The end of a follower's wait.
 #[derive(Debug)]
-pub enum Turn<K: Hash + Eq> {
+pub enum FollowerOutcome<K: Hash + Eq, V = ()> {
     /// The leader went away without a result: lead in its place.
-    Lead(Lead<K>),
-    /// The leader's result is where it belongs: look again.
-    Landed,
+    Promoted(Leader<K, V>),
+    /// The leader has a result, and this is the follower's value of it.
+    Completed(V),
     /// The leader's result is of no use to others, for example an error: go on alone.
     Released,
 }
 
-/// The duty to get the thing. Dropped, it passes to the follower that has waited longest.
-pub struct Lead<K: Hash + Eq> {
+/// The duty to fetch the thing. Dropped, it passes to the follower that has waited longest.
+pub struct Leader<K: Hash + Eq, V = ()> {
     /// Taken when the duty has ended.
-    duty: Option<(Flights<K>, K)>,
+    duty: Option<(SingleFlight<K, V>, K)>,
 }
 
 /// A wait for the leader. It holds no lock, and can be dropped at any time.
 #[must_use = "a follower waits only when awaited"]
-pub struct Follow<K: Hash + Eq> {
-    flights: Flights<K>,
+pub struct Follower<K: Hash + Eq, V = ()> {
+    flights: SingleFlight<K, V>,
     /// Taken when the wait is over.
     key: Option<K>,
-    seat: Arc<Seat>,
+    waiter: Arc<Waiter<V>>,
 }
 
-/// Where a follower is told how its wait ended. Written only with the table locked, so that a
-/// follower that goes away at the same moment either is seen to have gone or sees its news.
-#[derive(Default)]
-struct Seat {
-    state: Mutex<SeatState>,
+/// A follower as the leader sees it.
+///
+/// The lead is handed over only with the table locked, so that a follower that goes away at the same moment either is
+/// seen to have gone or sees that it leads.
+struct Waiter<V> {
+    state: Mutex<WaiterState<V>>,
 }
 
-#[derive(Default)]
-struct SeatState {
-    news: Option<News>,
+struct WaiterState<V> {
+    outcome: Option<Outcome<V>>,
     waker: Option<Waker>,
 }
 
-#[derive(Clone, Copy)]
-enum News {
-    Lead,
-    Landed,
+enum Outcome<V> {
+    Promoted,
+    Completed(V),
     Released,
 }
 
-impl<K> Flights<K> {
-    /// An empty table.
+/// Followers of a flight that has ended. Dropped, for example because a closure panicked, it releases them.
+struct Followers<V> {
+    waiters: VecDeque<Arc<Waiter<V>>>,
+}
+
+impl<K, V> SingleFlight<K, V> {
+    /// Makes a table without flights.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -103,39 +109,39 @@ impl<K> Flights<K> {
         }
     }
 
-    /// How many keys somebody is on.
+    /// The number of flights that are under way.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Whether nothing is under way.
+    /// Whether no flight is under way.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, VecDeque<Arc<Seat>>>> {
+    fn lock(&self) -> MutexGuard<'_, Queues<K, V>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Hash + Eq + Clone> Flights<K> {
-    /// Leads if nobody is on `key`, follows otherwise.
-    pub fn join(&self, key: K) -> Joined<K> {
+impl<K: Hash + Eq + Clone, V> SingleFlight<K, V> {
+    /// Makes the caller the leader for `key` if there is none, and a follower otherwise.
+    pub fn join(&self, key: K) -> Role<K, V> {
         match self.lock().entry(key.clone()) {
             Entry::Occupied(mut queue) => {
-                let seat = Arc::<Seat>::default();
-                queue.get_mut().push_back(Arc::clone(&seat));
-                Joined::Follow(Follow {
+                let waiter = Arc::<Waiter<V>>::default();
+                queue.get_mut().push_back(Arc::clone(&waiter));
+                Role::Follower(Follower {
                     flights: self.clone(),
                     key: Some(key),
-                    seat,
+                    waiter,
                 })
             }
             Entry::Vacant(place) => {
                 place.insert(VecDeque::new());
-                Joined::Lead(Lead {
+                Role::Leader(Leader {
                     duty: Some((self.clone(), key)),
                 })
             }
@@ -143,21 +149,19 @@ impl<K: Hash + Eq + Clone> Flights<K> {
     }
 }
 
-impl<K: Hash + Eq> Flights<K> {
-    /// Ends the flight and tells all that wait.
-    fn end(&self, key: &K, news: News) {
-        let mut queues = self.lock();
-        let queue = queues.remove(key).unwrap_or_default();
-        let wakers: Vec<_> = queue.iter().filter_map(|seat| seat.tell(news)).collect();
-        drop(queues);
-        wakers.into_iter().for_each(Waker::wake);
+impl<K: Hash + Eq, V> SingleFlight<K, V> {
+    /// Ends the flight, and returns the followers, who have to be told.
+    fn end(&self, key: &K) -> Followers<V> {
+        Followers {
+            waiters: self.lock().remove(key).unwrap_or_default(),
+        }
     }
 
     /// Hands the lead on, or ends the flight if nobody waits.
     fn pass_on(&self, key: &K) {
         let mut queues = self.lock();
         let waker = match queues.get_mut(key).and_then(VecDeque::pop_front) {
-            Some(next) => next.tell(News::Lead),
+            Some(next) => next.tell(Outcome::Promoted),
             None => {
                 queues.remove(key);
                 None
@@ -170,35 +174,90 @@ impl<K: Hash + Eq> Flights<K> {
     }
 }
 
-impl<K: Hash + Eq> Lead<K> {
-    /// Ends the flight with a result that others can use, and sends them to look for it.
-    pub fn land(mut self) {
+impl<K: Hash + Eq, V> Leader<K, V> {
+    /// The number of followers that wait at the moment.
+    #[must_use]
+    pub fn followers(&self) -> usize {
+        self.duty.as_ref().map_or(0, |(flights, key)| {
+            flights.lock().get(key).map_or(0, VecDeque::len)
+        })
+    }
+
+    /// Ends the flight with a result. `value` is called once for each follower that waits, in the order in which they
+    /// came, and what it returns is that follower's. No lock is held meanwhile; callers that come now begin another
+    /// flight.
+    ///
+    /// If `value` panics, the followers that it was not called for are released.
+    pub fn complete(mut self, mut value: impl FnMut() -> V) {
         if let Some((flights, key)) = self.duty.take() {
-            flights.end(&key, News::Landed);
+            let mut followers = flights.end(&key);
+            while !followers.waiters.is_empty() {
+                let value = value();
+                followers.tell_next(Outcome::Completed(value));
+            }
         }
     }
 
-    /// Ends the flight without such a result, and lets all go on alone at once.
+    /// Ends the flight with a result that each follower gets a clone of.
+    pub fn complete_with(self, value: V)
+    where
+        V: Clone,
+    {
+        self.complete(|| value.clone());
+    }
+
+    /// Ends the flight without a result that is of use to others, and lets all go on alone at once.
     pub fn release(mut self) {
         if let Some((flights, key)) = self.duty.take() {
-            flights.end(&key, News::Released);
+            drop(flights.end(&key));
         }
     }
 }
 
-impl Seat {
-    fn state(&self) -> MutexGuard<'_, SeatState> {
+impl<V> Followers<V> {
+    /// Tells the one who has waited longest.
+    fn tell_next(&mut self, outcome: Outcome<V>) {
+        if let Some(waiter) = self.waiters.pop_front()
+            && let Some(waker) = waiter.tell(outcome)
+        {
+            waker.wake();
+        }
+    }
+}
+
+impl<V> Drop for Followers<V> {
+    fn drop(&mut self) {
+        while !self.waiters.is_empty() {
+            self.tell_next(Outcome::Released);
+        }
+    }
+}
+
+impl<V> Waiter<V> {
+    fn state(&self) -> MutexGuard<'_, WaiterState<V>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, news: News) -> Option<Waker> {
+    fn tell(&self, outcome: Outcome<V>) -> Option<Waker> {
         let mut state = self.state();
-        state.news = Some(news);
+        state.outcome = Some(outcome);
         state.waker.take()
     }
 }
 
-impl<K> Clone for Flights<K> {
+impl<V> Default for Waiter<V> {
+    fn default() -> Self {
+        let state = WaiterState {
+            outcome: None,
+            waker: None,
+        };
+        Self {
+            state: Mutex::new(state),
+        }
+    }
+}
+
+impl<K, V> Clone for SingleFlight<K, V> {
     fn clone(&self) -> Self {
         Self {
             queues: Arc::clone(&self.queues),
@@ -206,19 +265,21 @@ impl<K> Clone for Flights<K> {
     }
 }
 
-impl<K> Default for Flights<K> {
+impl<K, V> Default for SingleFlight<K, V> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<K> fmt::Debug for Flights<K> {
+impl<K, V> fmt::Debug for SingleFlight<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flights").field("len", &self.len()).finish()
+        f.debug_struct("SingleFlight")
+            .field("len", &self.len())
+            .finish()
     }
 }
 
-impl<K: Hash + Eq> Drop for Lead<K> {
+impl<K: Hash + Eq, V> Drop for Leader<K, V> {
     fn drop(&mut self) {
         if let Some((flights, key)) = self.duty.take() {
             flights.pass_on(&key);
@@ -226,48 +287,48 @@ impl<K: Hash + Eq> Drop for Lead<K> {
     }
 }
 
-impl<K: Hash + Eq> fmt::Debug for Lead<K> {
+impl<K: Hash + Eq, V> fmt::Debug for Leader<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lead").finish_non_exhaustive()
+        f.debug_struct("Leader").finish_non_exhaustive()
     }
 }
 
-impl<K: Hash + Eq + Unpin> Future for Follow<K> {
-    type Output = Turn<K>;
+impl<K: Hash + Eq + Unpin, V> Future for Follower<K, V> {
+    type Output = FollowerOutcome<K, V>;
 
     /// Stays pending when polled again after it was ready.
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Turn<K>> {
-        let news = {
-            let mut state = self.seat.state();
-            let Some(news) = state.news.take() else {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = {
+            let mut state = self.waiter.state();
+            let Some(outcome) = state.outcome.take() else {
                 let before = state.waker.replace(cx.waker().clone());
                 // Dropping a waker can drop a task, and with it another wait for this table.
                 drop(state);
                 drop(before);
                 return Poll::Pending;
             };
-            news
+            outcome
         };
         let key = self.key.take();
-        Poll::Ready(match (news, key) {
-            (News::Lead, Some(key)) => Turn::Lead(Lead {
+        Poll::Ready(match (outcome, key) {
+            (Outcome::Promoted, Some(key)) => FollowerOutcome::Promoted(Leader {
                 duty: Some((self.flights.clone(), key)),
             }),
-            (News::Landed, _) => Turn::Landed,
-            (News::Released, _) | (News::Lead, None) => Turn::Released,
+            (Outcome::Completed(value), _) => FollowerOutcome::Completed(value),
+            (Outcome::Released, _) | (Outcome::Promoted, None) => FollowerOutcome::Released,
         })
     }
 }
 
-impl<K: Hash + Eq> Drop for Follow<K> {
+impl<K: Hash + Eq, V> Drop for Follower<K, V> {
     fn drop(&mut self) {
         let Some(key) = self.key.take() else { return };
         let mut queues = self.flights.lock();
         if let Some(queue) = queues.get_mut(&key) {
-            queue.retain(|seat| !Arc::ptr_eq(seat, &self.seat));
+            queue.retain(|waiter| !Arc::ptr_eq(waiter, &self.waiter));
         }
         // The lead may have come while nobody looked: it must not end here.
-        let leads = matches!(self.seat.state().news, Some(News::Lead));
+        let leads = matches!(self.waiter.state().outcome, Some(Outcome::Promoted));
         drop(queues);
         if leads {
             self.flights.pass_on(&key);
@@ -275,8 +336,8 @@ impl<K: Hash + Eq> Drop for Follow<K> {
     }
 }
 
-impl<K: Hash + Eq> fmt::Debug for Follow<K> {
+impl<K: Hash + Eq, V> fmt::Debug for Follower<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Follow").finish_non_exhaustive()
+        f.debug_struct("Follower").finish_non_exhaustive()
     }
 }

@@ -5,37 +5,37 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use discovery_core::flight::{Flights, Follow, Joined, Lead, Turn};
+use discovery_core::sync::single_flight::{Follower, FollowerOutcome, Leader, Role, SingleFlight};
 use tokio_test::{assert_pending, assert_ready, task};
 
 mod threads;
 
 type Key = &'static str;
 
-fn lead(flights: &Flights<Key>, key: Key) -> Lead<Key> {
+fn lead(flights: &SingleFlight<Key>, key: Key) -> Leader<Key> {
     match flights.join(key) {
-        Joined::Lead(lead) => lead,
-        Joined::Follow(_) => panic!("somebody leads {key} already"),
+        Role::Leader(lead) => lead,
+        Role::Follower(_) => panic!("somebody leads {key} already"),
     }
 }
 
-fn follow(flights: &Flights<Key>, key: Key) -> Follow<Key> {
+fn follow(flights: &SingleFlight<Key>, key: Key) -> Follower<Key> {
     match flights.join(key) {
-        Joined::Lead(_) => panic!("nobody led {key}"),
-        Joined::Follow(follow) => follow,
+        Role::Leader(_) => panic!("nobody led {key}"),
+        Role::Follower(follow) => follow,
     }
 }
 
-fn is_lead<K: std::hash::Hash + Eq>(turn: Turn<K>) -> Option<Lead<K>> {
+fn promoted<K: std::hash::Hash + Eq>(turn: FollowerOutcome<K>) -> Option<Leader<K>> {
     match turn {
-        Turn::Lead(lead) => Some(lead),
-        Turn::Landed | Turn::Released => None,
+        FollowerOutcome::Promoted(lead) => Some(lead),
+        FollowerOutcome::Completed(()) | FollowerOutcome::Released => None,
     }
 }
 
 #[test]
 fn the_first_leads_and_the_others_follow() {
-    let flights = Flights::new();
+    let flights = SingleFlight::new();
     assert!(flights.is_empty());
     let leader = lead(&flights, "key");
     assert_eq!(flights.len(), 1);
@@ -44,18 +44,24 @@ fn the_first_leads_and_the_others_follow() {
     assert_pending!(first.poll());
     assert_pending!(second.poll());
 
-    leader.land();
+    leader.complete_with(());
     assert!(flights.is_empty());
     assert!(first.is_woken() && second.is_woken());
-    assert!(matches!(assert_ready!(first.poll()), Turn::Landed));
-    assert!(matches!(assert_ready!(second.poll()), Turn::Landed));
+    assert!(matches!(
+        assert_ready!(first.poll()),
+        FollowerOutcome::Completed(())
+    ));
+    assert!(matches!(
+        assert_ready!(second.poll()),
+        FollowerOutcome::Completed(())
+    ));
     // The next one has the key for itself.
-    lead(&flights, "key").land();
+    lead(&flights, "key").complete_with(());
 }
 
 #[test]
-fn release_lets_all_go_at_once() {
-    let flights = Flights::new();
+fn a_release_lets_all_followers_go_at_once() {
+    let flights = SingleFlight::new();
     let leader = lead(&flights, "key");
     let mut followers: Vec<_> = (0..10)
         .map(|_| task::spawn(follow(&flights, "key")))
@@ -67,29 +73,35 @@ fn release_lets_all_go_at_once() {
     assert!(flights.is_empty());
     for follower in &mut followers {
         assert!(follower.is_woken());
-        assert!(matches!(assert_ready!(follower.poll()), Turn::Released));
+        assert!(matches!(
+            assert_ready!(follower.poll()),
+            FollowerOutcome::Released
+        ));
     }
 }
 
 #[test]
-fn news_wait_for_those_who_have_not_looked_yet() {
-    let flights = Flights::new();
+fn an_outcome_waits_for_a_follower_that_has_not_looked_yet() {
+    let flights = SingleFlight::new();
     let leader = lead(&flights, "key");
     let mut unpolled = task::spawn(follow(&flights, "key"));
-    leader.land();
-    assert!(matches!(assert_ready!(unpolled.poll()), Turn::Landed));
+    leader.complete_with(());
+    assert!(matches!(
+        assert_ready!(unpolled.poll()),
+        FollowerOutcome::Completed(())
+    ));
 
     let leader = lead(&flights, "key");
     let mut unpolled = task::spawn(follow(&flights, "key"));
     drop(leader);
     assert_eq!(flights.len(), 1, "the lead has passed on");
-    assert!(is_lead(assert_ready!(unpolled.poll())).is_some());
+    assert!(promoted(assert_ready!(unpolled.poll())).is_some());
     assert!(flights.is_empty());
 }
 
 #[test]
 fn a_dropped_leader_hands_over_in_order() {
-    let flights = Flights::new();
+    let flights = SingleFlight::new();
     let leader = lead(&flights, "key");
     let mut followers: Vec<_> = (0..5)
         .map(|_| task::spawn(follow(&flights, "key")))
@@ -105,7 +117,7 @@ fn a_dropped_leader_hands_over_in_order() {
             assert_pending!(follower.poll());
         }
         assert!(followers[at].is_woken());
-        leader = is_lead(assert_ready!(followers[at].poll()));
+        leader = promoted(assert_ready!(followers[at].poll()));
         assert!(leader.is_some());
         assert_eq!(flights.len(), 1);
     }
@@ -114,25 +126,31 @@ fn a_dropped_leader_hands_over_in_order() {
 }
 
 #[test]
-fn the_next_leader_lands_for_the_rest() {
-    let flights = Flights::new();
+fn the_next_leader_completes_for_the_rest() {
+    let flights = SingleFlight::new();
     let leader = lead(&flights, "key");
     let mut first = task::spawn(follow(&flights, "key"));
     let mut second = task::spawn(follow(&flights, "key"));
     assert_pending!(second.poll());
     drop(leader);
-    let leader = is_lead(assert_ready!(first.poll())).unwrap();
+    let leader = promoted(assert_ready!(first.poll())).unwrap();
     // One that comes now follows the new leader.
     let mut third = task::spawn(follow(&flights, "key"));
     assert_pending!(third.poll());
-    leader.land();
-    assert!(matches!(assert_ready!(second.poll()), Turn::Landed));
-    assert!(matches!(assert_ready!(third.poll()), Turn::Landed));
+    leader.complete_with(());
+    assert!(matches!(
+        assert_ready!(second.poll()),
+        FollowerOutcome::Completed(())
+    ));
+    assert!(matches!(
+        assert_ready!(third.poll()),
+        FollowerOutcome::Completed(())
+    ));
 }
 
 #[test]
 fn a_follower_that_goes_is_forgotten() {
-    let flights = Flights::new();
+    let flights = SingleFlight::new();
     let leader = lead(&flights, "key");
     let gone = follow(&flights, "key");
     let mut polled_and_gone = task::spawn(follow(&flights, "key"));
@@ -143,13 +161,13 @@ fn a_follower_that_goes_is_forgotten() {
     drop(polled_and_gone);
     drop(leader);
     assert!(stays.is_woken());
-    assert!(is_lead(assert_ready!(stays.poll())).is_some());
+    assert!(promoted(assert_ready!(stays.poll())).is_some());
     assert!(flights.is_empty());
 }
 
 #[test]
 fn a_follower_that_was_just_handed_the_lead_passes_it_on() {
-    let flights = Flights::new();
+    let flights = SingleFlight::new();
     let leader = lead(&flights, "key");
     let mut first = task::spawn(follow(&flights, "key"));
     let unpolled = follow(&flights, "key");
@@ -164,7 +182,7 @@ fn a_follower_that_was_just_handed_the_lead_passes_it_on() {
     assert_eq!(flights.len(), 1);
     drop(unpolled);
     assert!(third.is_woken());
-    let leader = is_lead(assert_ready!(third.poll())).unwrap();
+    let leader = promoted(assert_ready!(third.poll())).unwrap();
     assert_eq!(flights.len(), 1);
     drop(leader);
     assert!(flights.is_empty());
@@ -175,19 +193,19 @@ fn a_follower_that_was_just_handed_the_lead_passes_it_on() {
     drop(leader);
     drop(last);
     assert!(flights.is_empty());
-    lead(&flights, "key").land();
+    lead(&flights, "key").complete_with(());
 }
 
 #[test]
-fn a_follower_with_news_takes_none_from_the_next_flight() {
-    let flights = Flights::new();
+fn a_follower_of_an_ended_flight_takes_nothing_from_the_next_one() {
+    let flights = SingleFlight::new();
     for release in [false, true] {
         let leader = lead(&flights, "key");
         let late = follow(&flights, "key");
         if release {
             leader.release();
         } else {
-            leader.land();
+            leader.complete_with(());
         }
         // Another flight of the key, while the old news are still unread.
         let leader = lead(&flights, "key");
@@ -196,16 +214,19 @@ fn a_follower_with_news_takes_none_from_the_next_flight() {
         drop(late);
         assert_pending!(next.poll());
         assert_eq!(flights.len(), 1);
-        leader.land();
-        assert!(matches!(assert_ready!(next.poll()), Turn::Landed));
+        leader.complete_with(());
+        assert!(matches!(
+            assert_ready!(next.poll()),
+            FollowerOutcome::Completed(())
+        ));
     }
 }
 
 #[test]
-fn dropped_in_any_order() {
+fn nothing_is_left_in_whatever_order_they_are_dropped() {
     // Every order of dropping a leader and three followers, two of which have been polled.
     for order in permutations(&[0, 1, 2, 3]) {
-        let flights = Flights::new();
+        let flights = SingleFlight::new();
         let mut leader = Some(lead(&flights, "key"));
         let mut followers: Vec<_> = (0..3)
             .map(|_| Some(task::spawn(follow(&flights, "key"))))
@@ -240,8 +261,8 @@ fn permutations(items: &[usize]) -> Vec<Vec<usize>> {
 }
 
 #[test]
-fn keys_do_not_meet() {
-    let flights = Flights::new();
+fn flights_of_different_keys_do_not_meet() {
+    let flights = SingleFlight::new();
     let one = lead(&flights, "one");
     let two = lead(&flights, "two");
     assert_eq!(flights.len(), 2);
@@ -249,34 +270,40 @@ fn keys_do_not_meet() {
     let mut second = task::spawn(follow(&flights, "two"));
     assert_pending!(first.poll());
     assert_pending!(second.poll());
-    one.land();
-    assert!(matches!(assert_ready!(first.poll()), Turn::Landed));
+    one.complete_with(());
+    assert!(matches!(
+        assert_ready!(first.poll()),
+        FollowerOutcome::Completed(())
+    ));
     assert!(!second.is_woken());
     assert_pending!(second.poll());
     assert_eq!(flights.len(), 1);
     two.release();
-    assert!(matches!(assert_ready!(second.poll()), Turn::Released));
+    assert!(matches!(
+        assert_ready!(second.poll()),
+        FollowerOutcome::Released
+    ));
     assert!(flights.is_empty());
 }
 
 #[test]
 fn keys_may_be_anything_that_hashes() {
-    let flights = Flights::<(String, u64)>::default();
+    let flights = SingleFlight::<(String, u64)>::default();
     let key = ("key".to_owned(), 1);
-    let Joined::Lead(leader) = flights.join(key.clone()) else {
+    let Role::Leader(leader) = flights.join(key.clone()) else {
         panic!("nobody led before");
     };
-    assert!(matches!(flights.join(key), Joined::Follow(_)));
+    assert!(matches!(flights.join(key), Role::Follower(_)));
     assert!(matches!(
         flights.join(("key".to_owned(), 2)),
-        Joined::Lead(_)
+        Role::Leader(_)
     ));
-    leader.land();
+    leader.complete_with(());
     assert!(flights.is_empty());
 }
 
 #[test]
-fn the_last_waker_counts() {
+fn a_follower_wakes_the_last_waker_that_it_was_polled_with() {
     struct Count(AtomicUsize);
     impl Wake for Count {
         fn wake(self: Arc<Self>) {
@@ -284,7 +311,7 @@ fn the_last_waker_counts() {
         }
     }
     let counts = [Arc::new(Count(0.into())), Arc::new(Count(0.into()))];
-    let flights = Flights::new();
+    let flights = SingleFlight::new();
     let leader = lead(&flights, "key");
     let mut follower = follow(&flights, "key");
     for count in &counts {
@@ -292,7 +319,7 @@ fn the_last_waker_counts() {
         let poll = Pin::new(&mut follower).poll(&mut Context::from_waker(&waker));
         assert!(poll.is_pending());
     }
-    leader.land();
+    leader.complete_with(());
     assert_eq!(counts[0].0.load(Ordering::SeqCst), 0);
     assert_eq!(counts[1].0.load(Ordering::SeqCst), 1);
     // Polled again after the end it stays pending.
@@ -305,9 +332,9 @@ fn the_last_waker_counts() {
 }
 
 #[test]
-fn a_thousand_followers() {
+fn a_thousand_followers_are_completed_released_or_promoted() {
     for outcome in 0..3 {
-        let flights = Flights::new();
+        let flights = SingleFlight::new();
         let mut leader = Some(lead(&flights, "key"));
         let mut followers: Vec<_> = (0..1_000)
             .map(|_| task::spawn(follow(&flights, "key")))
@@ -316,14 +343,14 @@ fn a_thousand_followers() {
             assert_pending!(follower.poll());
         }
         match outcome {
-            0 => leader.take().unwrap().land(),
+            0 => leader.take().unwrap().complete_with(()),
             1 => leader.take().unwrap().release(),
             // Everyone in turn leads and gives up.
             _ => {
                 for follower in &mut followers {
                     drop(leader.take());
                     assert!(follower.is_woken());
-                    leader = is_lead(assert_ready!(follower.poll()));
+                    leader = promoted(assert_ready!(follower.poll()));
                     assert!(leader.is_some());
                 }
                 drop(leader);
@@ -334,9 +361,9 @@ fn a_thousand_followers() {
         for follower in &mut followers {
             assert!(follower.is_woken());
             match assert_ready!(follower.poll()) {
-                Turn::Landed => assert_eq!(outcome, 0),
-                Turn::Released => assert_eq!(outcome, 1),
-                Turn::Lead(_) => panic!("nobody gave up"),
+                FollowerOutcome::Completed(()) => assert_eq!(outcome, 0),
+                FollowerOutcome::Released => assert_eq!(outcome, 1),
+                FollowerOutcome::Promoted(_) => panic!("nobody gave up"),
             }
         }
         assert!(flights.is_empty());
@@ -344,11 +371,83 @@ fn a_thousand_followers() {
 }
 
 #[test]
-fn shows_what_it_is() {
-    let flights = Flights::new();
+fn debug_shows_no_key_and_no_value() {
+    let flights = SingleFlight::new();
     let leader = lead(&flights, "key");
     let follower = follow(&flights, "key");
-    assert_eq!(format!("{flights:?}"), "Flights { len: 1 }");
-    assert_eq!(format!("{leader:?}"), "Lead { .. }");
-    assert_eq!(format!("{follower:?}"), "Follow { .. }");
+    assert_eq!(format!("{flights:?}"), "SingleFlight { len: 1 }");
+    assert_eq!(format!("{leader:?}"), "Leader { .. }");
+    assert_eq!(format!("{follower:?}"), "Follower { .. }");
+}
+
+#[test]
+fn each_follower_gets_a_value_of_its_own_in_the_order_of_joining() {
+    /// A value that has no `Clone`.
+    #[derive(Debug, PartialEq)]
+    struct Value(usize);
+
+    let flights = SingleFlight::<Key, Value>::new();
+    let Role::Leader(leader) = flights.join("key") else {
+        panic!("nobody led before");
+    };
+    let followers: Vec<_> = (0..4)
+        .filter_map(|_| match flights.join("key") {
+            Role::Follower(follower) => Some(follower),
+            Role::Leader(_) => None,
+        })
+        .collect();
+    let mut followers: Vec<_> = followers.into_iter().map(Some).collect();
+    assert_eq!(leader.followers(), 4);
+    drop(followers[1].take());
+    assert_eq!(leader.followers(), 3);
+    let mut made = 0;
+    leader.complete(|| {
+        made += 1;
+        assert!(
+            flights.is_empty(),
+            "no lock is held, and the flight has ended"
+        );
+        Value(made)
+    });
+    assert_eq!(made, 3, "once for each that waits");
+    let mut values = Vec::new();
+    for follower in followers.into_iter().flatten() {
+        match assert_ready!(task::spawn(follower).poll()) {
+            FollowerOutcome::Completed(value) => values.push(value),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(values, [Value(1), Value(2), Value(3)]);
+}
+
+#[test]
+fn a_panic_while_values_are_made_releases_the_followers_that_have_none() {
+    let flights = SingleFlight::<Key, usize>::new();
+    let Role::Leader(leader) = flights.join("key") else {
+        panic!("nobody led before");
+    };
+    let mut followers: Vec<_> = (0..3)
+        .filter_map(|_| match flights.join("key") {
+            Role::Follower(follower) => Some(task::spawn(follower)),
+            Role::Leader(_) => None,
+        })
+        .collect();
+    for follower in &mut followers {
+        assert_pending!(follower.poll());
+    }
+    let mut made = 0;
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        leader.complete(|| {
+            made += 1;
+            assert!(made < 2, "as the closure of a caller may");
+            made
+        });
+    }));
+    assert!(panicked.is_err());
+    let mut followers = followers.into_iter();
+    let mut next = || assert_ready!(followers.next().unwrap().poll());
+    assert!(matches!(next(), FollowerOutcome::Completed(1)));
+    assert!(matches!(next(), FollowerOutcome::Released));
+    assert!(matches!(next(), FollowerOutcome::Released));
+    assert!(flights.is_empty());
 }

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::thread;
 
-use discovery_core::flight::{Flights, Joined, Lead, Turn};
+use discovery_core::sync::single_flight::{FollowerOutcome, Leader, Role, SingleFlight};
 use tokio_test::task;
 
 /// Each thread wants the thing; it must be got once, and by all.
 #[test]
 fn threads_get_a_thing_once() {
     for _ in 0..200 {
-        let flights = Flights::new();
+        let flights = SingleFlight::new();
         let (got, start, joined) = (AtomicUsize::new(0), Barrier::new(4), Barrier::new(4));
         thread::scope(|scope| {
             for _ in 0..4 {
@@ -22,12 +22,15 @@ fn threads_get_a_thing_once() {
                     // Nobody comes later: then it would be another flight.
                     joined.wait();
                     match join {
-                        Joined::Lead(lead) => {
+                        Role::Leader(lead) => {
                             got.fetch_add(1, Ordering::SeqCst);
-                            lead.land();
+                            lead.complete_with(());
                         }
-                        Joined::Follow(follow) => {
-                            assert!(matches!(tokio_test::block_on(follow), Turn::Landed));
+                        Role::Follower(follow) => {
+                            assert!(matches!(
+                                tokio_test::block_on(follow),
+                                FollowerOutcome::Completed(())
+                            ));
                         }
                     }
                 });
@@ -41,8 +44,8 @@ fn threads_get_a_thing_once() {
 /// Threads that lead, follow, give up before and after they looked: at no time two lead one key,
 /// and at the end nothing is left.
 #[test]
-fn threads_that_come_and_go() {
-    let flights = Flights::<usize>::new();
+fn no_two_threads_lead_one_key_as_they_come_and_go() {
+    let flights = SingleFlight::<usize>::new();
     let leading: [AtomicUsize; 2] = Default::default();
     let barrier = Barrier::new(4);
     thread::scope(|scope| {
@@ -50,12 +53,12 @@ fn threads_that_come_and_go() {
             let (flights, leading, barrier) = (&flights, &leading, &barrier);
             scope.spawn(move || {
                 barrier.wait();
-                let lead_on = |key: usize, lead: Lead<usize>, how: usize| {
+                let lead_on = |key: usize, lead: Leader<usize>, how: usize| {
                     assert_eq!(leading[key].fetch_add(1, Ordering::SeqCst), 0, "two lead");
                     thread::yield_now();
                     leading[key].fetch_sub(1, Ordering::SeqCst);
                     match how % 3 {
-                        0 => lead.land(),
+                        0 => lead.complete_with(()),
                         1 => lead.release(),
                         _ => drop(lead),
                     }
@@ -64,17 +67,19 @@ fn threads_that_come_and_go() {
                     let mix = (round * 7 + thread * 13) ^ (round >> 3);
                     let key = mix % 2;
                     match flights.join(key) {
-                        Joined::Lead(lead) => lead_on(key, lead, mix),
-                        Joined::Follow(follow) if mix % 5 == 0 => drop(follow),
-                        Joined::Follow(follow) if mix % 5 == 1 => {
+                        Role::Leader(lead) => lead_on(key, lead, mix),
+                        Role::Follower(follow) if mix % 5 == 0 => drop(follow),
+                        Role::Follower(follow) if mix % 5 == 1 => {
                             let mut follow = task::spawn(follow);
                             match follow.poll() {
-                                Poll::Ready(Turn::Lead(lead)) => lead_on(key, lead, mix),
+                                Poll::Ready(FollowerOutcome::Promoted(lead)) => {
+                                    lead_on(key, lead, mix)
+                                }
                                 Poll::Ready(_) | Poll::Pending => drop(follow),
                             }
                         }
-                        Joined::Follow(follow) => {
-                            if let Turn::Lead(lead) = tokio_test::block_on(follow) {
+                        Role::Follower(follow) => {
+                            if let FollowerOutcome::Promoted(lead) = tokio_test::block_on(follow) {
                                 lead_on(key, lead, mix);
                             }
                         }
