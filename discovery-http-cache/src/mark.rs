@@ -33,7 +33,7 @@ where
     }
 }
 
-/// What the cache has done with a request.
+/// The cache's decision about a request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report<'a> {
@@ -52,7 +52,7 @@ pub struct Report<'a> {
     pub collapsed: bool,
     /// The key of the entry, if the request has one.
     pub key: Option<&'a str>,
-    /// Why, in words that are for people and may change.
+    /// The reason, in words that are for people and may change.
     pub reason: &'a str,
 }
 
@@ -68,7 +68,7 @@ pub enum Outcome {
     Revalidated,
     /// From the server.
     Miss,
-    /// From the server, to a request that is not the cache's business.
+    /// From the server, to a request that the cache leaves alone.
     Bypass,
     /// From nowhere: a 504, because the request must not be sent on (`only-if-cached`).
     Unavailable,
@@ -78,9 +78,9 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Forward {
-    /// It is not for this cache.
+    /// The cache leaves it alone.
     Bypass,
-    /// Its method is one that is for the server.
+    /// Its method is not one that a cache answers.
     Method,
     /// Nothing is stored for its URI.
     UriMiss,
@@ -138,7 +138,7 @@ impl Forward {
 }
 
 impl Report<'_> {
-    /// One of which nothing is known but this.
+    /// A report with nothing but this.
     pub(crate) fn new(outcome: Outcome, forward: Option<Forward>, reason: &'static str) -> Self {
         Self {
             outcome,
@@ -155,7 +155,7 @@ impl Report<'_> {
 
 /// Marks responses with `Cache-Status` (RFC 9211): whether the cache answered, or why it did not.
 ///
-/// What caches further in have said is kept, in front.
+/// The marks of caches further in stay in front.
 ///
 /// ```
 /// use discovery_core::store::MapStore;

@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(days, 3653);
     }
 
-    /// Whatever it is: no panic, and what is read at once means the same.
+    /// There is no panic, and the quick way to read a date agrees with the slow one.
     #[test]
     fn odd_texts() {
         let good = "Sun, 06 Nov 1994 08:49:37 GMT";

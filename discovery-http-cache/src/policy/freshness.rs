@@ -1,7 +1,7 @@
-//! How long a response is fresh, and how old it is (RFC 9111 §4.2).
+//! The freshness lifetime of a response and its age (RFC 9111 §4.2).
 //!
 //! The dump has no room for the times of request and response, so the two corrections that need
-//! them are made when a response is stored: its `Age` then holds what it was older, at that moment,
+//! them are made when a response is stored: its `Age` then holds by how much it was older, at that moment,
 //! than its `Date` shows. With the same clock, `now - Date + Age` is the current age of §4.2.3 at
 //! any later time. For an entry of another program, whose `Age` is as the server sent it, the
 //! sum is the age or more.
@@ -49,8 +49,8 @@ impl Freshness {
         Self { lifetime, ..self }
     }
 
-    /// Of unknown age is what has no date, and what says that it will be sent in the future: it
-    /// must not be fresh until then, and for its lifetime more.
+    /// The current age (RFC 9111 §4.2.3). It is unknown, and so the largest there is, without a date or with
+    /// one in the future: such a response must not be fresh until then, and for its lifetime more.
     pub(crate) fn age(&self, now: SystemTime) -> Duration {
         let age = self.date.and_then(|date| match now.duration_since(date) {
             Ok(since) => Some(since.saturating_add(self.excess)),
@@ -83,7 +83,7 @@ fn explicit_lifetime(
     if lines.any(|other| other != first) {
         return Some(Duration::ZERO);
     }
-    // What is no date, such as `0`, has expired (RFC 9111 §5.3).
+    // A value that is no date, such as `0`, is in the past (RFC 9111 §5.3).
     let lifetime = date::parse(first, rules.lenient_dates, now)
         .zip(date)
         .and_then(|(expires, date)| expires.duration_since(date).ok());
@@ -110,7 +110,7 @@ fn heuristic_lifetime(
     (unchanged / 10).min(rules.heuristic)
 }
 
-/// `Age`. Of a list the first counts, and what is no number does not (RFC 9111 §5.1).
+/// `Age`. The first of a list counts, if it is a number (RFC 9111 §5.1).
 fn age_field(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(header::AGE)?.to_str().ok()?;
     seconds(value.split(',').next()?.trim())
@@ -125,7 +125,7 @@ fn date_of(
     date::parse(headers.get(name)?, rules.lenient_dates, now)
 }
 
-/// What to store as `Age` of a response of this `date`, in seconds, if anything: see the
+/// The `Age` to store with a response of this `date`, in seconds, if one is needed: see the
 /// [module](self).
 ///
 /// In whole seconds, as dates are: the part of a second by which `Date` is cut off makes nothing

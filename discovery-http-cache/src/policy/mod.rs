@@ -1,15 +1,16 @@
-//! The decisions: pure functions over headers and an instant, after RFC 9111.
+//! The decisions of the cache: pure functions over headers and an instant, after RFC 9111.
 //!
 //! Nothing here knows of services, stores or bodies.
 //!
-//! - [`request`]: what the request asks of a cache.
-//! - [`storage`]: whether a response may be kept, and which of its headers.
-//! - [`reuse`]: what a kept response says about its reuse, and whether it may be reused now.
-//! - [`stream`]: what need never end.
-//! - [`conditions`]: what of a kept response answers a request with conditions or a range.
-//! - [`vary`]: whether a kept response answers this request.
-//! - [`validation`]: the conditional request, and what a 304 changes.
-//! - [`invalidation`]: what an unsafe request makes invalid.
+//! - [`request`]: whether the cache may answer a request, and which resource it is about.
+//! - [`storage`]: whether a response may be stored, and which of its headers.
+//! - [`cache_control`], [`freshness`], [`date`], [`status`]: the fields that decide.
+//! - [`reuse`]: whether a stored response may be reused now, and the effect of a failure on it.
+//! - [`stream`]: responses that need never end.
+//! - [`conditions`]: the answer to a request with conditions or a range of its own.
+//! - [`vary`], [`variants`]: whether a stored response answers this request, and the list of the others.
+//! - [`validation`]: the conditional request, and the changes that a 304 or a HEAD makes.
+//! - [`invalidation`]: the entries that an unsafe request makes invalid.
 
 use std::time::Duration;
 
@@ -32,18 +33,18 @@ pub(crate) mod vary;
 /// How the layer's options change the decisions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
-    /// kubectl does it, where RFC 9111 leaves a choice or kubectl knows better what its server
-    /// means: only 200 is stored, but each; HEAD, ranges and conditional requests are not answered
+    /// kubectl's choices, where RFC 9111 leaves one or kubectl knows its server better: every 200 is stored
+    /// and nothing else; HEAD, ranges and conditional requests are not answered
     /// from the answers to GET; one variant for each key; no heuristics; no `Age`; a request that is
     /// not for the cache removes the entry of its own key.
     pub(crate) kubectl: bool,
     /// Dates with any zone abbreviation count, as if it were GMT.
     pub(crate) lenient_dates: bool,
-    /// The longest that a response is fresh by heuristics.
+    /// The upper bound of heuristic freshness (RFC 9111 §4.2.2).
     pub(crate) heuristic: Duration,
-    /// What is stale is better than a failure to reach the server.
+    /// A stale response is served when the server cannot be reached (RFC 9111 §4.2.4).
     pub(crate) stale_if_disconnected: bool,
-    /// What could not be validated because the server failed is kept.
+    /// An entry stays when its validation fails with a server error (RFC 9111 §4.3.3).
     pub(crate) keep_on_error: bool,
 }
 
@@ -57,7 +58,7 @@ impl Rules {
         keep_on_error: false,
     };
 
-    /// What kubectl's stack needs.
+    /// The rules of kubectl's stack.
     pub(crate) const KUBECTL: Self = Self {
         kubectl: true,
         lenient_dates: true,

@@ -1,4 +1,4 @@
-//! What status codes mean for a cache.
+//! The meaning of status codes for a cache.
 
 use http::StatusCode;
 
@@ -13,7 +13,7 @@ pub(crate) fn is_understood(status: StatusCode) -> bool {
     )
 }
 
-/// Whether a response of this status may be kept, as far as that goes.
+/// Whether the status allows that a response is stored (RFC 9111 §3).
 pub(crate) fn may_be_stored(status: StatusCode, rules: Rules) -> bool {
     if rules.kubectl {
         status == StatusCode::OK
@@ -22,8 +22,8 @@ pub(crate) fn may_be_stored(status: StatusCode, rules: Rules) -> bool {
     }
 }
 
-/// Whether a response is complete and of its own. 206 is a part of another, 304 speaks about
-/// another, and what is informational is not final.
+/// Whether a response is complete and of its own. A 206 is a part of another
+/// response, a 304 is about another, and an informational response is not final.
 fn is_whole(status: StatusCode) -> bool {
     !status.is_informational()
         && status != StatusCode::PARTIAL_CONTENT

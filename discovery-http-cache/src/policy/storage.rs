@@ -1,4 +1,4 @@
-//! Whether a response may be kept, and which of its headers (RFC 9111 §3).
+//! Whether a response may be stored, and which of its headers (RFC 9111 §3).
 
 use std::time::{Duration, SystemTime};
 
@@ -14,21 +14,21 @@ use super::reuse::ResponseFields;
 use super::vary;
 use super::{Rules, date, invalidation, status};
 
-/// What kubectl marks its hits with, and stores with a response that it has revalidated.
+/// The field that kubectl marks its hits with, and stores with a response that it has revalidated.
 pub(crate) const FROM_CACHE: HeaderName = HeaderName::from_static("x-from-cache");
 
-/// More bytes of headers than this are not kept, those of the request that `Vary` lists included: who
-/// reads entries does not read any number.
+/// A response with more bytes of headers is not stored, including those of the request that `Vary` lists:
+/// readers of entries do not read any number.
 const MAX_HEADERS: usize = 128 * 1024;
 
-/// More header lines are not kept, either.
+/// Neither is one with more header lines.
 const MAX_LINES: usize = 1024;
 
-/// Why a response is not kept.
+/// The reason why a response is not stored.
 pub(crate) type Refusal = &'static str;
 
-/// Whether the answer to a GET or HEAD without `no-store` and `Range` may be kept, and if so, what it
-/// says.
+/// Decides whether the answer to a GET or HEAD without `no-store` and `Range` may be stored, and returns its
+/// fields that decide about reuse.
 pub(crate) fn may_store(
     status: StatusCode,
     headers: &HeaderMap,
@@ -61,8 +61,8 @@ pub(crate) fn may_store(
 }
 
 /// Whether the answer to a request with `Range` may be kept as that to one without: a server that
-/// ignores the field sends all of it with 200 (RFC 9110 §14.2). What else it says can be about the
-/// range, as 416 is.
+/// ignores the field sends all of it with 200 (RFC 9110 §14.2). Another status can be about the range, as
+/// 416 is.
 pub(crate) fn may_store_in_place_of_part(status: StatusCode) -> Result<(), Refusal> {
     match status {
         StatusCode::OK => Ok(()),
@@ -91,8 +91,8 @@ pub(crate) fn is_from_target(target: &Uri, from: Option<&Uri>) -> Result<(), Ref
     }
 }
 
-/// Whether what may be kept is worth it: what can neither be reused nor validated is not. Only what a
-/// condition can be about has something to validate (RFC 9110 §13.2.1).
+/// Whether a response that may be stored is worth it: one that can be neither reused nor validated is not.
+/// Only a 200 can be validated, because conditions are about successes (RFC 9110 §13.2.1).
 pub(crate) fn is_worth_storing(
     kept: &response::Parts,
     lifetime: Duration,
@@ -187,8 +187,8 @@ pub(crate) fn to_store(
     Ok(stored)
 }
 
-/// The version to store and to serve. What is stored is served on whatever connection the
-/// caller has, and not everybody reads others than these.
+/// The version to store and to serve. A stored response is served on whatever connection the caller has,
+/// and not everybody reads other versions than these.
 pub(crate) fn known_version(version: Version) -> Version {
     match version {
         Version::HTTP_10 | Version::HTTP_11 | Version::HTTP_2 => version,
@@ -196,19 +196,19 @@ pub(crate) fn known_version(version: Version) -> Version {
     }
 }
 
-/// Whether headers are few enough to be kept.
+/// Whether headers are few enough to be stored.
 fn is_small(headers: &HeaderMap) -> bool {
     let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
     headers.len() <= MAX_LINES && headers.iter().map(size).sum::<usize>() <= MAX_HEADERS
 }
 
-/// Whether what another program may have stored has so few headers that there is room for more.
+/// Whether an entry, which another program may have stored, has so few headers that there is room for more.
 pub(crate) fn is_readable(headers: &HeaderMap) -> bool {
     headers.len() <= 2 * MAX_LINES
 }
 
-/// Takes out of a stored response's headers what its users are not to see, and makes room for the age
-/// that it will have. They must be [readable](is_readable).
+/// Removes the fields of a stored response that its users are not to see, and makes room for the age that
+/// it will have. The headers must be [readable](is_readable).
 pub(crate) fn make_servable(headers: &mut HeaderMap, rules: Rules) {
     let is_hop_by_hop = hop_by_hop(headers);
     let names = headers
@@ -217,15 +217,15 @@ pub(crate) fn make_servable(headers: &mut HeaderMap, rules: Rules) {
     for name in names.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
-    // What serves them puts the age in, for kubectl only where there is one.
+    // The age is put in when they are served, for kubectl only where there is one.
     if !rules.kubectl {
         headers.insert(header::AGE, HeaderValue::from_static("0"));
     }
 }
 
-/// When a response says that it was sent, and the `Date` to store in place of what it has. One without
-/// `Date`, or with one that is none, gets the time it was received (RFC 9110 §6.6.1). kubectl stores what
-/// it got.
+/// The time at which a response was sent, and the `Date` to store in place of the one that it has. A
+/// response without a valid `Date` gets the time at which it was received (RFC 9110 §6.6.1). kubectl stores
+/// the field as it came.
 fn date_to_store(
     headers: &HeaderMap,
     received: SystemTime,

@@ -1,4 +1,4 @@
-//! Answers that need never end: nobody waits for the end of one.
+//! Responses that need never end: nobody waits for the end of one.
 
 use http::{HeaderMap, Uri, header};
 
