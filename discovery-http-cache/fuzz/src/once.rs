@@ -33,7 +33,7 @@ pub struct Ask {
     layer: HttpCacheLayer<MapStore>,
 }
 
-/// What one request came to.
+/// The result of one request.
 #[derive(Debug)]
 pub struct Reply {
     /// Whether the server was asked.
@@ -112,7 +112,7 @@ impl Ask {
         }
     }
 
-    /// What is stored, under all keys.
+    /// The stored values, of all keys.
     #[must_use]
     pub fn stored(&self) -> Vec<Bytes> {
         let value = |key: &String| crate::world::now(self.store.get(key));

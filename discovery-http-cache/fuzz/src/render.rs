@@ -12,12 +12,12 @@ use crate::scenario::{
 /// The field that tells answers apart.
 pub(crate) const ID: HeaderName = HeaderName::from_static("x-id");
 
-/// What must not be in the store if the answer may not be.
+/// A mark that must not be in the store if the answer may not be.
 pub(crate) fn secret_of_answer(id: usize) -> String {
     format!("secret-of-answer-{id}.")
 }
 
-/// What must never be in the store.
+/// A mark that must never be in the store.
 pub(crate) fn secret_of_request(number: usize) -> String {
     format!("secret-of-request-{number}.")
 }

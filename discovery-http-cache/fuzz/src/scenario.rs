@@ -1,5 +1,4 @@
-//! What a run of the decision target is made of. Rendered to requests and responses by
-//! [`render`](crate::render).
+//! The input of the decision target. [`render`](crate::render) makes requests and responses of it.
 //!
 //! Of each choice the first, and `true`, is the tamest: an input that ends early goes on with it.
 

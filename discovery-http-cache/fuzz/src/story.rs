@@ -3,7 +3,7 @@ use std::fmt;
 use crate::model::{Asked, Got, History, Moment};
 use crate::once::start;
 
-/// What has happened, for whoever wants to know how it came to that.
+/// The history of a run, for the message of a failure.
 pub(crate) struct Story<'a>(
     pub(crate) &'a History,
     pub(crate) Option<(&'a Asked, &'a Got)>,

@@ -286,7 +286,7 @@ impl World {
         }
     }
 
-    /// What another program might do to the store.
+    /// Does to the store what another program might do.
     fn damage(&self, damage: &Damage) {
         let mut keys = self.store.keys();
         keys.sort();
@@ -375,7 +375,7 @@ fn context() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
 
-/// What a store in memory does, it does at once.
+/// The result of an operation on a store in memory, which never waits.
 fn now_done<T>(op: Op<std::io::Result<T>>) -> Option<T> {
     match op {
         Op::Ready(result) => result.ok(),

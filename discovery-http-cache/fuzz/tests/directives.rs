@@ -58,8 +58,7 @@ fn line(pieces: &[Piece]) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&bytes).ok()
 }
 
-/// What a response says about its reuse binds a cache, however it is written; what is written so
-/// that nobody understands it permits nothing.
+/// A restriction binds a cache, however it is written; a permission that is not well-formed permits nothing.
 fn check(input: &Input) {
     let (Some(response), Some(request)) = (line(&input.response), line(&input.request)) else {
         return;
@@ -108,6 +107,46 @@ fn check(input: &Input) {
         lifetime > Some(input.wait.into()),
         "reused, although stale: {lifetime:?}"
     );
+}
+
+/// Inputs that have failed.
+#[test]
+fn a_string_with_more_behind_it_is_no_lifetime() {
+    for pieces in [
+        // max-age="1"max-age=
+        &[
+            Piece::Known(0),
+            Piece::Separator(2),
+            Piece::Seconds(1),
+            Piece::Separator(2),
+            Piece::Known(0),
+        ][..],
+        // max-age="103"7
+        &[
+            Piece::Known(0),
+            Piece::Separator(2),
+            Piece::Seconds(103),
+            Piece::Separator(2),
+            Piece::Seconds(7),
+        ],
+        // stale-if-error="9"x=, max-age=60
+        &[
+            Piece::Known(8),
+            Piece::Separator(2),
+            Piece::Seconds(9),
+            Piece::Separator(2),
+            Piece::Known(15),
+            Piece::Separator(0),
+            Piece::Known(0),
+            Piece::Seconds(60),
+        ],
+    ] {
+        check(&Input {
+            response: pieces.to_vec(),
+            request: Vec::new(),
+            wait: 0,
+        });
+    }
 }
 
 #[test]

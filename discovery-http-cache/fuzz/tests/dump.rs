@@ -142,7 +142,7 @@ fn round_trip(message: &Message) {
         let head = Head::decode(&method, &value).expect("the same");
         assert!(head.begins(&value));
         assert_eq!(head.body(value.clone()).expect("the same"), expected);
-        // What ends too early is not taken for something whole, if the dump says where it ends.
+        // A dump that ends too early is not taken for a whole one, if it says where it ends.
         let bytes = value.into_bytes();
         let ends = matches!(head.framing(), Framing::Length | Framing::Chunked);
         if ends && has_body(&parts, &method) && !bytes.is_empty() {

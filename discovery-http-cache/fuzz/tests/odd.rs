@@ -99,7 +99,7 @@ fn ages_and_lifetimes_that_overflow() {
     }
 }
 
-/// What will have been sent in the year 9999 is not fresh until then.
+/// A response that will have been sent in the year 9999 is not fresh until then.
 #[test]
 fn dates_far_ahead() {
     for date in [

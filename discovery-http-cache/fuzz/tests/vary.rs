@@ -83,9 +83,12 @@ fn headers(request: &Request) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// What is left of a field if all is taken away that may be without meaning: blanks, empty members,
-/// and for some fields order and case. Two values that still differ do mean different things.
-fn bare(headers: &HeaderMap, name: &str) -> Vec<Vec<u8>> {
+/// A field without everything that may have no meaning: blanks, empty members, and for some fields order and
+/// case. Two values that still differ mean different things, and so do an absent field and an empty one.
+fn bare(headers: &HeaderMap, name: &str) -> Option<Vec<Vec<u8>>> {
+    if !headers.contains_key(name) {
+        return None;
+    }
     let mut members = Vec::new();
     for line in headers.get_all(name) {
         for member in line.as_bytes().split(|b| *b == b',') {
@@ -98,9 +101,9 @@ fn bare(headers: &HeaderMap, name: &str) -> Vec<Vec<u8>> {
     }
     if name != "accept" && !name.starts_with("x-") {
         let lower = members.iter().map(|member| member.to_ascii_lowercase());
-        return lower.collect::<BTreeSet<_>>().into_iter().collect();
+        return Some(lower.collect::<BTreeSet<_>>().into_iter().collect());
     }
-    members
+    Some(members)
 }
 
 /// A response is reused for requests with the same fields, and never for others.

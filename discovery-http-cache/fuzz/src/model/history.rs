@@ -7,7 +7,7 @@ use crate::render::{ID, secret_of_answer, secret_of_hop, secret_of_request};
 /// All that has happened.
 #[derive(Clone, Debug)]
 pub struct History {
-    /// What the layer was told.
+    /// The options of the layer.
     pub rules: Rules,
     /// The requests to the server, in their order.
     pub contacts: Vec<Contact>,
@@ -139,7 +139,7 @@ impl History {
                         // As it was when the client asked: the cache may have waited since.
                         && all[*at].replaced.is_none_or(|at| at.turn > contact.asked.at.turn)
                         && confirms(&all[*at])
-                        && all[*at].is_meant(contact, headers)
+                        && all[*at].is_meant(contact, headers, self.rules)
                 })
                 .collect();
             for at in &about {
@@ -149,6 +149,10 @@ impl History {
                 let certain = same || !headers.contains_key("etag");
                 if about.len() == 1 && certain && *status == StatusCode::NOT_MODIFIED {
                     all[*at].replaced.get_or_insert(given.at);
+                }
+                // Of another form, only how long it may be used counts.
+                if !same || headers.contains_key("last-modified") {
+                    all.push(all[*at].with_freshness(contact, given, headers));
                 }
                 all.push(newer);
             }
@@ -171,7 +175,8 @@ impl History {
         if !(is_get || version.method == asked.method && asked.method == Method::HEAD) {
             return Err(format!("the answer to {}", version.method));
         }
-        // What the server has confirmed answers the request that it was asked for, whatever else it says.
+        // A response that the server has confirmed answers the request that it was asked for, whatever else
+        // its fields say.
         let is_own = own.iter().any(|contact| {
             let given = contact.answer.as_ref();
             given.is_some_and(|given| given.at == version.answered && given.id != version.id)
@@ -182,7 +187,7 @@ impl History {
         {
             return Err(format!("not to be stored, {reason}"));
         }
-        if !is_own && !rules::is_for(version, &asked.headers) {
+        if !is_own && !rules::is_for(version, &asked.headers, self.rules) {
             return Err("another variant".into());
         }
         if let Some(contact) = self.invalidation(version, asked) {
@@ -250,7 +255,7 @@ impl History {
         self.versions().into_iter().find(|newer| {
             newer.id != version.id
                 && newer.answered.turn > version.answered.turn
-                // What is stale may stand in for an error.
+                // A stale response may stand in for an error.
                 && !newer.status.is_server_error()
                 && newer.uri == version.uri
                 && newer.method == version.method
@@ -260,11 +265,11 @@ impl History {
                 && newer.read.is_some_and(|read| read.turn < asked.at.turn)
                 && rules::must_not_store(newer, self.rules).is_none()
                 && rules::is_looked_at(&newer.request, self.rules)
-                // What can neither be fresh nor validated need not be stored.
+                // A response that can be neither fresh nor validated need not be stored.
                 && (newer.status == StatusCode::OK || rules::lifetime(newer, self.rules) > 0)
-                && rules::is_for(newer, &asked.headers)
+                && rules::is_for(newer, &asked.headers, self.rules)
                 // As far as the cache could tell that they are of one kind.
-                && rules::is_for(version, &newer.request)
+                && rules::is_for(version, &newer.request, self.rules)
                 && date(newer) >= date(version)
         })
     }
@@ -291,7 +296,7 @@ impl History {
             Ok(()) => return Ok(()),
             Err(reason) => reason,
         };
-        // What came while it waited is as good as an answer of its own.
+        // A response that came while it waited is as good as an answer of its own.
         let response = text::directives(&version.headers);
         let request = text::directives(&asked.headers);
         if version.answered.turn > asked.at.turn

@@ -25,7 +25,7 @@ pub(crate) use self::version::Version;
 pub struct Moment {
     /// The how-many-th event it was.
     pub turn: usize,
-    /// What the clock showed.
+    /// The time by the clock.
     pub time: SystemTime,
 }
 
@@ -53,11 +53,11 @@ pub struct Contact {
     pub headers: HeaderMap,
     /// When it was made.
     pub at: Moment,
-    /// What came of it, if something did.
+    /// The answer, if one came.
     pub answer: Option<Given>,
 }
 
-/// What the server answered.
+/// The server's answer.
 #[derive(Clone, Debug)]
 pub struct Given {
     /// Which answer it was.
@@ -74,7 +74,7 @@ pub struct Given {
     pub read: Option<Moment>,
 }
 
-/// What a client got.
+/// The response to a client.
 #[derive(Clone, Debug)]
 pub struct Got {
     /// The status.

@@ -10,7 +10,7 @@ use super::date::date;
 use super::text::{self, directives, has, lines, members, seconds, seconds_of};
 use super::{Asked, Version};
 
-/// What the layer was told.
+/// The options of the layer.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// kubectl's preset.
@@ -70,8 +70,8 @@ pub(crate) fn must_not_store(version: &Version, rules: Rules) -> Option<&'static
     None
 }
 
-/// Whether a cache may be expected to look at the answer to a request. What it passes on unseen
-/// can't outdate what it has.
+/// Whether a cache may be expected to look at the answer to a request. A response that it
+/// passes on unseen cannot outdate its entries.
 pub(crate) fn is_looked_at(request: &HeaderMap, rules: Rules) -> bool {
     let passes = ["if-match", "upgrade"];
     let passes_for_kubectl = ["range", "if-none-match", "if-modified-since"];
@@ -92,12 +92,15 @@ pub(crate) fn vary(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
-/// Whether a response to one request is one for another (RFC 9111 §4.1).
-pub(crate) fn is_for(version: &Version, request: &HeaderMap) -> bool {
+/// Whether a response to one request is one for another (RFC 9111 §4.1). A field that is absent and one that
+/// is empty differ, but for kubectl.
+pub(crate) fn is_for(version: &Version, request: &HeaderMap, rules: Rules) -> bool {
+    let is_there = |name: &String, headers: &HeaderMap| headers.contains_key(name.as_str());
     vary(&version.headers).iter().all(|name| {
         name.parse::<http::HeaderName>().is_ok()
             && name != "*"
             && text::meaning(&version.request, name) == text::meaning(request, name)
+            && (rules.kubectl || is_there(name, &version.request) == is_there(name, request))
     })
 }
 

@@ -1,4 +1,4 @@
-//! What a client sees of a stored response.
+//! The part of a stored response that a client sees.
 
 use std::time::SystemTime;
 

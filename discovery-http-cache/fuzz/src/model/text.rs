@@ -9,7 +9,7 @@ use http::HeaderMap;
 pub struct Directive {
     /// In lower case, without blanks.
     pub name: String,
-    /// What comes after the equals sign.
+    /// The text after the equals sign.
     pub argument: Option<String>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn members(lines: &[String]) -> Vec<String> {
     split(lines, |_| true)
 }
 
-/// What `Cache-Control` says (RFC 9111 §5.2).
+/// The directives of `Cache-Control` (RFC 9111 §5.2).
 ///
 /// ```
 /// use discovery_http_cache_fuzz::model::directives;
@@ -135,7 +135,7 @@ pub(crate) fn seconds(text: &str) -> Option<u64> {
     Some(number)
 }
 
-/// What a request header means, for `Vary` (RFC 9111 §4.1). Languages, codings and character sets
+/// The meaning of a request field, for `Vary` (RFC 9111 §4.1). Languages, codings and character sets
 /// are in any case and order.
 pub(crate) fn meaning(headers: &HeaderMap, name: &str) -> (BTreeSet<String>, Vec<String>) {
     let members = members(&lines(headers, name));

@@ -1,6 +1,6 @@
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
-use super::{Contact, Given, Moment, rules, text};
+use super::{Contact, Given, Moment, Rules, rules, text};
 use crate::render::{ID, secret_of_answer};
 
 /// A response as a cache might have it: as it came, or after newer headers had come for it.
@@ -8,7 +8,7 @@ use crate::render::{ID, secret_of_answer};
 pub(crate) struct Version {
     /// The answer that its body came with.
     pub(crate) id: usize,
-    /// What its `x-id` says.
+    /// The value of its `x-id`.
     pub(crate) mark: Option<String>,
     pub(crate) method: Method,
     pub(crate) uri: String,
@@ -57,12 +57,32 @@ impl Version {
 
     /// After newer headers (RFC 9111 §3.2).
     pub(crate) fn with(&self, contact: &Contact, given: &Given, headers: &HeaderMap) -> Self {
+        let kept = ["content-length", "content-encoding", "content-range"];
+        let names = headers.keys().filter(|name| !kept.contains(&name.as_str()));
+        self.with_fields(names, contact, given, headers)
+    }
+
+    /// After newer headers of another form, of which only those count that say for how long it may be used.
+    pub(crate) fn with_freshness(
+        &self,
+        contact: &Contact,
+        given: &Given,
+        headers: &HeaderMap,
+    ) -> Self {
+        let taken = ["age", "cache-control", "date", "expires", "vary"];
+        let names = headers.keys().filter(|name| taken.contains(&name.as_str()));
+        self.with_fields(names, contact, given, headers)
+    }
+
+    fn with_fields<'a>(
+        &self,
+        names: impl Iterator<Item = &'a HeaderName>,
+        contact: &Contact,
+        given: &Given,
+        headers: &HeaderMap,
+    ) -> Self {
         let mut newer = self.clone();
-        for name in headers.keys() {
-            let kept = ["content-length", "content-encoding", "content-range"];
-            if kept.contains(&name.as_str()) {
-                continue;
-            }
+        for name in names {
             newer.headers.remove(name);
             for value in headers.get_all(name) {
                 newer.headers.append(name, value.clone());
@@ -97,7 +117,7 @@ impl Version {
     }
 
     /// Whether newer headers can be about this (RFC 9111 §4.3.4, §4.3.5).
-    pub(crate) fn is_meant(&self, contact: &Contact, headers: &HeaderMap) -> bool {
+    pub(crate) fn is_meant(&self, contact: &Contact, headers: &HeaderMap, rules: Rules) -> bool {
         let opaque = |value: &http::HeaderValue| {
             let tag = value.as_bytes();
             tag.strip_prefix(b"W/").unwrap_or(tag).to_vec()
@@ -106,7 +126,9 @@ impl Version {
             (Some(new), Some(old)) => opaque(new) == opaque(old),
             _ => true,
         };
-        self.uri == contact.asked.uri && same_tag && rules::is_for(self, &contact.asked.headers)
+        self.uri == contact.asked.uri
+            && same_tag
+            && rules::is_for(self, &contact.asked.headers, rules)
     }
 
     /// Whether this contact has said that it is still good.
