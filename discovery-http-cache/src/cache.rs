@@ -72,7 +72,7 @@ pub(crate) enum Route {
 #[derive(Debug)]
 pub(crate) struct Ask {
     /// The request's URI, where it has to be known whether the answer came from there.
-    pub(crate) target: Option<Uri>,
+    pub(crate) target: Option<Box<Uri>>,
     /// Where to look, and where to store.
     pub(crate) key: String,
     /// The method whose answers are there. HEAD is answered from what GET got, too.
@@ -198,7 +198,11 @@ impl Cache {
             None => (key, request.method.clone(), None),
         };
         Ask {
-            target: self.config.response_uri.is_some().then(|| uri.clone()),
+            target: self
+                .config
+                .response_uri
+                .is_some()
+                .then(|| Box::new(uri.clone())),
             key,
             kept,
             fallback,

@@ -69,7 +69,9 @@
 //! parts that the server sends are passed on and not stored, and what a [policy](Cacheable) takes out is
 //! not the cache's business. kubectl's preset does less; see [there](HttpCacheLayer::kubectl). A relative
 //! URI does not tell the servers apart: such requests pass through with one warning, unless the layer is
-//! given an [authority](HttpCacheLayer::authority).
+//! given an [authority](HttpCacheLayer::authority), or takes it [from
+//! `Host`](HttpCacheLayer::authority_from_host). A request whose `Host` field names another server than its
+//! URI passes through, too. [`CacheStatus`] tells the reason.
 //!
 //! An unsafe request that succeeds invalidates what is stored for its URI, and for the URIs on the same
 //! origin that `Location` and `Content-Location` name. What was asked for before is not stored any more,
@@ -81,6 +83,25 @@
 //!
 //! The inner service's errors come out as they are. A store that fails, or returns what makes no
 //! sense, makes a miss and an event, never an error.
+//!
+//! # Its place among other layers
+//!
+//! - *Redirects*: a layer that follows them, such as tower-http's `FollowRedirect`, belongs outside of the
+//!   cache, so that each step is stored under its own URI. See [`ResponseUri`] for the other order.
+//! - *Decompression* belongs outside, too: the stored bytes are those that the server sent. The cache never
+//!   serves a part of a response with a `Content-Encoding`, because a layer that decodes it could make no
+//!   sense of the part. It serves all of it with 200 (RFC 9110 §14.2).
+//! - *Timeouts, retries and credentials* that are for the server belong inside, next to it. A layer that
+//!   selects the user by a request field needs a cache of its own for each user, or a [key](RequestKey).
+//! - *In front of a server*, such as around an axum `Router`, the URIs of HTTP/1.1 requests are relative.
+//!   There the cache needs [`authority_from_host`](HttpCacheLayer::authority_from_host):
+//!
+//! ```text
+//! let cache = HttpCacheLayer::new(store)
+//!     .authority_from_host(Scheme::HTTP)
+//!     .marker(CacheStatus::new("my-server").expect("a token"));
+//! let app = Router::new().route("/", get(page)).layer(cache);
+//! ```
 //!
 //! # Bodies
 //!

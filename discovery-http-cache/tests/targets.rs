@@ -158,7 +158,7 @@ async fn relative_uris_bypass_the_cache_and_say_so() {
     }
 }
 
-/// What a layer that follows redirects leaves.
+/// The extension that a layer leaves which follows redirects.
 #[derive(Clone)]
 struct RequestUri(Uri);
 

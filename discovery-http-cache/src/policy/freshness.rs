@@ -130,7 +130,7 @@ fn date_of(
 ///
 /// In whole seconds, as dates are: the part of a second by which `Date` is cut off makes nothing
 /// younger.
-pub(crate) fn excess(
+pub(super) fn excess(
     date: Option<SystemTime>,
     headers: &HeaderMap,
     asked: SystemTime,

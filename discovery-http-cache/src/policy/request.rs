@@ -103,7 +103,7 @@ pub(crate) fn purpose(request: &request::Parts, rules: Rules) -> Purpose {
 /// Whether a method is registered as safe (RFC 9110 §9.2.1), so that its requests invalidate nothing: those
 /// that `http` knows, and of IANA's HTTP Method Registry QUERY (RFC 10008), PROPFIND (RFC 4918), REPORT
 /// (RFC 3253), SEARCH (RFC 5323) and PRI (RFC 9113). Methods are case-sensitive (RFC 9110 §9.1).
-pub(crate) fn is_safe(method: &Method) -> bool {
+fn is_safe(method: &Method) -> bool {
     method.is_safe()
         || matches!(
             method.as_str(),
@@ -321,71 +321,89 @@ mod tests {
         let fixed =
             || TargetOrigin::Fixed(Origin::of(&Uri::from_static("https://h:6443")).unwrap());
         let by_host = || TargetOrigin::Host(Scheme::HTTP);
-        let table: [(&str, &[&str], TargetOrigin, Result<&str, Bypass>); 27] = [
-            ("http://h/a", &[], TargetOrigin::Uri, Ok("http://h/a")),
-            ("http://h/a", &["h"], TargetOrigin::Uri, Ok("http://h/a")),
-            ("http://h/a", &["H:80"], TargetOrigin::Uri, Ok("http://h/a")),
-            (
+        struct Row {
+            uri: &'static str,
+            hosts: &'static [&'static str],
+            origin: TargetOrigin,
+            expected: Result<&'static str, Bypass>,
+        }
+        let row = |uri, hosts, origin, expected| Row {
+            uri,
+            hosts,
+            origin,
+            expected,
+        };
+        let table = [
+            row("http://h/a", &[], TargetOrigin::Uri, Ok("http://h/a")),
+            row("http://h/a", &["h"], TargetOrigin::Uri, Ok("http://h/a")),
+            row("http://h/a", &["H:80"], TargetOrigin::Uri, Ok("http://h/a")),
+            row(
                 "http://h:80/a",
                 &["h:"],
                 TargetOrigin::Uri,
                 Ok("http://h:80/a"),
             ),
-            (
+            row(
                 "http://u@h/a",
                 &["h"],
                 TargetOrigin::Uri,
                 Ok("http://u@h/a"),
             ),
-            (
+            row(
                 "http://h/a",
                 &["other"],
                 TargetOrigin::Uri,
                 Err(Bypass::Host),
             ),
-            (
+            row(
                 "http://h/a",
                 &["h:443"],
                 TargetOrigin::Uri,
                 Err(Bypass::Host),
             ),
-            (
+            row(
                 "https://h/a",
                 &["h:80"],
                 TargetOrigin::Uri,
                 Err(Bypass::Host),
             ),
-            ("http://h/a", &[""], TargetOrigin::Uri, Err(Bypass::Host)),
-            (
+            row("http://h/a", &[""], TargetOrigin::Uri, Err(Bypass::Host)),
+            row(
                 "http://h/a",
                 &["h", "h"],
                 TargetOrigin::Uri,
                 Err(Bypass::Host),
             ),
-            (
+            row(
                 "http://h/a",
                 &["h", "other"],
                 TargetOrigin::Uri,
                 Err(Bypass::Host),
             ),
-            ("http://h/a", &["u@h"], TargetOrigin::Uri, Err(Bypass::Host)),
-            ("http://h/a", &["h/b"], TargetOrigin::Uri, Err(Bypass::Host)),
-            ("/a", &[], TargetOrigin::Uri, Err(Bypass::RelativeUri)),
-            ("/a", &["h"], TargetOrigin::Uri, Err(Bypass::RelativeUri)),
-            ("/a?b", &[], fixed(), Ok("https://h:6443/a?b")),
-            ("/a", &["H:6443"], fixed(), Ok("https://h:6443/a")),
-            ("/a", &["h"], fixed(), Err(Bypass::Host)),
-            ("/a", &[""], fixed(), Err(Bypass::Host)),
-            ("https://x/a", &[], fixed(), Ok("https://x/a")),
-            ("/a", &["one"], by_host(), Ok("http://one/a")),
-            ("/a", &["two:8080"], by_host(), Ok("http://two:8080/a")),
-            ("/a", &[], by_host(), Err(Bypass::Host)),
-            ("/a", &[""], by_host(), Err(Bypass::Host)),
-            ("/a", &["one", "two"], by_host(), Err(Bypass::Host)),
-            ("/a", &["u:p@one"], by_host(), Err(Bypass::Host)),
-            ("https://x/a", &["x"], by_host(), Ok("https://x/a")),
+            row("http://h/a", &["u@h"], TargetOrigin::Uri, Err(Bypass::Host)),
+            row("http://h/a", &["h/b"], TargetOrigin::Uri, Err(Bypass::Host)),
+            row("/a", &[], TargetOrigin::Uri, Err(Bypass::RelativeUri)),
+            row("/a", &["h"], TargetOrigin::Uri, Err(Bypass::RelativeUri)),
+            row("/a?b", &[], fixed(), Ok("https://h:6443/a?b")),
+            row("/a", &["H:6443"], fixed(), Ok("https://h:6443/a")),
+            row("/a", &["h"], fixed(), Err(Bypass::Host)),
+            row("/a", &[""], fixed(), Err(Bypass::Host)),
+            row("https://x/a", &[], fixed(), Ok("https://x/a")),
+            row("/a", &["one"], by_host(), Ok("http://one/a")),
+            row("/a", &["two:8080"], by_host(), Ok("http://two:8080/a")),
+            row("/a", &[], by_host(), Err(Bypass::Host)),
+            row("/a", &[""], by_host(), Err(Bypass::Host)),
+            row("/a", &["one", "two"], by_host(), Err(Bypass::Host)),
+            row("/a", &["u:p@one"], by_host(), Err(Bypass::Host)),
+            row("https://x/a", &["x"], by_host(), Ok("https://x/a")),
         ];
-        for (uri, lines, origin, expected) in table {
+        for Row {
+            uri,
+            hosts: lines,
+            origin,
+            expected,
+        } in table
+        {
             let uri: Uri = uri.parse().unwrap();
             let found = target_uri(&uri, &hosts(lines), &origin).map(|uri| uri.to_string());
             assert_eq!(

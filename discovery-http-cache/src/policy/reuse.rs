@@ -288,7 +288,7 @@ mod tests {
 
     /// RFC 9111 §4, §5.2.2.2, §5.2.2.4.
     #[test]
-    fn those_who_waited_may_have_what_one_request_would_have_got() {
+    fn followers_may_use_a_response_unless_each_request_must_validate_it() {
         struct Row {
             cc: &'static str,
             reuse: Reuse,

@@ -6,7 +6,7 @@ use super::Rules;
 
 /// Whether this cache knows all that the status says about caching, so that `must-understand`
 /// lets it store (RFC 9111 §5.2.2.3): those of RFC 9110 §15 that are final and whole.
-pub(crate) fn is_understood(status: StatusCode) -> bool {
+pub(super) fn is_understood(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
         200..=205 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505
@@ -31,7 +31,7 @@ fn is_whole(status: StatusCode) -> bool {
 }
 
 /// Whether a response may be stored that does not say for how long it is fresh (RFC 9110 §15.1).
-pub(crate) fn is_heuristically_cacheable(status: StatusCode) -> bool {
+pub(super) fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
         200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501

@@ -122,7 +122,7 @@ pub(crate) fn may_store_for_get(
     let location = location.and_then(|location| location.to_str().ok());
     let named = location.and_then(|location| invalidation::on_same_origin(target, location));
     let key = |uri: &Uri| key::normalized(&Method::GET, uri);
-    if !named.is_some_and(|named| key(&named) == key(target)) {
+    if named.is_none_or(|named| key(&named) != key(target)) {
         return Err("another Content-Location");
     }
     let directives = ResponseDirectives::parse(&parts.headers);
@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_from_elsewhere_is_none_of_the_target() {
+    fn a_response_from_another_uri_is_no_answer_to_the_target() {
         let target = Uri::from_static("https://h/a?b");
         for (from, is_target) in [
             (None, true),

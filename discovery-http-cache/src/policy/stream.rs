@@ -4,7 +4,7 @@ use http::{HeaderMap, Uri, header};
 
 /// Kubernetes' streams, which end when the server or the client wants them to: watches, also by the
 /// path that they once had, and followed logs.
-pub(crate) fn asks_for_stream(uri: &Uri) -> bool {
+pub(super) fn asks_for_stream(uri: &Uri) -> bool {
     let asks = |pair: &str| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         matches!(name, "watch" | "follow") && !matches!(value, "false" | "0")

@@ -215,7 +215,8 @@ fn merge(stored: &mut HeaderMap, update: &HeaderMap) -> bool {
             name.as_str(),
             "content-encoding" | "content-length" | "content-md5" | "content-range"
         );
-        !about_body && !is_hop_by_hop(name) && !(keeps_tag && *name == header::ETAG)
+        let kept = about_body || (keeps_tag && *name == header::ETAG);
+        !kept && !is_hop_by_hop(name)
     };
     for name in update.keys().filter(|name| changes(name)) {
         stored.remove(name);

@@ -58,7 +58,7 @@ impl VariantIndex {
         }
         let family = lines.next().filter(|line| is_family(line))?;
         let names = lines.next()?.split(',').filter(|name| !name.is_empty());
-        let names: Result<_, _> = names.map(|name| HeaderName::try_from(name)).collect();
+        let names: Result<_, _> = names.map(HeaderName::try_from).collect();
         let ids: Vec<String> = lines.map(str::to_owned).collect();
         let is_valid = ids.len() <= MAX_LINES && ids.iter().all(|id| is_id(id));
         is_valid.then_some(Self {

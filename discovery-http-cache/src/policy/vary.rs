@@ -60,18 +60,18 @@ impl Vary {
     }
 
     /// Whether no later request matches.
-    pub(crate) fn is_any(&self) -> bool {
+    pub(super) fn is_any(&self) -> bool {
         self.any
     }
 
     /// Whether it lists a header whose value is a secret, or says whose answer this is. Storing
     /// such a response would write the value beside it.
-    pub(crate) fn lists_credentials(&self) -> bool {
+    pub(super) fn lists_credentials(&self) -> bool {
         self.names.iter().any(is_credential)
     }
 
     /// Whether `request` has a value for a listed header that it calls sensitive: not to be written.
-    pub(crate) fn lists_sensitive(&self, request: &HeaderMap) -> bool {
+    pub(super) fn lists_sensitive(&self, request: &HeaderMap) -> bool {
         self.names
             .iter()
             .flat_map(|name| request.get_all(name))
@@ -79,7 +79,7 @@ impl Vary {
     }
 
     /// Writes the request's values of the listed fields into `stored`, in place of those that are there.
-    pub(crate) fn record(&self, request: &HeaderMap, stored: &mut HeaderMap, rules: Rules) {
+    pub(super) fn record(&self, request: &HeaderMap, stored: &mut HeaderMap, rules: Rules) {
         remove_records(stored);
         let mut absent: Vec<&[u8]> = Vec::new();
         for name in &self.names {
@@ -252,7 +252,7 @@ pub(crate) fn set_family(stored: &mut HeaderMap, family: HeaderValue) {
 }
 
 /// Removes the records of [`Vary::record`], and fields that a server has sent under such names.
-pub(crate) fn remove_records(headers: &mut HeaderMap) {
+fn remove_records(headers: &mut HeaderMap) {
     let records = headers.keys().filter(|name| is_record(name));
     for name in records.cloned().collect::<Vec<_>>() {
         headers.remove(name);
@@ -260,7 +260,7 @@ pub(crate) fn remove_records(headers: &mut HeaderMap) {
 }
 
 /// Whether a field is a record, which users do not see.
-pub(crate) fn is_record(name: &HeaderName) -> bool {
+pub(super) fn is_record(name: &HeaderName) -> bool {
     name.as_str().starts_with(PREFIX)
 }
 
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_without_a_record_is_for_nobody_knows_whom() {
+    fn an_entry_without_a_record_matches_no_request() {
         let stored = headers(&[("vary", "x-a, x-b"), ("x-varied-x-b", "1")]);
         let vary = Vary::of(&stored);
         for request in [
