@@ -5,8 +5,9 @@ use std::fmt;
 
 use bytes::Bytes;
 use discovery_core::BoxError;
-use discovery_core::key::{self, Origin};
-use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, LOCATION};
+use discovery_core::headers::is_credential;
+use discovery_core::key::{self, resolve, same_origin};
+use http::header::{CACHE_CONTROL, LOCATION};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use tower::ServiceExt;
@@ -49,7 +50,7 @@ where
             }
             return Ok(response);
         };
-        if !is_same_server(next.uri(), &target) {
+        if !same_origin(next.uri(), &target) {
             remove_credentials(next.headers_mut());
         }
         *next.uri_mut() = target;
@@ -83,39 +84,10 @@ fn target<B>(asked: &Uri, response: &Response<B>) -> Result<Option<Uri>, BadLoca
     }
 }
 
-/// A reference in relation to a URL (RFC 3986 §5.2.2), as far as servers send them.
-fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
-    let reference = reference.split('#').next().unwrap_or_default();
-    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
-    let target = if reference.contains("://") && !reference.starts_with(['/', '?', '.']) {
-        reference.to_owned()
-    } else if reference.starts_with("//") {
-        format!("{scheme}:{reference}")
-    } else if reference.starts_with('/') {
-        format!("{scheme}://{authority}{reference}")
-    } else if reference.starts_with('?') {
-        format!("{scheme}://{authority}{}{reference}", base.path())
-    } else {
-        let dir = base.path().rsplit_once('/').map_or("", |(dir, _)| dir);
-        format!("{scheme}://{authority}{dir}/{reference}")
-    };
-    target
-        .parse::<Uri>()
-        .ok()
-        .filter(|uri| uri.host().is_some())
-}
-
-fn is_same_server(one: &Uri, other: &Uri) -> bool {
-    Origin::of(one).is_some_and(|origin| origin.is_of(other))
-}
-
+/// Go drops these when a redirect leads to another server.
 fn remove_credentials(headers: &mut HeaderMap) {
-    let impersonation: Vec<_> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("impersonate-"))
-        .cloned()
-        .collect();
-    for name in impersonation.iter().chain(&[AUTHORIZATION, COOKIE]) {
+    let credentials = headers.keys().filter(|name| is_credential(name));
+    for name in credentials.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
 }
@@ -211,7 +183,7 @@ mod tests {
             Ok(response.body(()).unwrap())
         });
         let request = Request::get("http://h:1/a")
-            .header(AUTHORIZATION, "secret")
+            .header(http::header::AUTHORIZATION, "secret")
             .header("impersonate-user", "secret")
             .header("accept", "x")
             .body(Full::default());
