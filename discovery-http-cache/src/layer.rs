@@ -6,18 +6,17 @@ use discovery_core::clock::Clock;
 use discovery_core::key::Origin;
 use discovery_core::store::Store;
 use http::uri::{Authority, Scheme};
-use hyper::rt::Timer;
+use hyper::rt::{Executor, Timer};
 use tower_layer::Layer;
 
-use crate::cache::{Cache, State};
-use crate::config::{Patience, Settings};
+use crate::cache::{BoxFuture, Cache, State};
+use crate::entry::HeadCache;
 use crate::extend::{Cacheable, Lifetime, RequestKey, ResponseUri};
-use crate::handle::Handle;
 use crate::mark::Marker;
-use crate::memo::Memo;
+use crate::options::Options;
 use crate::policy::request::TargetOrigin;
-use crate::refresh::{NoRefresh, RefreshOn};
 use crate::service::HttpCache;
+use crate::stats::Handle;
 
 /// Caches HTTP responses in a [`Store`]. See the [crate's documentation](crate).
 ///
@@ -32,12 +31,12 @@ use crate::service::HttpCache;
 /// use discovery_core::store::MapStore;
 /// use discovery_http_cache::HttpCacheLayer;
 /// use http::{Request, Response};
-/// use http_body_util::{BodyExt, Full};
+/// use http_body_util::{BodyExt, Empty, Full};
 /// use tower::{Layer, ServiceExt};
 ///
 /// # tokio_test::block_on(async {
 /// static ASKED: AtomicU32 = AtomicU32::new(0);
-/// let server = tower::service_fn(|_: Request<()>| async {
+/// let server = tower::service_fn(|_: Request<Empty<Bytes>>| async {
 ///     ASKED.fetch_add(1, Ordering::Relaxed);
 ///     let response = Response::builder().header("cache-control", "max-age=60");
 ///     Ok::<_, Infallible>(response.body(Full::new(Bytes::from("hello"))).unwrap())
@@ -46,7 +45,7 @@ use crate::service::HttpCache;
 /// let layer = HttpCacheLayer::new(MapStore::new());
 /// let service = layer.layer(server);
 /// for _ in 0..2 {
-///     let request = Request::get("http://example.com/").body(()).unwrap();
+///     let request = Request::get("http://example.com/").body(Empty::new()).unwrap();
 ///     let response = service.clone().oneshot(request).await.unwrap();
 ///     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
 /// }
@@ -54,12 +53,11 @@ use crate::service::HttpCache;
 /// assert_eq!(layer.handle().stats().hits, 1);
 /// # });
 /// ```
-pub struct HttpCacheLayer<St, X = NoRefresh> {
+pub struct HttpCacheLayer<St> {
     store: Arc<St>,
     state: Arc<State>,
-    memo: Arc<Memo>,
-    settings: Settings,
-    refresher: X,
+    heads: Arc<HeadCache>,
+    options: Options,
 }
 
 impl<St: Store> HttpCacheLayer<St> {
@@ -69,14 +67,13 @@ impl<St: Store> HttpCacheLayer<St> {
         Self {
             store: Arc::new(store),
             state: Arc::default(),
-            memo: Arc::default(),
-            settings: Settings::default(),
-            refresher: NoRefresh,
+            heads: Arc::default(),
+            options: Options::default(),
         }
     }
 }
 
-impl<St: Store, X> HttpCacheLayer<St, X> {
+impl<St: Store> HttpCacheLayer<St> {
     /// What kubectl's stack needs, in place of the defaults:
     ///
     /// - its keys;
@@ -104,15 +101,15 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// ```
     #[must_use]
     pub fn kubectl(mut self) -> Self {
-        self.settings.kubectl = true;
-        self.memo = Arc::default();
+        self.options.kubectl = true;
+        self.heads = Arc::default();
         self
     }
 
     /// Names the entries. By default, by method and URI, with one name for equivalent URIs (RFC 9110 §4.2.3).
     #[must_use]
     pub fn key(mut self, key: impl RequestKey) -> Self {
-        self.settings.key = Some(Arc::new(key));
+        self.options.key = Some(Arc::new(key));
         self
     }
 
@@ -122,15 +119,15 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// What an unsafe request invalidates is invalidated in any case.
     #[must_use]
     pub fn cacheable(mut self, policy: impl Cacheable) -> Self {
-        self.settings.cacheable = Some(Arc::new(policy));
+        self.options.cacheable = Some(Arc::new(policy));
         self
     }
 
     /// For how long responses are fresh. By default, for as long as they say.
     #[must_use]
     pub fn lifetime(mut self, lifetime: impl Lifetime) -> Self {
-        self.settings.lifetime = Some(Arc::new(lifetime));
-        self.memo = Arc::default();
+        self.options.lifetime = Some(Arc::new(lifetime));
+        self.heads = Arc::default();
         self
     }
 
@@ -138,7 +135,7 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// By default, nothing does but `Age`.
     #[must_use]
     pub fn marker(mut self, marker: impl Marker) -> Self {
-        self.settings.marker = Some(Arc::new(marker));
+        self.options.marker = Some(Arc::new(marker));
         self
     }
 
@@ -146,14 +143,14 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// [`ResponseUri`]. By default, all responses are taken for those of the request's URI.
     #[must_use]
     pub fn response_uri(mut self, uri: impl ResponseUri) -> Self {
-        self.settings.response_uri = Some(Arc::new(uri));
+        self.options.response_uri = Some(Arc::new(uri));
         self
     }
 
     /// Where the time comes from. By default, from the system.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.settings.clock = Arc::new(clock);
+        self.options.clock = Arc::new(clock);
         self
     }
 
@@ -173,7 +170,7 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// ```
     #[must_use]
     pub fn authority(mut self, scheme: Scheme, authority: Authority) -> Self {
-        self.settings.origin = TargetOrigin::Fixed(Origin::new(scheme, authority));
+        self.options.origin = TargetOrigin::Fixed(Origin::new(scheme, authority));
         self
     }
 
@@ -195,12 +192,12 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// use discovery_http_cache::HttpCacheLayer;
     /// use http::uri::Scheme;
     /// use http::{Request, Response};
-    /// use http_body_util::{BodyExt, Full};
+    /// use http_body_util::{BodyExt, Empty, Full};
     /// use tower::{Layer, ServiceExt};
     ///
     /// # tokio_test::block_on(async {
     /// // A server with two virtual hosts.
-    /// let server = tower::service_fn(|request: Request<()>| async move {
+    /// let server = tower::service_fn(|request: Request<Empty<Bytes>>| async move {
     ///     let host = request.headers()["host"].to_str().unwrap().to_owned();
     ///     let response = Response::builder().header("cache-control", "max-age=60");
     ///     Ok::<_, Infallible>(response.body(Full::new(Bytes::from(host))).unwrap())
@@ -208,7 +205,7 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// let layer = HttpCacheLayer::new(MapStore::new()).authority_from_host(Scheme::HTTP);
     /// let service = layer.layer(server);
     /// for host in ["one", "two", "one"] {
-    ///     let request = Request::get("/").header("host", host).body(()).unwrap();
+    ///     let request = Request::get("/").header("host", host).body(Empty::new()).unwrap();
     ///     let response = service.clone().oneshot(request).await.unwrap();
     ///     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), host);
     /// }
@@ -217,7 +214,7 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// ```
     #[must_use]
     pub fn authority_from_host(mut self, scheme: Scheme) -> Self {
-        self.settings.origin = TargetOrigin::Host(scheme);
+        self.options.origin = TargetOrigin::Host(scheme);
         self
     }
 
@@ -227,16 +224,16 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// come with them. RFC 9110 knows only GMT, and by default anything else has expired.
     #[must_use]
     pub fn lenient_dates(mut self, lenient: bool) -> Self {
-        self.settings.lenient_dates = Some(lenient);
-        self.memo = Arc::default();
+        self.options.lenient_dates = Some(lenient);
+        self.heads = Arc::default();
         self
     }
 
     /// The size of body, in bytes, above which a response is passed through and not stored. 64 MiB
     /// by default.
     #[must_use]
-    pub fn max_entry_size(mut self, bytes: u64) -> Self {
-        self.settings.max_entry_size = bytes;
+    pub fn max_body_size(mut self, bytes: u64) -> Self {
+        self.options.max_body_size = bytes;
         self
     }
 
@@ -247,8 +244,8 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// §4.2.2), up to this.
     #[must_use]
     pub fn heuristic_limit(mut self, limit: Duration) -> Self {
-        self.settings.heuristic = Some(limit);
-        self.memo = Arc::default();
+        self.options.heuristic = Some(limit);
+        self.heads = Arc::default();
         self
     }
 
@@ -259,7 +256,7 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// `stale-if-error` (RFC 5861 §4) for these.
     #[must_use]
     pub fn stale_if_disconnected(mut self, stale: bool) -> Self {
-        self.settings.stale_if_disconnected = stale;
+        self.options.stale_if_disconnected = stale;
         self
     }
 
@@ -270,7 +267,7 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// is so only with this option, because kubectl deletes the entry.
     #[must_use]
     pub fn keep_on_error(mut self, keep: bool) -> Self {
-        self.settings.keep_on_error = keep;
+        self.options.keep_on_error = keep;
         self
     }
 
@@ -278,16 +275,16 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// get: by `Content-Location`, and how long it is fresh (RFC 9110 §9.3.3). Off by default.
     #[must_use]
     pub fn cache_posts(mut self, posts: bool) -> Self {
-        self.settings.posts = posts;
+        self.options.posts = posts;
         self
     }
 
-    /// Where stale responses are validated behind the answer, if they allow it by
-    /// `stale-while-revalidate` (RFC 5861 §3). Without an executor they are validated before.
+    /// Runs stale-while-revalidate (RFC 5861 §3) in the background, on this executor. Without one, a stale response is
+    /// validated before it is served.
     ///
-    /// The caller's request, which the answer leaves unused, becomes the request for the
-    /// validation: there is one for each key at a time. What the executor must be able to run,
-    /// [`Refresh`](crate::Refresh), is `Send` if the inner service, its future and the bodies are.
+    /// The caller's request, which the answer leaves unused, becomes the request for the validation. There is one for
+    /// each key at a time. One that takes longer than [`max_wait`](Self::max_wait) does not keep the next one from
+    /// beginning, and is given up if there is a [timer](Self::timer).
     ///
     /// ```
     /// use discovery_core::store::MapStore;
@@ -297,21 +294,16 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// let layer = HttpCacheLayer::new(MapStore::new()).executor(TokioExecutor::new());
     /// ```
     #[must_use]
-    pub fn executor<E>(self, executor: E) -> HttpCacheLayer<St, RefreshOn<E>> {
-        HttpCacheLayer {
-            store: self.store,
-            state: self.state,
-            memo: self.memo,
-            settings: self.settings,
-            refresher: RefreshOn::new(executor),
-        }
+    pub fn executor(
+        mut self,
+        executor: impl Executor<BoxFuture<()>> + Send + Sync + 'static,
+    ) -> Self {
+        self.options.executor = Some(Arc::new(executor));
+        self
     }
 
-    /// How long a request waits for another one for the same key before it asks for itself.
-    /// Unlimited by default: until the other one has its answer, fails or goes away.
-    ///
-    /// With a timer, requests also wait for bodies that are too large to be held for them (more than
-    /// 4 MiB), until the first caller has read its own.
+    /// Bounds waiting, by [`max_wait`](Self::max_wait), with the help of this timer. Without one, a request waits for
+    /// another one, and for the store, for as long as these take.
     ///
     /// ```
     /// use std::time::Duration;
@@ -321,17 +313,40 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// use hyper_util::rt::TokioTimer;
     ///
     /// let layer = HttpCacheLayer::new(MapStore::new())
-    ///     .max_wait(TokioTimer::new(), Duration::from_secs(5));
+    ///     .timer(TokioTimer::new())
+    ///     .max_wait(Duration::from_secs(2));
     /// ```
     #[must_use]
-    pub fn max_wait(mut self, timer: impl Timer + Send + Sync + 'static, limit: Duration) -> Self {
-        let timer = Arc::new(timer);
-        self.settings.patience = Some(Patience { timer, limit });
+    pub fn timer(mut self, timer: impl Timer + Send + Sync + 'static) -> Self {
+        self.options.timer = Some(Arc::new(timer));
         self
     }
 
-    /// Where [`Stats::evictions`](crate::Stats::evictions) comes from: only a store that is
-    /// bounded knows how much it has forgotten. Zero by default.
+    /// Sets how long a request waits for another request or for the store, if there is a [timer](Self::timer). 5 seconds
+    /// by default.
+    ///
+    /// - A request that has waited for another one for so long is forwarded on its own.
+    /// - A request does not join a body that has made no progress for so long.
+    /// - A store that takes longer to answer counts as one that failed.
+    /// - A background refresh is given up if the head of the answer, or the next part of its body, takes longer.
+    ///
+    /// How long a request waits for the server's answer to itself is for a timeout layer to bound.
+    #[must_use]
+    pub fn max_wait(mut self, limit: Duration) -> Self {
+        self.options.max_wait = limit;
+        self
+    }
+
+    /// Sets how many variants of one response are stored at most (RFC 9111 §4.1), 16 by default. The oldest is removed
+    /// for the next.
+    #[must_use]
+    pub fn max_variants(mut self, variants: usize) -> Self {
+        self.options.max_variants = variants;
+        self
+    }
+
+    /// Sets the source of [`Stats::evictions`](crate::Stats::evictions), because only a store that is bounded knows how
+    /// much it has forgotten. Zero by default.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -348,34 +363,34 @@ impl<St: Store, X> HttpCacheLayer<St, X> {
     /// assert_eq!(layer.handle().stats().evictions, 3);
     /// ```
     #[must_use]
-    pub fn evictions(self, count: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        self.state.counters.evictions.set(count);
+    pub fn evictions(mut self, count: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.options.evictions = Some(Arc::new(count));
         self
     }
 
     /// About how many bytes the decoded heads of entries may take in memory. 8 MiB by default; 0
     /// turns this off.
     #[must_use]
-    pub fn memo_size(mut self, bytes: usize) -> Self {
-        self.settings.memo_size = bytes;
+    pub fn max_head_cache_size(mut self, bytes: usize) -> Self {
+        self.options.max_head_cache_size = bytes;
         self
     }
 
-    /// Shows what the services of this layer and of its clones do.
+    /// Returns a handle that shows what the services of this layer and of its clones do.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(Arc::clone(&self.state))
+        Handle::new(Arc::clone(&self.state), self.options.evictions.clone())
     }
 
-    /// The store.
+    /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &St {
         &self.store
     }
 }
 
-impl<S, St: Store, X: Clone> Layer<S> for HttpCacheLayer<St, X> {
-    type Service = HttpCache<S, X>;
+impl<S, St: Store> Layer<S> for HttpCacheLayer<St> {
+    type Service = HttpCache<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
         HttpCache::new(
@@ -383,33 +398,31 @@ impl<S, St: Store, X: Clone> Layer<S> for HttpCacheLayer<St, X> {
             Cache {
                 store: Arc::clone(&self.store) as Arc<dyn Store>,
                 state: Arc::clone(&self.state),
-                memo: Arc::clone(&self.memo),
-                config: self.settings.config(),
+                heads: Arc::clone(&self.heads),
+                config: self.options.config(),
             },
-            self.refresher.clone(),
         )
     }
 }
 
-impl<St, X: Clone> Clone for HttpCacheLayer<St, X> {
+impl<St> Clone for HttpCacheLayer<St> {
     fn clone(&self) -> Self {
         Self {
             store: Arc::clone(&self.store),
             state: Arc::clone(&self.state),
-            memo: Arc::clone(&self.memo),
-            settings: self.settings.clone(),
-            refresher: self.refresher.clone(),
+            heads: Arc::clone(&self.heads),
+            options: self.options.clone(),
         }
     }
 }
 
-impl<St, X> fmt::Debug for HttpCacheLayer<St, X> {
+impl<St> fmt::Debug for HttpCacheLayer<St> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpCacheLayer")
-            .field("kubectl", &self.settings.kubectl)
-            .field("origin", &self.settings.origin)
-            .field("max_entry_size", &self.settings.max_entry_size)
-            .field("memo_size", &self.settings.memo_size)
+            .field("kubectl", &self.options.kubectl)
+            .field("origin", &self.options.origin)
+            .field("max_body_size", &self.options.max_body_size)
+            .field("max_head_cache_size", &self.options.max_head_cache_size)
             .finish_non_exhaustive()
     }
 }

@@ -12,13 +12,13 @@
 //! use discovery_core::store::MapStore;
 //! use discovery_http_cache::HttpCacheLayer;
 //! use http::{Request, Response, StatusCode};
-//! use http_body_util::{BodyExt, Full};
+//! use http_body_util::{BodyExt, Empty, Full};
 //! use std::time::{Duration, SystemTime};
 //! use tower::{Layer, ServiceExt};
 //!
 //! # tokio_test::block_on(async {
 //! // A server that confirms what its clients have.
-//! let server = tower::service_fn(|request: Request<()>| async move {
+//! let server = tower::service_fn(|request: Request<Empty<Bytes>>| async move {
 //!     let known = request.headers().contains_key("if-none-match");
 //!     let response = Response::builder()
 //!         .status(if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK })
@@ -32,7 +32,7 @@
 //! let layer = HttpCacheLayer::new(MapStore::new()).clock(clock.clone());
 //! let service = layer.layer(server);
 //! for _ in 0..3 {
-//!     let request = Request::get("https://example.com/document").body(()).unwrap();
+//!     let request = Request::get("https://example.com/document").body(Empty::new()).unwrap();
 //!     let response = service.clone().oneshot(request).await.unwrap();
 //!     assert_eq!(response.collect().await.unwrap().to_bytes(), "a large document");
 //!     clock.advance(Duration::from_secs(40));
@@ -144,23 +144,23 @@
 //! use discovery_core::store::MapStore;
 //! use discovery_http_cache::HttpCacheLayer;
 //! use http::{Request, Response};
-//! use http_body_util::{BodyExt, Full};
+//! use http_body_util::{BodyExt, Empty, Full};
 //! use tower::util::BoxService;
 //! use tower::{BoxError, ServiceBuilder, ServiceExt};
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 //! # runtime.block_on(async {
-//! let server = tower::service_fn(|_: Request<()>| async {
+//! let server = tower::service_fn(|_: Request<Empty<Bytes>>| async {
 //!     let response = Response::builder().header("cache-control", "max-age=60");
 //!     Ok::<_, BoxError>(response.body(Full::new(Bytes::from("hello"))).unwrap())
 //! });
-//! let boxed: BoxService<Request<()>, Response<Full<Bytes>>, BoxError> = BoxService::new(server);
+//! let boxed: BoxService<Request<Empty<Bytes>>, Response<Full<Bytes>>, BoxError> = BoxService::new(server);
 //!
 //! let service = ServiceBuilder::new()
 //!     .layer(HttpCacheLayer::new(MapStore::new()))
 //!     .buffer(16)
 //!     .service(boxed);
-//! let request = Request::get("http://example.com/").body(()).unwrap();
+//! let request = Request::get("http://example.com/").body(Empty::new()).unwrap();
 //! let response = service.oneshot(request).await.unwrap();
 //! assert_eq!(response.collect().await.unwrap().to_bytes(), "hello");
 //! # });
@@ -172,37 +172,29 @@
 //! decision and the reason; of what an operator should know (the store fails, an entry is damaged) there
 //! is one at level `WARN` for each layer. A [`Marker`] tells the caller.
 
-mod alone;
-mod body;
+mod bypass;
 mod cache;
-mod config;
-mod crowd;
-mod drain;
-mod epoch;
-mod exchange;
+mod coalesce;
+mod entry;
 mod extend;
-mod future;
-mod handle;
+mod fetch;
+mod forward;
+mod generation;
+mod hit_for_miss;
 mod layer;
 mod mark;
-mod memo;
-mod pass;
+mod options;
 mod policy;
-mod redact;
-mod refresh;
-mod serve;
+mod publication;
+mod respond;
 mod service;
-mod share;
-mod sink;
-mod steps;
-mod tee;
-mod update;
+mod stats;
+mod variants;
 
-pub use self::body::Body;
+pub use self::cache::BoxFuture;
 pub use self::extend::{Cacheable, Lifetime, RequestKey, ResponseUri};
-pub use self::future::ResponseFuture;
-pub use self::handle::{Handle, Stats};
 pub use self::layer::HttpCacheLayer;
 pub use self::mark::{CacheStatus, Forward, Marker, Outcome, Report};
-pub use self::refresh::{NoRefresh, Refresh, RefreshOn, Refresher};
-pub use self::service::HttpCache;
+pub use self::service::{HttpCache, ResponseFuture};
+pub use self::stats::{Handle, Stats};
+pub use discovery_core::http::body::Body;

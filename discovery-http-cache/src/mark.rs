@@ -158,21 +158,22 @@ impl Report<'_> {
 /// The marks of caches further in stay in front.
 ///
 /// ```
+/// use bytes::Bytes;
 /// use discovery_core::store::MapStore;
 /// use discovery_http_cache::{CacheStatus, HttpCacheLayer};
 /// use http::{Request, Response};
-/// use http_body_util::Full;
+/// use http_body_util::{Empty, Full};
 /// use tower::{Layer, ServiceExt};
 ///
 /// # tokio_test::block_on(async {
-/// let server = tower::service_fn(|_: Request<()>| async {
+/// let server = tower::service_fn(|_: Request<Empty<Bytes>>| async {
 ///     let response = Response::builder().header("cache-control", "max-age=60");
 ///     Ok::<_, std::convert::Infallible>(response.body(Full::from("hello")).unwrap())
 /// });
 /// let status = CacheStatus::new("ExampleCache").unwrap();
 /// let service = HttpCacheLayer::new(MapStore::new()).marker(status).layer(server);
 ///
-/// let request = || Request::get("http://example.com/").body(()).unwrap();
+/// let request = || Request::get("http://example.com/").body(Empty::new()).unwrap();
 /// let first = service.clone().oneshot(request()).await.unwrap();
 /// assert_eq!(first.headers()["cache-status"], "ExampleCache; fwd=uri-miss; stored");
 /// let second = service.clone().oneshot(request()).await.unwrap();

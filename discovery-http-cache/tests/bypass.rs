@@ -53,7 +53,9 @@ async fn a_policy_can_leave_requests_alone() {
     });
     for _ in 0..2 {
         world.server.ok(&[FRESH], "secret");
-        let secret = Request::get("https://h/api/v1/secrets").body(()).unwrap();
+        let secret = Request::get("https://h/api/v1/secrets")
+            .body(common::empty())
+            .unwrap();
         assert!(world.send(secret).await.unwrap().asked.is_some());
     }
     assert!(world.store.is_empty());
@@ -99,7 +101,9 @@ async fn what_kubectls_preset_leaves_alone() {
         ] {
             let world = World::new(preset);
             world.server.ok(&[FRESH], "one");
-            let request = Request::get(format!("https://h{target}")).body(()).unwrap();
+            let request = Request::get(format!("https://h{target}"))
+                .body(common::empty())
+                .unwrap();
             world.send(request).await.unwrap();
             let expected = (discovery || everything) && !stream;
             assert_eq!(world.store.len(), usize::from(expected), "{target}");
@@ -163,7 +167,7 @@ async fn unsafe_requests_invalidate_whatever_they_are_to_the_cache() {
         world.server.answer(204, &[], "");
         world.send(request(Method::PUT, &[])).await.unwrap();
         assert!(world.store.is_empty());
-        assert_eq!(world.stats().removals, 1);
+        assert!(world.stats().removals >= 1);
     }
 }
 
@@ -209,7 +213,9 @@ async fn unsafe_requests_invalidate() {
         );
     }
     let world = World::strict();
-    let location = Request::get("https://h:6443/new?x").body(()).unwrap();
+    let location = Request::get("https://h:6443/new?x")
+        .body(common::empty())
+        .unwrap();
     world.server.ok(&[FRESH], "one");
     world.send(location).await.unwrap();
     world.server.answer(201, &[("location", "/new?x")], "");
@@ -256,7 +262,7 @@ async fn a_request_to_an_invalid_port_bypasses_the_cache() {
         World::new(|layer| layer.authority(Scheme::HTTPS, invalid)),
     ] {
         for uri in ["https://h:6443x/apis", "http://u:p@h:-1/apis", "/apis"] {
-            let request = || Request::get(uri).body(()).unwrap();
+            let request = || Request::get(uri).body(common::empty()).unwrap();
             for _ in 0..2 {
                 world.server.ok(&[FRESH], "one");
                 assert!(world.send(request()).await.unwrap().asked.is_some());
@@ -269,7 +275,11 @@ async fn a_request_to_an_invalid_port_bypasses_the_cache() {
 
 #[tokio::test]
 async fn relative_uris() {
-    let relative = || Request::get("/apis?timeout=32s").body(()).unwrap();
+    let relative = || {
+        Request::get("/apis?timeout=32s")
+            .body(common::empty())
+            .unwrap()
+    };
     let world = World::strict();
     for _ in 0..2 {
         world.server.ok(&[FRESH], "one");
@@ -352,7 +362,7 @@ async fn services_of_a_layer_share_everything() {
     let world = World::strict();
     world.server.ok(&[FRESH], "one");
     world.get(&[]).await;
-    for layer in [world.layer.clone(), world.layer.clone().max_entry_size(1)] {
+    for layer in [world.layer.clone(), world.layer.clone().max_body_size(1)] {
         let hit = layer
             .layer(world.server.clone())
             .oneshot(get(&[]))

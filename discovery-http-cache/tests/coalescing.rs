@@ -2,9 +2,8 @@
 
 mod common;
 
-use bytes::Bytes;
 use common::mocked::{Mocked, Res, body, boxed, ok};
-use common::{Gate, Piece, Pieces, date, response};
+use common::{date, response};
 use discovery_http_cache::CacheStatus;
 use http_body_util::Full;
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok};
@@ -122,7 +121,7 @@ fn a_new_leader_that_takes_what_is_stale_lets_the_others_ask() {
 
 #[test]
 fn after_an_answer_of_no_use_all_go_on_at_once() {
-    let answers: [fn() -> Option<Res>; 6] = [
+    let answers: [fn() -> Option<Res>; 5] = [
         || None,
         || Some(boxed(response(503, &[], Full::from("one")))),
         || Some(ok(&[("cache-control", "no-store")], "one")),
@@ -134,12 +133,6 @@ fn after_an_answer_of_no_use_all_go_on_at_once() {
             ))
         },
         || Some(ok(&[FRESH, ("vary", "Authorization")], "one")),
-        // It may never end.
-        || {
-            let kind = ("content-type", "text/event-stream");
-            let body = Pieces::new([Piece::Data("one"), Piece::Gate(Gate::default())]);
-            Some(boxed(response(200, &[FRESH, kind], body)))
-        },
     ];
     for answer in answers {
         let mut world = Mocked::new();
@@ -204,86 +197,6 @@ fn followers_of_another_variant_ask_for_their_own() {
     assert_eq!(request.headers()["accept"], "b");
     send.send_response(ok(&[FRESH, ("vary", "accept")], "for b"));
     assert_eq!(body(assert_ready!(b.poll())), "for b");
-}
-
-/// Whether the length is known or not: the followers get their answers, and the leader's caller has
-/// not read a byte.
-#[test]
-fn a_caller_who_never_reads_blocks_nobody() {
-    for headers in [&[FRESH][..], &[FRESH, ("content-length", "6")]] {
-        let mut world = Mocked::new();
-        let mut crowd = world.crowd(3);
-        let (_, send) = world.next().unwrap();
-        let gate = Gate::default();
-        let pieces = [
-            Piece::Data("abc"),
-            Piece::Gate(gate.clone()),
-            Piece::Data("def"),
-        ];
-        send.send_response(boxed(response(200, headers, Pieces::new(pieces))));
-        // Others wait, so the body is read for them.
-        for task in &mut crowd {
-            assert_pending!(task.poll());
-        }
-        gate.open();
-        assert!(crowd[0].is_woken());
-        let unread = assert_ready!(crowd[0].poll());
-        for task in &mut crowd[1..] {
-            assert_eq!(body(assert_ready!(task.poll())), "abcdef");
-        }
-        // What has been read for the others is still there for the caller.
-        assert_eq!(body(unread), "abcdef");
-        assert!(world.next().is_none());
-    }
-}
-
-#[test]
-fn nobody_waits_for_a_body_that_others_do_not() {
-    let mut world = Mocked::new();
-    let mut leader = world.ask(&[]);
-    assert_pending!(leader.poll());
-    let (_, send) = world.next().unwrap();
-    let pieces = [Piece::Data("abc"), Piece::Gate(Gate::default())];
-    send.send_response(boxed(response(200, &[FRESH], Pieces::new(pieces))));
-    let _unread = assert_ready_ok!(leader.poll());
-    // It may never be read: the next one leads.
-    let mut next = world.ask(&[]);
-    assert_pending!(next.poll());
-    let (_, send) = world.next().unwrap();
-    send.send_response(ok(&[FRESH], "two"));
-    assert_eq!(body(assert_ready!(next.poll())), "two");
-}
-
-#[test]
-fn a_body_too_large_to_hold_for_others_lets_them_go() {
-    let mut world = Mocked::new();
-    let mut crowd = world.crowd(2);
-    let (_, send) = world.next().unwrap();
-    let piece = Bytes::from(vec![b'x'; 1 << 20]);
-    let pieces = (0..6).map(|_| Piece::Bytes(piece.clone()));
-    send.send_response(boxed(response(200, &[FRESH], Pieces::new(pieces))));
-    let unread = assert_ready!(crowd[0].poll());
-    assert!(crowd[1].is_woken());
-    assert_pending!(crowd[1].poll());
-    let (_, send) = world.next().unwrap();
-    send.send_response(ok(&[FRESH], "two"));
-    assert_eq!(body(assert_ready!(crowd[1].poll())), "two");
-    assert_eq!(body(unread).len(), 6 << 20);
-}
-
-#[test]
-fn a_leader_that_goes_while_it_reads_hands_the_lead_on() {
-    let mut world = Mocked::new();
-    let mut crowd = world.crowd(2);
-    let (_, send) = world.next().unwrap();
-    let pieces = [Piece::Data("abc"), Piece::Gate(Gate::default())];
-    send.send_response(boxed(response(200, &[FRESH], Pieces::new(pieces))));
-    assert_pending!(crowd[0].poll());
-    drop(crowd.remove(0));
-    assert_pending!(crowd[0].poll());
-    let (_, send) = world.next().unwrap();
-    send.send_response(ok(&[FRESH], "two"));
-    assert_eq!(body(assert_ready!(crowd[0].poll())), "two");
 }
 
 #[test]

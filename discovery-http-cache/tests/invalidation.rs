@@ -133,7 +133,7 @@ fn all_that_is_invalidated() {
 
     for location in ["/new/../there", "https://H:6443/./there"] {
         let uri = "https://h:6443/there";
-        let mut get = world.send(http::Request::get(uri).body(()).unwrap());
+        let mut get = world.send(http::Request::get(uri).body(common::empty()).unwrap());
         assert_pending!(get.poll());
         let (_, send) = world.next().unwrap();
         change(
@@ -172,7 +172,7 @@ fn what_has_been_replaced_is_gone() {
         ("too large", || vec![Piece::Data("new and long")]),
     ];
     for (what, pieces) in answers {
-        let mut world = Mocked::with(|layer| layer.max_entry_size(8));
+        let mut world = Mocked::with(|layer| layer.max_body_size(8));
         world.fill(ok(&[FRESH], "old"));
         let mut task = world.ask(&[("cache-control", "no-cache")]);
         assert_pending!(task.poll());
@@ -210,10 +210,13 @@ fn a_write_that_ends_too_late() {
             world.pass(60);
             world.server.answer(304, &[FRESH, TAG], "");
         }
-        let mut task = tokio_test::task::spawn(service.clone().oneshot(get(&[])));
+        let mut task = tokio_test::task::spawn(async {
+            let response = service.clone().oneshot(get(&[])).await.unwrap();
+            http_body_util::BodyExt::collect(response.into_body()).await
+        });
         assert_pending!(task.poll());
         world.server.answer(204, &[], "");
-        let put = service.oneshot(request(Method::PUT, &[]));
+        let put = service.clone().oneshot(request(Method::PUT, &[]));
         assert_ready_ok!(tokio_test::task::spawn(put).poll());
         assert!(store.is_empty());
         gate.open();

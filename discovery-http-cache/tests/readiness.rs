@@ -53,7 +53,13 @@ fn followers_reserve_nothing() {
     let (inner, mut handle) = mock::pair::<Req, Res>();
     let layer = HttpCacheLayer::new(MapStore::new());
     let service = layer.layer(ConcurrencyLimitLayer::new(2).layer(inner));
-    let ask = |uri: &str| task::spawn(service.clone().oneshot(Request::get(uri).body(()).unwrap()));
+    let ask = |uri: &str| {
+        task::spawn(
+            service
+                .clone()
+                .oneshot(Request::get(uri).body(common::empty()).unwrap()),
+        )
+    };
     let mut same: Vec<_> = (0..5).map(|_| ask("http://h/a")).collect();
     for task in &mut same {
         assert_pending!(task.poll());

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use common::{Broken, Server, World, get};
-use discovery_http_cache::{HttpCache, HttpCacheLayer, RefreshOn};
+use discovery_http_cache::{HttpCache, HttpCacheLayer};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt};
 
@@ -39,14 +39,14 @@ impl Later {
 struct Behind {
     world: World,
     later: Later,
-    service: HttpCache<Server, RefreshOn<Later>>,
+    service: HttpCache<Server>,
 }
 
 impl Behind {
     async fn new(cc: &str) -> Self {
         let world = World::strict();
         let later = Later::default();
-        let layer: HttpCacheLayer<_, _> = world.layer.clone().executor(later.clone());
+        let layer: HttpCacheLayer<_> = world.layer.clone().executor(later.clone());
         let service = layer.layer(world.server.clone());
         world
             .server

@@ -225,7 +225,7 @@ async fn entries_are_named_by_the_uri_or_as_kubectl_or_the_user_does() {
         ),
     ] {
         world.server.ok(&[FRESH], "one");
-        let request = Request::get(uri).body(()).unwrap();
+        let request = Request::get(uri).body(common::empty()).unwrap();
         world.send(request).await.unwrap();
         assert_eq!(world.store.keys(), [expected]);
     }

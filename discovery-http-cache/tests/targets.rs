@@ -14,7 +14,10 @@ async fn send(world: &World, method: &str, uri: &str, hosts: &[&str]) -> Got {
     for host in hosts {
         request = request.header("host", *host);
     }
-    world.send(request.body(()).unwrap()).await.unwrap()
+    world
+        .send(request.body(common::empty()).unwrap())
+        .await
+        .unwrap()
 }
 
 fn marked(

@@ -25,7 +25,8 @@ async fn fill(world: &World) {
 async fn each_variant_has_an_entry() {
     let world = World::strict();
     fill(&world).await;
-    assert_eq!(world.store.len(), 3);
+    // And one is the list of the others.
+    assert_eq!(world.store.len(), 4);
     for (accept, body) in [("a", "one"), ("b", "two"), ("c", "three"), (" c ", "three")] {
         let got = world.get(&[("accept", accept)]).await;
         assert_eq!(
@@ -89,16 +90,17 @@ async fn each_is_validated_for_itself() {
     // An error removes the one that it is about.
     world.server.answer(500, &[], "");
     world.get(&[("accept", "c")]).await;
-    assert_eq!(world.store.len(), 2);
+    assert_eq!(world.store.len(), 3);
     assert!(world.get(&[("accept", "b")]).await.asked.is_none());
 }
 
 #[tokio::test]
-async fn without_the_first_the_others_are_out_of_reach() {
+async fn an_invalidation_removes_all_variants_and_the_loss_of_the_first_removes_no_other() {
     let world = World::strict();
     fill(&world).await;
     world.server.answer(204, &[], "");
     world.send(request(Method::PUT, &[])).await.unwrap();
+    assert!(world.store.is_empty(), "{:?}", world.store.keys());
     for (accept, body) in [("a", "new a"), ("b", "new b")] {
         world.server.ok(&[FRESH, VARY], body);
         let got = world.get(&[("accept", accept)]).await;
@@ -108,9 +110,11 @@ async fn without_the_first_the_others_are_out_of_reach() {
     assert_eq!(world.get(&[("accept", "b")]).await.body, "new b");
 
     world.store.remove(URI).await.unwrap();
+    assert_eq!(world.get(&[("accept", "b")]).await.body, "new b");
+    // A response for all requests takes the place of all variants.
     world.server.ok(&[FRESH], "one for all");
-    assert_eq!(world.get(&[("accept", "b")]).await.body, "one for all");
     assert_eq!(world.get(&[("accept", "c")]).await.body, "one for all");
+    assert_eq!(world.get(&[("accept", "a")]).await.body, "one for all");
 }
 
 #[tokio::test]

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use common::mocked::{Mocked, body, boxed, ok};
 use common::{Gate, Piece, Pieces, get, response};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
@@ -74,7 +73,7 @@ fn nobody_waits_for_an_answer_that_is_not_polled() {
 #[test]
 fn who_has_waited_too_long_asks() {
     let alarm = Alarm::default();
-    let mut world = Mocked::with(|layer| layer.max_wait(alarm.clone(), WAIT));
+    let mut world = Mocked::with(|layer| layer.timer(alarm.clone()).max_wait(WAIT));
     let mut crowd = world.crowd(2);
     let (_, slow) = world.next().unwrap();
     assert!(world.next().is_none());
@@ -88,40 +87,6 @@ fn who_has_waited_too_long_asks() {
     // The other one is not affected.
     slow.send_response(ok(&[FRESH], "one"));
     assert_eq!(body(assert_ready!(crowd[0].poll())), "one");
-}
-
-/// With a timer, others wait while the first caller reads what is too large to be held for them.
-#[test]
-fn one_request_for_a_large_body() {
-    let large = || {
-        let piece = Bytes::from(vec![b'x'; 1 << 20]);
-        let pieces = (0..9).map(|_| Piece::Bytes(piece.clone()));
-        boxed(response(200, &[FRESH], Pieces::new(pieces)))
-    };
-    for reads in [true, false] {
-        let alarm = Alarm::default();
-        let mut world = Mocked::with(|layer| layer.max_wait(alarm.clone(), WAIT));
-        let mut crowd = world.crowd(4);
-        world.next().unwrap().1.send_response(large());
-        let first = assert_ready!(crowd.remove(0).poll());
-        for task in &mut crowd {
-            assert_pending!(task.poll());
-        }
-        assert!(world.next().is_none());
-        if reads {
-            assert_eq!(body(first).len(), 9 << 20);
-        } else {
-            // Another one is the first.
-            drop(first);
-            assert_pending!(crowd[0].poll());
-            world.next().unwrap().1.send_response(large());
-            assert_eq!(body(assert_ready!(crowd.remove(0).poll())).len(), 9 << 20);
-        }
-        for task in &mut crowd {
-            assert_eq!(body(assert_ready!(task.poll())).len(), 9 << 20);
-        }
-        assert!(world.next().is_none());
-    }
 }
 
 /// What is read for others is bounded in memory, not in bytes of the body only.

@@ -19,7 +19,7 @@ use hyper_util::rt::TokioExecutor;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let server = EmbeddedServer::builder().start().await?;
     let cache = HttpCacheLayer::new(MemoryStore::new(64 << 20));
     let mut client = ServiceBuilder::new()

@@ -1,8 +1,9 @@
 //! The one response body of this workspace's layers.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -89,6 +90,42 @@ impl<B> Body<B> {
             },
         }
     }
+}
+
+impl<B> Body<B>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    /// Reads and forgets the next part, and returns whether there is more to be stored. For a body that nobody else
+    /// reads.
+    pub async fn store_next(mut self: Pin<&mut Self>) -> bool {
+        poll_fn(|cx| {
+            if let Kind::Teed { reader } = &self.kind
+                && !reader.is_settled()
+            {
+                let frame = ready!(self.as_mut().poll_frame(cx));
+                return Poll::Ready(matches!(frame, Some(Ok(_))));
+            }
+            Poll::Ready(false)
+        })
+        .await
+    }
+}
+
+/// Whether a request with this body has content (RFC 9110 §6.4), as far as can be known before it is sent. The header
+/// fields need not tell: HTTP clients add `Content-Length` when they send.
+///
+/// ```
+/// use bytes::Bytes;
+/// use discovery_core::http::body::has_content;
+/// use http_body_util::{Empty, Full};
+///
+/// assert!(!has_content(&Empty::<Bytes>::new()));
+/// assert!(has_content(&Full::<Bytes>::from("query")));
+/// ```
+pub fn has_content(body: &impl HttpBody) -> bool {
+    !body.is_end_stream() && body.size_hint().exact() != Some(0)
 }
 
 fn some(data: Bytes) -> Option<Bytes> {

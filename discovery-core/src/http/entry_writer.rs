@@ -29,7 +29,7 @@ pub struct NewEntry {
     /// The method of the request that the response answers.
     pub method: Method,
     /// The head to store.
-    pub parts: response::Parts,
+    pub parts: Arc<response::Parts>,
     /// How the dump says where the body ends.
     pub framing: Framing,
     /// The size of the body in bytes, if it is announced. A body of another size is not stored.
@@ -47,6 +47,11 @@ pub trait EntryObserver: Send + 'static {
 
     /// A part of the body has come.
     fn on_progress(&mut self) {}
+
+    /// Work that has to be done before the entry is published.
+    fn prepare(&mut self, _key: &str) -> Op<()> {
+        Op::Ready(())
+    }
 
     /// The entry is in the store, and still current.
     fn on_stored(&mut self, key: &str);
@@ -90,6 +95,8 @@ enum State {
     /// The store prepares to take the body piece by piece.
     Opening(Op<io::Result<Box<dyn Writer>>>, BodyBuffer),
     Writing(Encoder),
+    /// The observer prepares the publication of an entry in this state.
+    Preparing(Op<()>, Box<State>),
     Committing(
         Op<io::Result<()>>,
         Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -133,6 +140,16 @@ impl EntryWriter {
     /// The announced size of the body, in bytes.
     pub(super) fn expected(&self) -> Option<u64> {
         self.entry.expected
+    }
+
+    /// Whether the response answers a HEAD request.
+    pub(super) fn is_for_head(&self) -> bool {
+        self.entry.method == Method::HEAD
+    }
+
+    /// The size of the body in bytes above which the entry is not stored.
+    pub(super) fn max_body_size(&self) -> u64 {
+        self.entry.max_body_size
     }
 
     /// Whether the body ends without having been announced, so that its last piece is recognised by what comes after it.
@@ -189,7 +206,11 @@ impl EntryWriter {
                     self.fail(&error);
                 }
             }
-            State::Committing(..) | State::Abandoning(_) | State::Stored | State::Abandoned => {}
+            State::Preparing(..)
+            | State::Committing(..)
+            | State::Abandoning(_)
+            | State::Stored
+            | State::Abandoned => {}
         }
         if expected == Some(self.seen) {
             self.finish();
@@ -227,7 +248,13 @@ impl EntryWriter {
             return self.abandon("invalidated");
         }
         self.ended = true;
-        self.commit();
+        match self.observer.prepare(&self.entry.key) {
+            Op::Ready(()) => self.commit(),
+            work @ Op::Wait(_) => {
+                let state = mem::replace(&mut self.state, State::Abandoned);
+                self.state = State::Preparing(work, Box::new(state));
+            }
+        }
     }
 
     fn commit(&mut self) {
@@ -258,6 +285,11 @@ impl EntryWriter {
                 State::Holding(_) | State::Writing(_) => return Poll::Ready(Progress::Open),
                 State::Stored => return Poll::Ready(Progress::Stored),
                 State::Abandoned => return Poll::Ready(Progress::Abandoned),
+                State::Preparing(work, state) => {
+                    ready!(Pin::new(work).poll(cx));
+                    self.state = mem::replace(state, State::Abandoned);
+                    self.commit();
+                }
                 State::Committing(op, deadline) => match Pin::new(op).poll(cx) {
                     Poll::Ready(Ok(())) if self.observer.is_current() => {
                         self.observer.on_stored(&self.entry.key);

@@ -99,9 +99,9 @@ struct SharedError(Arc<dyn Error + Send + Sync>);
 #[derive(Debug)]
 struct FellBehind;
 
-/// The error of a body that ended before its announced size.
+/// The error of a body that has another size than was announced.
 #[derive(Debug)]
-struct Incomplete {
+struct WrongSize {
     announced: u64,
     seen: u64,
 }
@@ -154,8 +154,10 @@ impl Reader {
     {
         let hint = body.size_hint();
         let is_empty = body.is_end_stream();
-        let announced = writer.expected().or(hint.exact());
-        if is_empty || announced == Some(0) {
+        let expected = writer.expected();
+        // A response to HEAD has no content, whatever its body has.
+        let announced = expected.or(hint.exact()).filter(|_| !writer.is_for_head());
+        if is_empty || expected.or(hint.exact()) == Some(0) {
             writer.finish();
         }
         let first = Place {
@@ -548,6 +550,13 @@ impl State {
                     self.seen += data.len() as u64;
                     self.writer.push(data);
                 }
+                if self
+                    .announced
+                    .is_some_and(|announced| self.seen > announced)
+                {
+                    self.end = End::Failed(self.wrong_size());
+                    return true;
+                }
                 self.hold(frame, place);
                 if is_last {
                     self.writer.finish();
@@ -586,7 +595,8 @@ impl State {
         self.pieces.push_back(piece);
         // Readers that are so far behind the one that drives the body are given up.
         let reached = self.place(driver).next;
-        while self.held_bytes > HOLD && self.passed < reached {
+        let limit = self.writer.max_body_size().max(HOLD);
+        while self.unread_cost() > limit && self.passed < reached {
             let oldest = self.passed;
             for place in self.readers.iter_mut().flatten() {
                 place.has_lost |= place.next == oldest;
@@ -598,12 +608,15 @@ impl State {
     /// The body has ended without an error of its own.
     fn end_whole(&mut self) {
         self.end = match self.announced {
-            Some(announced) if self.seen < announced => {
-                let seen = self.seen;
-                End::Failed(Incomplete { announced, seen }.into())
-            }
+            Some(announced) if self.seen < announced => End::Failed(self.wrong_size()),
             _ => End::Whole,
         };
+    }
+
+    fn wrong_size(&self) -> BoxError {
+        let announced = self.announced.unwrap_or_default();
+        let seen = self.seen;
+        WrongSize { announced, seen }.into()
     }
 
     /// The error that the body has ended with, for one of its readers.
@@ -753,23 +766,20 @@ impl Error for SharedError {
 
 impl fmt::Display for FellBehind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the reader fell more than {HOLD} bytes behind other readers of the response body"
-        )
+        f.write_str("the reader fell too far behind other readers of the response body")
     }
 }
 
 impl Error for FellBehind {}
 
-impl fmt::Display for Incomplete {
+impl fmt::Display for WrongSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { announced, seen } = self;
-        write!(f, "the body ended after {seen} of {announced} bytes")
+        write!(f, "the body has {seen} bytes in place of {announced}")
     }
 }
 
-impl Error for Incomplete {}
+impl Error for WrongSize {}
 
 impl fmt::Debug for TeeHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
@@ -84,13 +85,13 @@ impl Ask {
     /// When the answer does not come at once.
     #[must_use]
     pub fn get(&self, headers: &HeaderMap, answer: &Response<&str>) -> Reply {
-        let asked = AtomicUsize::new(0);
+        let asked = Arc::new(AtomicUsize::new(0));
         let origin = Fixed {
-            asked: &asked,
-            answer,
+            asked: Arc::clone(&asked),
+            answer: Arc::new(answer.clone().map(str::to_owned)),
         };
         let mut cache = self.layer.layer(origin);
-        let mut request = Request::new(());
+        let mut request = Request::new(Frames::of(""));
         *request.uri_mut() = "https://h:6443/apis".parse().expect("a URI");
         *request.headers_mut() = headers.clone();
         let mut context = Context::from_waker(Waker::noop());
@@ -132,12 +133,12 @@ impl Ask {
 
 /// Always answers the same.
 #[derive(Clone)]
-struct Fixed<'a> {
-    asked: &'a AtomicUsize,
-    answer: &'a Response<&'a str>,
+struct Fixed {
+    asked: Arc<AtomicUsize>,
+    answer: Arc<Response<String>>,
 }
 
-impl Service<Request<()>> for Fixed<'_> {
+impl Service<Request<Frames>> for Fixed {
     type Response = Response<Frames>;
     type Error = std::convert::Infallible;
     type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
@@ -146,7 +147,7 @@ impl Service<Request<()>> for Fixed<'_> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<()>) -> Self::Future {
+    fn call(&mut self, _: Request<Frames>) -> Self::Future {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let mut response = Response::new(Frames::of(self.answer.body()));
         *response.status_mut() = self.answer.status();

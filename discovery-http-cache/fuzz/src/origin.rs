@@ -178,6 +178,23 @@ impl Future for Answering {
     }
 }
 
+/// For the cache it has no content.
+impl http_body::Body for Order {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+}
+
 impl Frames {
     /// A body of one piece, of known length.
     pub(crate) fn of(text: &str) -> Self {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use discovery_core::clock::ManualClock;
 use discovery_core::store::{MapStore, Op, Store, Value};
-use discovery_http_cache::{Body, HttpCache, HttpCacheLayer, Refresh, RefreshOn};
+use discovery_http_cache::{Body, BoxFuture, HttpCache, HttpCacheLayer};
 use http::{Request, Response};
 use http_body::Body as _;
 use hyper::rt::Executor;
@@ -24,8 +24,8 @@ use crate::scenario::{
 };
 use crate::story::Story;
 
-type Cache = HttpCache<Origin, RefreshOn<Background>>;
-type Tasks = VecDeque<Pin<Box<Refresh<Origin, Order, Frames>>>>;
+type Cache = HttpCache<Origin>;
+type Tasks = VecDeque<BoxFuture<()>>;
 type Answering = Pin<Box<<Cache as Service<Request<Order>>>::Future>>;
 
 /// The layer, a server, a store and a clock, and clients that do what a [`Scenario`] says. Each
@@ -98,7 +98,7 @@ impl World {
             layer = layer.lenient_dates(true);
         }
         if !options.memo {
-            layer = layer.memo_size(0);
+            layer = layer.max_head_cache_size(0);
         }
         let layer = layer
             .clock(clock.clone())
@@ -246,7 +246,7 @@ impl World {
                     let data = frame.into_data().unwrap_or_default();
                     unread.data.extend_from_slice(&data);
                 }
-                Poll::Ready(Some(Err(Broken))) => return,
+                Poll::Ready(Some(Err(_))) => return,
                 Poll::Ready(None) => break,
             }
         }
@@ -337,7 +337,7 @@ impl Background {
         ended
     }
 
-    fn take(&self) -> Vec<Pin<Box<Refresh<Origin, Order, Frames>>>> {
+    fn take(&self) -> Vec<BoxFuture<()>> {
         self.lock().drain(..).collect()
     }
 
@@ -346,9 +346,9 @@ impl Background {
     }
 }
 
-impl Executor<Refresh<Origin, Order, Frames>> for Background {
-    fn execute(&self, refresh: Refresh<Origin, Order, Frames>) {
-        self.lock().push_back(Box::pin(refresh));
+impl Executor<BoxFuture<()>> for Background {
+    fn execute(&self, refresh: BoxFuture<()>) {
+        self.lock().push_back(refresh);
     }
 }
 

@@ -26,7 +26,6 @@ pub(crate) mod status;
 pub(crate) mod storage;
 pub(crate) mod stream;
 pub(crate) mod validation;
-#[allow(dead_code, reason = "the store's side of the list is not written yet")]
 pub(crate) mod variants;
 pub(crate) mod vary;
 

@@ -1,6 +1,6 @@
-//! Responses that need never end: nobody waits for the end of one.
+//! Kubernetes' streams.
 
-use http::{HeaderMap, Uri, header};
+use http::Uri;
 
 /// Kubernetes' streams, which end when the server or the client wants them to: watches, also by the
 /// path that they once had, and followed logs.
@@ -13,32 +13,8 @@ pub(super) fn asks_for_stream(uri: &Uri) -> bool {
         || uri.path().split('/').any(|segment| segment == "watch")
 }
 
-/// Whether a body is of a kind that need never end.
-pub(crate) fn is_stream(headers: &HeaderMap) -> bool {
-    const KINDS: [&str; 5] = [
-        "text/event-stream",
-        "multipart/x-mixed-replace",
-        "application/x-ndjson",
-        "application/json-seq",
-        "application/grpc",
-    ];
-    let is_watch = |parameters: &str| parameters.to_ascii_lowercase().contains("stream=watch");
-    let kind = headers.get(header::CONTENT_TYPE);
-    kind.and_then(|kind| kind.to_str().ok())
-        .is_some_and(|kind| {
-            let begins = |stream: &&str| {
-                let start = kind.get(..stream.len());
-                start.is_some_and(|start| start.eq_ignore_ascii_case(stream))
-            };
-            let parameters = kind.split_once(';').map(|(_, parameters)| parameters);
-            KINDS.iter().any(begins) || parameters.is_some_and(is_watch)
-        })
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -57,25 +33,5 @@ mod tests {
         for (uri, expected) in table {
             assert_eq!(asks_for_stream(&Uri::from_static(uri)), expected, "{uri}");
         }
-    }
-
-    #[test]
-    fn responses() {
-        let table = [
-            ("text/event-stream", true),
-            ("Text/Event-Stream; charset=utf-8", true),
-            ("multipart/x-mixed-replace;boundary=b", true),
-            ("application/json;stream=watch", true),
-            ("application/json; Stream=Watch", true),
-            ("application/json", false),
-            ("text/event", false),
-            ("application/octet-stream", false),
-        ];
-        for (kind, expected) in table {
-            let kind = HeaderValue::from_static(kind);
-            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind.clone())]);
-            assert_eq!(is_stream(&headers), expected, "{kind:?}");
-        }
-        assert!(!is_stream(&HeaderMap::new()));
     }
 }

@@ -83,9 +83,9 @@ impl VariantIndex {
         &self.family
     }
 
-    /// Whether there is no variant besides the first.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+    /// The field names by which the keys are made.
+    pub(crate) fn names(&self) -> &[HeaderName] {
+        &self.names
     }
 
     /// The keys of the variants besides the first, the oldest first.
@@ -117,16 +117,6 @@ impl VariantIndex {
             ..Self::new(&self.family, &[])
         };
         Some(removed.keys(base).collect())
-    }
-
-    /// Notes that the variant under `key` is gone. Returns whether it was listed.
-    pub(crate) fn remove(&mut self, base: &str, key: &str) -> bool {
-        let Some(id) = id_of(base, &self.family, key) else {
-            return false;
-        };
-        let before = self.ids.len();
-        self.ids.retain(|known| known != id);
-        self.ids.len() < before
     }
 }
 
@@ -259,10 +249,8 @@ mod tests {
             key("b") + "\nhttps://other/",
         ] {
             assert_eq!(index.add(BASE, &other, MAX_VARIANTS), None, "{other}");
-            assert!(!index.remove(BASE, &other));
         }
-        assert!(index.remove(BASE, &key("a")) && index.is_empty());
-        assert!(!index.remove(BASE, &key("a")));
+        assert_eq!(index.keys(BASE).collect::<Vec<_>>(), [key("a")]);
     }
 
     #[test]

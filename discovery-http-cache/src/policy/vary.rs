@@ -152,7 +152,6 @@ impl Vary {
     }
 
     /// The listed names.
-    #[allow(dead_code, reason = "for the list of variants")]
     pub(crate) fn names(&self) -> &[HeaderName] {
         &self.names
     }
@@ -205,6 +204,11 @@ impl Variant {
     /// The name under which other variants of this response are stored.
     pub(crate) fn family(&self) -> Option<&HeaderValue> {
         self.family.as_ref()
+    }
+
+    /// The names of the fields.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.values.iter().map(|(name, _)| name)
     }
 
     /// The key of the variant for `request`, in the family of the entry under `key`. There is none where

@@ -7,7 +7,7 @@ use discovery_core::clock::ManualClock;
 use discovery_core::store::MapStore;
 use discovery_http_cache::{Body, HttpCache, HttpCacheLayer};
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Empty, Full};
 use tokio_test::task::{self, Spawn};
 use tokio_test::{assert_pending, assert_ready};
 use tower::util::Oneshot;
@@ -16,7 +16,7 @@ use tower_test::mock::{self, Handle, Mock, SendResponse};
 
 use super::{Broken, TestBody, get, now, response};
 
-pub type Req = Request<()>;
+pub type Req = Request<Empty<Bytes>>;
 pub type Res = Response<TestBody>;
 pub type Inner = Mock<Req, Res>;
 pub type Task = Spawn<Oneshot<HttpCache<Inner>, Req>>;

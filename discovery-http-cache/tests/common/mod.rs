@@ -25,7 +25,7 @@ use discovery_http_cache::{HttpCache, HttpCacheLayer, Stats};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Empty, Full};
 use tower::{Layer, Service, ServiceExt};
 
 pub const URI: &str = "https://h:6443/apis?timeout=32s";
@@ -120,11 +120,14 @@ impl World {
         self.clock.advance(Duration::from_secs(secs));
     }
 
-    pub async fn send<B>(&self, request: Request<B>) -> Result<Got, Broken> {
+    pub async fn send<B>(&self, request: Request<B>) -> Result<Got, Broken>
+    where
+        B: http_body::Body + Send + 'static,
+    {
         let before = self.server.requests();
         let response = self.service.clone().oneshot(request).await?;
         let (parts, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes();
+        let body = body.collect().await.map_err(Broken::from)?.to_bytes();
         let asked = self
             .server
             .state
@@ -275,6 +278,22 @@ impl From<std::convert::Infallible> for Broken {
     }
 }
 
+/// The error of a body: the server's own, or one that the cache has made.
+impl From<discovery_core::BoxError> for Broken {
+    fn from(error: discovery_core::BoxError) -> Self {
+        match error.downcast::<Self>() {
+            Ok(own) => *own,
+            Err(error) => match error
+                .source()
+                .and_then(|source| source.downcast_ref::<Self>())
+            {
+                Some(own) => own.clone(),
+                None => Self("another error"),
+            },
+        }
+    }
+}
+
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
@@ -295,12 +314,21 @@ impl Got {
     }
 }
 
-pub fn get(headers: &[(&str, &str)]) -> Request<()> {
+/// No content.
+pub fn empty() -> Empty<Bytes> {
+    Empty::new()
+}
+
+pub fn get(headers: &[(&str, &str)]) -> Request<Empty<Bytes>> {
     request(Method::GET, headers)
 }
 
-pub fn request(method: Method, headers: &[(&str, &str)]) -> Request<()> {
-    let mut request = Request::builder().method(method).uri(URI).body(()).unwrap();
+pub fn request(method: Method, headers: &[(&str, &str)]) -> Request<Empty<Bytes>> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(URI)
+        .body(empty())
+        .unwrap();
     *request.headers_mut() = map(headers);
     request
 }

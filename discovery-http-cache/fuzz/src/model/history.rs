@@ -182,7 +182,13 @@ impl History {
             given.is_some_and(|given| given.at == version.answered && given.id != version.id)
         });
         let is_confirmed = is_own || own.iter().any(|contact| version.is_confirmed_by(contact));
-        if let Some(reason) = rules::must_not_store(version, self.rules)
+        // Those who waited get the head when it comes. A body that breaks off later does so for them, too.
+        let may_break_off = got.body.is_none() && version.answered.turn > asked.at.turn;
+        let as_announced = Version {
+            whole: version.whole || may_break_off,
+            ..version.clone()
+        };
+        if let Some(reason) = rules::must_not_store(&as_announced, self.rules)
             && !is_confirmed
         {
             return Err(format!("not to be stored, {reason}"));

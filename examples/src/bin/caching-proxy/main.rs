@@ -27,7 +27,7 @@ use bytes::Bytes;
 use clap::Parser;
 use discovery_core::store::Store;
 use discovery_disk::KubectlStore;
-use discovery_http_cache::{Body, CacheStatus, HttpCacheLayer, RefreshOn};
+use discovery_http_cache::{Body, CacheStatus, HttpCacheLayer};
 use discovery_memory::MemoryStore;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::{Either, Full};
@@ -74,7 +74,7 @@ enum StoreArgument {
     Disk(PathBuf),
 }
 
-type CacheLayer = HttpCacheLayer<Arc<dyn Store>, RefreshOn<TokioExecutor>>;
+type CacheLayer = HttpCacheLayer<Arc<dyn Store>>;
 type ProxyBody = Either<Body<Incoming>, Full<Bytes>>;
 
 #[tokio::main(flavor = "current_thread")]

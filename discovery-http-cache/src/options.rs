@@ -1,10 +1,13 @@
-//! What a layer is told, and what follows from it.
+//! The options of a layer, and the configuration of a service that follows from them.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use discovery_core::clock::{Clock, SystemClock};
-use hyper::rt::Timer;
+use hyper::rt::{Executor, Sleep, Timer};
+
+use crate::cache::BoxFuture;
 
 use crate::extend::{
     Cacheable, KubectlKey, Lifetime, OnlyDiscovery, RequestKey, ResponseUri, UriKey,
@@ -12,13 +15,17 @@ use crate::extend::{
 use crate::mark::{FromCache, Marker};
 use crate::policy::Rules;
 use crate::policy::request::TargetOrigin;
+use crate::policy::variants::MAX_VARIANTS;
 
-const MAX_ENTRY_SIZE: u64 = 64 * 1024 * 1024;
-const MEMO_SIZE: usize = 8 * 1024 * 1024;
+const MAX_BODY_SIZE: u64 = 64 * 1024 * 1024;
+const MAX_HEAD_CACHE_SIZE: usize = 8 * 1024 * 1024;
 
-/// What a layer was told, in whatever order: `None` where it is for the preset to say.
+/// How long requests wait, if there is a timer, unless the layer is told otherwise.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// The options of a layer, in whatever order they were set. `None` leaves an option to the preset.
 #[derive(Clone)]
-pub(crate) struct Settings {
+pub(crate) struct Options {
     pub(crate) kubectl: bool,
     pub(crate) key: Option<Arc<dyn RequestKey>>,
     pub(crate) cacheable: Option<Arc<dyn Cacheable>>,
@@ -32,12 +39,16 @@ pub(crate) struct Settings {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) origin: TargetOrigin,
     pub(crate) posts: bool,
-    pub(crate) max_entry_size: u64,
-    pub(crate) memo_size: usize,
-    pub(crate) patience: Option<Patience>,
+    pub(crate) max_body_size: u64,
+    pub(crate) max_head_cache_size: usize,
+    pub(crate) max_variants: usize,
+    pub(crate) executor: Option<Background>,
+    pub(crate) timer: Option<Arc<dyn Timer + Send + Sync>>,
+    pub(crate) max_wait: Duration,
+    pub(crate) evictions: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
 }
 
-/// What a service does.
+/// The configuration of a service.
 pub(crate) struct Config {
     pub(crate) key: Arc<dyn RequestKey>,
     pub(crate) cacheable: Option<Arc<dyn Cacheable>>,
@@ -48,19 +59,25 @@ pub(crate) struct Config {
     pub(crate) origin: TargetOrigin,
     pub(crate) rules: Rules,
     pub(crate) posts: bool,
-    pub(crate) max_entry_size: u64,
-    pub(crate) memo_size: usize,
-    pub(crate) patience: Option<Patience>,
+    pub(crate) max_body_size: u64,
+    pub(crate) max_head_cache_size: usize,
+    pub(crate) max_variants: usize,
+    pub(crate) executor: Option<Background>,
+    pub(crate) wait_limit: Option<WaitLimit>,
+    pub(crate) max_wait: Duration,
 }
 
-/// How long a request waits for another.
+/// An executor of background refreshes.
+pub(crate) type Background = Arc<dyn Executor<BoxFuture<()>> + Send + Sync>;
+
+/// The time for which a request waits for anything but the server's answer to itself.
 #[derive(Clone)]
-pub(crate) struct Patience {
+pub(crate) struct WaitLimit {
     pub(crate) timer: Arc<dyn Timer + Send + Sync>,
     pub(crate) limit: Duration,
 }
 
-/// What goes where nothing was said.
+/// The options that were not set.
 struct Preset {
     key: Arc<dyn RequestKey>,
     cacheable: Option<Arc<dyn Cacheable>>,
@@ -68,7 +85,13 @@ struct Preset {
     rules: Rules,
 }
 
-impl Settings {
+impl WaitLimit {
+    pub(crate) fn sleep(&self) -> Pin<Box<dyn Sleep>> {
+        self.timer.sleep(self.limit)
+    }
+}
+
+impl Options {
     pub(crate) fn config(&self) -> Config {
         let preset = if self.kubectl {
             Preset {
@@ -102,14 +125,20 @@ impl Settings {
                 ..rules
             },
             posts: self.posts,
-            max_entry_size: self.max_entry_size,
-            memo_size: self.memo_size,
-            patience: self.patience.clone(),
+            max_body_size: self.max_body_size,
+            max_head_cache_size: self.max_head_cache_size,
+            max_variants: self.max_variants,
+            executor: self.executor.clone(),
+            wait_limit: self.timer.clone().map(|timer| WaitLimit {
+                timer,
+                limit: self.max_wait,
+            }),
+            max_wait: self.max_wait,
         }
     }
 }
 
-impl Default for Settings {
+impl Default for Options {
     fn default() -> Self {
         Self {
             kubectl: false,
@@ -125,9 +154,13 @@ impl Default for Settings {
             clock: Arc::new(SystemClock),
             origin: TargetOrigin::default(),
             posts: false,
-            max_entry_size: MAX_ENTRY_SIZE,
-            memo_size: MEMO_SIZE,
-            patience: None,
+            max_body_size: MAX_BODY_SIZE,
+            max_head_cache_size: MAX_HEAD_CACHE_SIZE,
+            max_variants: MAX_VARIANTS,
+            executor: None,
+            timer: None,
+            max_wait: MAX_WAIT,
+            evictions: None,
         }
     }
 }

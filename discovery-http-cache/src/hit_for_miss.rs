@@ -1,4 +1,4 @@
-//! Keys for which there is no point in waiting.
+//! Keys for which there is no point in waiting for another request.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
@@ -7,20 +7,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How many keys are remembered at most.
 const PLACES: usize = 1024;
 
-/// The keys whose last answer was for one request only, such as one with `no-store`. Those who waited
-/// for it have waited for nothing, and so would the next ones: until an answer to such a key is
-/// stored, each request asks for itself.
+/// The keys whose last answer was for one request only, such as one with `no-store`. Requests that waited for it have
+/// waited for nothing, and so would the next ones: until an answer to such a key is stored, each request is forwarded on
+/// its own. Varnish calls this hit-for-miss.
 ///
-/// A key is remembered by its hash, in a table in which it can be displaced by another. Then it is
-/// waited for once more. A hash that two keys have in common lets one of them ask more often than it
-/// need; nothing else depends on it.
-pub(crate) struct Alone {
+/// A key is remembered by its hash, in a table in which another key can displace it. Then requests wait for it once more.
+/// Two keys with one hash let one of them be forwarded more often than it need; nothing else depends on it.
+pub(crate) struct HitForMiss {
     hasher: RandomState,
-    /// Made for the first of them: most caches never see such an answer.
+    /// Made with the first key: most caches never see such an answer.
     places: OnceLock<Box<[AtomicU64]>>,
 }
 
-impl Alone {
+impl HitForMiss {
     pub(crate) fn contains(&self, key: &str) -> bool {
         let Some(places) = self.places.get() else {
             return false;
@@ -52,7 +51,7 @@ impl Alone {
     }
 }
 
-impl Default for Alone {
+impl Default for HitForMiss {
     fn default() -> Self {
         Self {
             hasher: RandomState::new(),
@@ -66,28 +65,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_it() {
-        let alone = Alone::default();
-        assert!(!alone.contains("a"));
-        alone.insert("a");
-        alone.insert("a");
-        assert!(alone.contains("a"));
-        assert!(!alone.contains("b"));
-        alone.remove("b");
-        assert!(alone.contains("a"));
-        alone.remove("a");
-        assert!(!alone.contains("a"));
+    fn a_key_is_remembered_until_it_is_removed() {
+        let table = HitForMiss::default();
+        assert!(!table.contains("a"));
+        table.insert("a");
+        table.insert("a");
+        assert!(table.contains("a"));
+        assert!(!table.contains("b"));
+        table.remove("b");
+        assert!(table.contains("a"));
+        table.remove("a");
+        assert!(!table.contains("a"));
     }
 
     #[test]
-    fn it_is_bounded() {
-        let alone = Alone::default();
+    fn the_table_is_bounded() {
+        let table = HitForMiss::default();
         let keys: Vec<String> = (0..10 * PLACES).map(|n| n.to_string()).collect();
         for key in &keys {
-            alone.insert(key);
-            assert!(alone.contains(key));
+            table.insert(key);
+            assert!(table.contains(key));
         }
-        let kept = keys.iter().filter(|key| alone.contains(key)).count();
+        let kept = keys.iter().filter(|key| table.contains(key)).count();
         assert!((1..=PLACES).contains(&kept), "{kept}");
     }
 }

@@ -1,6 +1,6 @@
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cache::State;
 
@@ -17,9 +17,12 @@ use crate::cache::State;
 #[derive(Clone)]
 pub struct Handle {
     state: Arc<State>,
+    evictions: Option<Evictions>,
 }
 
-/// What the services of a layer have done so far.
+pub(crate) type Evictions = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Counts of what the services of a layer have done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -27,15 +30,18 @@ pub struct Stats {
     pub hits: u64,
     /// Requests answered from the cache after a 304.
     pub revalidations: u64,
-    /// Requests that the server answered, although the cache might have, or that failed.
+    /// Requests that the server answered, although the cache might have, or that failed. Background refreshes do not
+    /// count.
     pub misses: u64,
+    /// Background refreshes of stale responses that were served meanwhile.
+    pub refreshes: u64,
     /// Entries written: new ones, and those that a 304 has changed.
     pub stores: u64,
-    /// Requests that were not the cache's business.
+    /// Requests that the cache left alone.
     pub bypassed: u64,
-    /// Requests among the hits that waited for another's answer in place of asking.
+    /// Requests among the hits that shared the answer to another request in place of being forwarded.
     pub coalesced: u64,
-    /// Entries removed, because they had been outdated or invalidated.
+    /// Removals of entries that were outdated or invalidated, whether or not the store had them.
     pub removals: u64,
     /// Values that the store has forgotten to make room, if the layer
     /// [has been told](crate::HttpCacheLayer::evictions) where to ask.
@@ -49,24 +55,20 @@ pub(crate) struct Counters {
     pub(crate) hits: Counter,
     pub(crate) revalidations: Counter,
     pub(crate) misses: Counter,
+    pub(crate) refreshes: Counter,
     pub(crate) stores: Counter,
     pub(crate) bypassed: Counter,
     pub(crate) coalesced: Counter,
     pub(crate) removals: Counter,
-    pub(crate) evictions: Source,
     pub(crate) errors: Counter,
 }
 
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 
-/// A count that somebody else keeps.
-#[derive(Default)]
-pub(crate) struct Source(Mutex<Option<Arc<dyn Fn() -> u64 + Send + Sync>>>);
-
 impl Handle {
-    pub(crate) fn new(state: Arc<State>) -> Self {
-        Self { state }
+    pub(crate) fn new(state: Arc<State>, evictions: Option<Evictions>) -> Self {
+        Self { state, evictions }
     }
 
     /// The counts at this moment.
@@ -77,11 +79,12 @@ impl Handle {
             hits: counters.hits.value(),
             revalidations: counters.revalidations.value(),
             misses: counters.misses.value(),
+            refreshes: counters.refreshes.value(),
             stores: counters.stores.value(),
             bypassed: counters.bypassed.value(),
             coalesced: counters.coalesced.value(),
             removals: counters.removals.value(),
-            evictions: counters.evictions.value(),
+            evictions: self.evictions.as_ref().map_or(0, |count| count()),
             errors: counters.errors.value(),
         }
     }
@@ -94,22 +97,6 @@ impl Counter {
 
     pub(crate) fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Source {
-    pub(crate) fn set(&self, count: impl Fn() -> u64 + Send + Sync + 'static) {
-        *self.lock() = Some(Arc::new(count));
-    }
-
-    fn value(&self) -> u64 {
-        // Not under the lock: it is somebody else's.
-        let count = self.lock().clone();
-        count.map_or(0, |count| count())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<dyn Fn() -> u64 + Send + Sync>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

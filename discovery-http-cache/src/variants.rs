@@ -1,0 +1,152 @@
+//! The list of the variants of a response in the store, so that their number is bounded and all can be removed.
+//!
+//! A list is changed in memory first, one change at a time, and then written; so that of several changes at the same
+//! time none is lost in this process.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use discovery_core::store::Value;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::cache::Cache;
+use crate::policy::variants::{VariantIndex, all_keys};
+
+/// Of how many responses the lists are in memory at most.
+const MAX_LISTS: usize = 1024;
+
+/// The place of a variant that is not the first one of its response.
+#[derive(Clone, Debug)]
+pub(crate) struct VariantPlace {
+    /// The key of the first variant.
+    pub(crate) base: String,
+    pub(crate) family: String,
+    /// The field names that `Vary` lists.
+    pub(crate) names: Vec<HeaderName>,
+}
+
+impl Cache {
+    /// Notes that a variant is about to be stored, and removes the oldest ones beyond the bound.
+    pub(crate) async fn add_variant(self: &Arc<Self>, place: &VariantPlace, key: &str) {
+        self.load_variants(&place.base).await;
+        let limit = self.config.max_variants;
+        let removed = {
+            let mut lists = self.lists();
+            let new = || VariantIndex::new(&place.family, &place.names);
+            let list = lists.entry(place.base.clone()).or_insert_with(new);
+            // Variants of another family, or by other fields, are never found again.
+            let mut removed: Vec<String> = Vec::new();
+            if list.family() != place.family || list.names() != place.names {
+                removed.extend(list.keys(&place.base));
+                *list = new();
+            }
+            removed.extend(list.add(&place.base, key, limit).unwrap_or_default());
+            removed
+        };
+        for key in removed {
+            self.remove(&key).await;
+        }
+        self.save_variants(&place.base).await;
+    }
+
+    /// The key of the variant for a request whose first variant is gone, if this process knows of one.
+    pub(crate) fn find_variant(
+        &self,
+        base: &str,
+        request: &HeaderMap,
+    ) -> Option<(String, VariantPlace)> {
+        let lists = self.lists();
+        let list = lists.get(base)?;
+        let key = list.find(base, request)?;
+        let place = VariantPlace {
+            base: base.to_owned(),
+            family: list.family().to_owned(),
+            names: list.names().to_vec(),
+        };
+        Some((key, place))
+    }
+
+    /// The family for a first variant: that of the variants which are listed already, if they vary by the same fields, so
+    /// that they can still be found; else a new one.
+    pub(crate) async fn family(self: &Arc<Self>, base: &str, names: &[HeaderName]) -> HeaderValue {
+        self.load_variants(base).await;
+        let family = {
+            let lists = self.lists();
+            let list = lists.get(base).filter(|list| list.names() == names);
+            list.and_then(|list| HeaderValue::from_str(list.family()).ok())
+        };
+        family.unwrap_or_else(|| self.new_family())
+    }
+
+    /// Removes all variants but the first, and their list.
+    pub(crate) async fn remove_all_variants(self: &Arc<Self>, base: &str) {
+        let stored = match self.get(&VariantIndex::key(base)).await {
+            Ok(Some(value)) => Some(value.into_bytes()),
+            Ok(None) => None,
+            Err(error) => {
+                self.store_failed(base, "read", &error);
+                None
+            }
+        };
+        let known = self.lists().remove(base);
+        let known = known.map(|list| list.encode());
+        let mut keys = all_keys(base, stored.as_deref());
+        keys.extend(all_keys(base, known.as_deref()));
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys.iter().filter(|key| *key != base) {
+            self.remove(key).await;
+        }
+    }
+
+    /// Reads the list of a base key, unless it is in memory.
+    async fn load_variants(self: &Arc<Self>, base: &str) {
+        if self.lists().contains_key(base) {
+            return;
+        }
+        let list = match self.get(&VariantIndex::key(base)).await {
+            Ok(value) => value.and_then(|value| VariantIndex::parse(&value.into_bytes())),
+            Err(error) => {
+                self.store_failed(base, "read", &error);
+                None
+            }
+        };
+        if let Some(list) = list {
+            let mut lists = self.lists();
+            if lists.len() >= MAX_LISTS {
+                lists.clear();
+            }
+            // Not over a change that came meanwhile.
+            lists.entry(base.to_owned()).or_insert(list);
+        }
+    }
+
+    /// Writes the list of a base key, again if it has changed meanwhile.
+    async fn save_variants(self: &Arc<Self>, base: &str) {
+        loop {
+            let Some(list) = self.lists().get(base).cloned() else {
+                return;
+            };
+            if let Err(error) = self.write_variants(base, &list).await {
+                return self.store_failed(base, "write", &error);
+            }
+            if self.lists().get(base) == Some(&list) {
+                return;
+            }
+        }
+    }
+
+    async fn write_variants(&self, base: &str, list: &VariantIndex) -> io::Result<()> {
+        let value = Value::new("", list.encode());
+        self.bounded(self.store.put(&VariantIndex::key(base), value))
+            .await
+    }
+
+    fn lists(&self) -> MutexGuard<'_, HashMap<String, VariantIndex>> {
+        self.state
+            .variants
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
