@@ -1,4 +1,4 @@
-//! What is for one connection only (RFC 9110 §7.6.1).
+//! Header fields that belong to one connection (RFC 9110 §7.6.1).
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -13,15 +13,30 @@ const ALWAYS: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-/// Takes out the fields that are not to be forwarded, and those that `Connection` names.
+/// The fields that frame a message or tell a cache what it may do. A sender can't make them its own
+/// affair by naming them in `Connection` (RFC 9110 §7.6.1).
+const NEVER: [HeaderName; 4] = [
+    header::CACHE_CONTROL,
+    header::CONTENT_LENGTH,
+    header::HOST,
+    header::VARY,
+];
+
+/// Removes the fields of a received message that are not forwarded, among them those that
+/// `Connection` names.
+///
+/// Beside `Transfer-Encoding`, a `Content-Length` has no meaning, and is removed as well
+/// (RFC 9112 §6.3). Otherwise the body, whose coding has been undone, would be cut at that length.
 pub(crate) fn remove(headers: &mut HeaderMap) {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|line| line.as_bytes().split(|b| *b == b','))
         .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
-        // Those which the message can't be understood without are not for it to name.
-        .filter(|name| *name != header::CONTENT_LENGTH && *name != header::CACHE_CONTROL)
+        .filter(|name| !NEVER.contains(name))
         .collect();
     for name in ALWAYS.iter().chain(&named) {
         headers.remove(name);
@@ -33,10 +48,20 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    #[test]
-    fn fields_of_a_connection() {
+    fn left(fields: &[(&'static str, &'static str)]) -> Vec<String> {
         let mut headers = HeaderMap::new();
-        for (name, value) in [
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        remove(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(ToString::to_string).collect();
+        left.sort_unstable();
+        left
+    }
+
+    #[test]
+    fn the_fields_of_a_connection_are_removed() {
+        let fields = [
             ("connection", "x-a , close"),
             ("connection", "X-B,content-length"),
             ("keep-alive", "timeout=5"),
@@ -45,12 +70,13 @@ mod tests {
             ("x-b", "1"),
             ("x-c", "1"),
             ("content-length", "5"),
-        ] {
-            headers.append(name, HeaderValue::from_static(value));
-        }
-        remove(&mut headers);
-        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["content-length", "x-c"]);
+        ];
+        assert_eq!(left(&fields), ["content-length", "x-c"]);
+    }
+
+    #[test]
+    fn a_length_beside_a_transfer_coding_is_removed() {
+        let fields = [("content-length", "2"), ("transfer-encoding", "chunked")];
+        assert_eq!(left(&fields), [""; 0]);
     }
 }

@@ -40,7 +40,7 @@ use tokio::net::TcpListener;
 use tower::{Layer, ServiceExt};
 
 use crate::accept::Acceptor;
-use crate::tls::Tls;
+use crate::tls::client_config;
 use crate::upstream::{Failure, Target, Upstream};
 
 const MEMORY: u64 = 256 * 1024 * 1024;
@@ -51,7 +51,8 @@ const MEMORY: u64 = 256 * 1024 * 1024;
 /// whoever asks for the same URL, with other credentials or none. Let only yourself reach it.
 #[derive(Parser)]
 struct Arguments {
-    /// Where to listen. Port 0 is any. Whoever can reach it can read what was answered to others.
+    /// The address to listen on. Port 0 is any. Everybody who can reach it can read what was answered
+    /// to others.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// The server whose answers are cached: `http[s]://HOST[:PORT][/PATH]`.
@@ -60,7 +61,7 @@ struct Arguments {
     /// Trust the authorities in this PEM file, and not those of the system, for an https server.
     #[arg(long, value_name = "FILE")]
     upstream_ca: Option<PathBuf>,
-    /// Where to keep them: `memory` or `disk:DIR`. Files have checksums; damaged ones are not served.
+    /// The store of the answers: `memory` or `disk:DIR`. Files have checksums; damaged ones are not served.
     #[arg(long, value_name = "STORE", default_value = "memory")]
     store: StoreArgument,
     /// Log what the cache does.
@@ -75,7 +76,10 @@ enum StoreArgument {
 }
 
 type CacheLayer = HttpCacheLayer<Arc<dyn Store>>;
-type ProxyBody = Either<Body<Incoming>, Full<Bytes>>;
+type Cache = <CacheLayer as Layer<Server>>::Service;
+type Server = Upstream<Incoming>;
+type ServerBody = Incoming;
+type ProxyBody = Either<Body<ServerBody>, Full<Bytes>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -95,14 +99,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .stale_if_disconnected(true)
         .marker(CacheStatus::new("caching-proxy").expect("a token"))
         .executor(TokioExecutor::new());
-    let tls = match arguments.upstream.tls_host() {
-        Some(host) => Some(Tls::new(host, arguments.upstream_ca.as_deref())?),
-        None if arguments.upstream_ca.is_some() => {
+    let target = arguments.upstream;
+    let authorities = arguments.upstream_ca.as_deref();
+    let tls = match (target.has_tls(), authorities) {
+        (true, authorities) => Some(client_config(authorities)?),
+        (false, Some(_)) => {
             return Err("--upstream-ca makes sense only with an https:// server".into());
         }
-        None => None,
+        (false, None) => None,
     };
-    let upstream = Upstream::new(arguments.upstream, tls);
+    let server = Upstream::new(tls);
     let listener = TcpListener::bind(arguments.listen).await?;
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
@@ -114,22 +120,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut acceptor = Acceptor::new(listener);
     loop {
         let stream = acceptor.accept().await;
-        tokio::spawn(serve(stream, layer.clone(), upstream.clone()));
+        tokio::spawn(serve(stream, layer.layer(server.clone()), target.clone()));
     }
 }
 
 /// Serves the requests of one connection.
-async fn serve<IO>(stream: IO, layer: CacheLayer, upstream: Upstream)
+async fn serve<IO>(stream: IO, cache: Cache, target: Target)
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let cache = layer.layer(upstream.clone());
     let (stream, interim) = interim::Connection::new(stream);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let (cache, upstream, interim) = (cache.clone(), upstream.clone(), interim.begin());
+        let (cache, target, interim) = (cache.clone(), target.clone(), interim.begin());
         async move {
             forward_interim(&mut request, &interim);
-            let response = match upstream.address(request) {
+            let response = match target.address(request) {
                 Ok(request) => cache.oneshot(request).await,
                 Err(failure) => Err(failure),
             };
@@ -163,10 +168,10 @@ fn forward_interim(request: &mut Request<Incoming>, interim: &interim::Sender) {
     });
 }
 
-fn answer(response: Result<Response<Body<Incoming>>, Failure>) -> Response<ProxyBody> {
+fn answer(response: Result<Response<Body<ServerBody>>, Failure>) -> Response<ProxyBody> {
     match response {
         Ok(mut response) => {
-            // The server's own, or what a store's file says, is not ours (RFC 9110 §2.5).
+            // That of the server, or of a stored response, is not ours (RFC 9110 §2.5).
             *response.version_mut() = Version::HTTP_11;
             hop::remove(response.headers_mut());
             response.map(Either::Left)

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use discovery_core::store::{MapStore, Value};
 use discovery_examples::embedded::EmbeddedServer;
+use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
@@ -21,17 +22,16 @@ async fn proxy(answer: &'static str) -> DuplexStream {
         assert!(asked[..size].starts_with(b"GET /base/a?b HTTP/1.1\r\n"));
         stream.write_all(answer.as_bytes()).await.unwrap();
     });
-    before(
-        Upstream::new(upstream.parse().unwrap(), None),
-        Arc::new(MapStore::new()),
-    )
+    before(&upstream, None, Arc::new(MapStore::new()))
 }
 
 /// A proxy in front of a server.
-fn before(upstream: Upstream, store: Arc<dyn Store>) -> DuplexStream {
+fn before(upstream: &str, tls: Option<ClientConfig>, store: Arc<dyn Store>) -> DuplexStream {
     let layer = HttpCacheLayer::new(store).executor(TokioExecutor::new());
+    let upstream_service = Upstream::new(tls);
     let (client, server) = tokio::io::duplex(4096);
-    tokio::spawn(serve(server, layer, upstream));
+    let target = upstream.parse().unwrap();
+    tokio::spawn(serve(server, layer.layer(upstream_service), target));
     client
 }
 
@@ -104,8 +104,12 @@ async fn the_version_of_an_answer_is_ours() {
     let store = Arc::new(MapStore::new());
     let stored = store.put("http://127.0.0.1:1/a?b", Value::new(head, "one"));
     stored.await.unwrap();
-    let upstream = Upstream::new("http://127.0.0.1:1".parse().unwrap(), None);
-    let got = get(&mut before(upstream, store), "HTTP/1.1", "one").await;
+    let got = get(
+        &mut before("http://127.0.0.1:1", None, store),
+        "HTTP/1.1",
+        "one",
+    )
+    .await;
     assert!(got.starts_with("HTTP/1.1 200 OK\r\n"), "{got}");
 }
 
@@ -120,8 +124,7 @@ async fn no_tunnels() {
 async fn via_tells_the_client_s_version() {
     let server = EmbeddedServer::builder().start().await.unwrap();
     for version in ["1.0", "1.1"] {
-        let upstream = Upstream::new(server.url().parse().unwrap(), None);
-        let mut client = before(upstream, Arc::new(MapStore::new()));
+        let mut client = before(&server.url(), None, Arc::new(MapStore::new()));
         ask(&mut client, &format!("GET /version HTTP/{version}"), "}").await;
         let log = server.log();
         let via = log.last().unwrap().header("via").map(str::to_owned);
@@ -141,28 +144,26 @@ async fn a_server_with_tls() {
         (&own, "200 OK", "}"),
         (&other, "502 Bad Gateway", "reached\n"),
     ] {
-        let target: Target = server.url().parse().unwrap();
-        let tls = Tls::new(target.tls_host().unwrap(), Some(authority)).unwrap();
-        let upstream = Upstream::new(target, Some(tls));
-        let mut client = before(upstream, Arc::new(MapStore::new()));
+        let tls = client_config(Some(authority)).unwrap();
+        let mut client = before(&server.url(), Some(tls), Arc::new(MapStore::new()));
         let got = ask(&mut client, "GET /version HTTP/1.1", until).await;
         assert!(got.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{got}");
     }
     // A file that says nothing trusts no one.
     fs::write(&own, "").unwrap();
-    assert!(Tls::new("localhost", Some(&own)).is_err());
+    assert!(client_config(Some(&own)).is_err());
 }
 
 #[test]
 fn targets() {
-    for (url, host) in [
-        ("http://h/x", None),
-        ("https://h/x", Some("h")),
-        ("https://[::1]:6443", Some("::1")),
-        ("http://h:/", None),
+    for (url, has_tls) in [
+        ("http://h/x", false),
+        ("https://h/x", true),
+        ("https://[::1]:6443", true),
+        ("http://h:/", false),
     ] {
         let target: Target = url.parse().unwrap();
-        assert_eq!(target.tls_host(), host);
+        assert_eq!(target.has_tls(), has_tls, "{url}");
     }
     for url in [
         "h:80",

@@ -1,45 +1,34 @@
-//! TLS to the server.
+//! TLS to the upstream server.
 
 use std::error::Error;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
-/// What a server is to prove, and by whom.
-#[derive(Clone)]
-pub(crate) struct Tls {
-    connector: TlsConnector,
-    name: ServerName<'static>,
+/// A configuration that trusts the authorities of a PEM file, or else those of the system.
+pub(crate) fn client_config(authorities: Option<&Path>) -> Result<ClientConfig, Box<dyn Error>> {
+    let roots = match authorities {
+        Some(file) => from_file(file)?,
+        None => from_system()?,
+    };
+    Ok(trusting(roots)?)
 }
 
-impl Tls {
-    /// For the host, with the authorities of a PEM file or else of the system.
-    pub(crate) fn new(host: &str, authorities: Option<&Path>) -> Result<Self, Box<dyn Error>> {
-        let roots = match authorities {
-            Some(file) => from_file(file)?,
-            None => from_system()?,
-        };
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self {
-            connector: Arc::new(config).into(),
-            name: host.to_owned().try_into()?,
-        })
-    }
+/// A configuration that trusts nobody, for a server without TLS.
+pub(crate) fn trusting_nobody() -> ClientConfig {
+    trusting(RootCertStore::empty()).expect("ring has the default versions")
+}
 
-    pub(crate) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        self.connector.connect(self.name.clone(), stream).await
-    }
+fn trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config)
 }
 
 fn from_file(file: &Path) -> Result<RootCertStore, Box<dyn Error>> {

@@ -3,34 +3,45 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use discovery_core::key;
+use bytes::Bytes;
+use discovery_core::{BoxError, key};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tower::ServiceExt;
 use tower_service::Service;
 
 use crate::hop;
-use crate::tls::Tls;
+use crate::tls::trusting_nobody;
 
+/// How long a connection may take to be made, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long the head of a response may take.
 const RESPOND: Duration = Duration::from_secs(60);
 
-/// Sends each request on a connection of its own, once: what to do about a failure is the cache's
-/// business, and then the client's.
-#[derive(Clone)]
-pub(crate) struct Upstream {
-    target: Target,
-    tls: Option<Tls>,
+/// How long an unused connection is kept: shorter than common servers keep it (Node.js 5 s), because
+/// a request that is sent while the server closes the connection fails.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// Sends each request once, over HTTP/1.1 and on pooled connections. The cache decides what a failure
+/// means, and then the client.
+pub(crate) struct Upstream<B> {
+    client: Client<Connector, B>,
 }
 
 /// The URL of the server.
@@ -38,8 +49,6 @@ pub(crate) struct Upstream {
 pub(crate) struct Target {
     scheme: Scheme,
     authority: Authority,
-    /// `HOST:PORT`.
-    address: String,
     /// Put in front of each path.
     prefix: String,
 }
@@ -48,28 +57,29 @@ pub(crate) struct Target {
 #[derive(Debug)]
 pub(crate) enum Failure {
     BadRequest,
-    /// A tunnel was asked for.
+    /// The client asked for a tunnel.
     Tunnel,
-    Connect(std::io::Error),
-    Exchange(hyper::Error),
+    Connect(legacy::Error),
+    Exchange(legacy::Error),
     Timeout,
 }
 
-impl Target {
-    /// The host, if TLS is to be spoken to it.
-    pub(crate) fn tls_host(&self) -> Option<&str> {
-        (self.scheme == Scheme::HTTPS).then(|| self.authority.host().trim_matches(['[', ']']))
-    }
-}
+/// Makes connections, within [`CONNECT`].
+#[derive(Clone)]
+pub(crate) struct Connector(HttpsConnector<HttpConnector>);
 
-impl Upstream {
-    /// With TLS if the URL says so.
-    pub(crate) const fn new(target: Target, tls: Option<Tls>) -> Self {
-        Self { target, tls }
+impl Target {
+    /// Whether TLS is spoken to the server.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.scheme == Scheme::HTTPS
     }
 
     /// Turns a request to the proxy into one to the server.
-    pub(crate) fn address<B>(&self, mut request: Request<B>) -> Result<Request<B>, Failure> {
+    ///
+    /// `Host` names the server and not the proxy, and a body of unknown length is announced, whatever
+    /// the method: the cache, and the client below it, take a GET without such a field for one
+    /// without a body.
+    pub(crate) fn address<B: Body>(&self, mut request: Request<B>) -> Result<Request<B>, Failure> {
         if request.method() == Method::CONNECT {
             return Err(Failure::Tunnel);
         }
@@ -77,29 +87,71 @@ impl Upstream {
             .uri()
             .path_and_query()
             .map_or("/", PathAndQuery::as_str);
-        let path = format!("{}{path}", self.target.prefix);
+        let path = format!("{}{path}", self.prefix);
         let uri = Uri::builder()
-            .scheme(self.target.scheme.clone())
-            .authority(self.target.authority.clone())
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
             .path_and_query(path)
             .build()
             .map_err(|_| Failure::BadRequest)?;
         *request.uri_mut() = uri;
+        let host = HeaderValue::from_str(self.authority.as_str());
+        let host = host.map_err(|_| Failure::BadRequest)?;
         // RFC 9110 §7.6.3: the protocol of the message as it came.
         let via = match request.version() {
             Version::HTTP_10 => "1.0 caching-proxy",
             _ => "1.1 caching-proxy",
         };
+        let body = request.body();
+        let is_chunked = !body.is_end_stream() && body.size_hint().exact().is_none();
         let headers = request.headers_mut();
         hop::remove(headers);
-        // The client's names the proxy. The cache takes one that differs from the URI for another server's.
-        headers.remove(header::HOST);
+        headers.insert(header::HOST, host);
         headers.append(header::VIA, HeaderValue::from_static(via));
+        if is_chunked {
+            let chunked = HeaderValue::from_static("chunked");
+            headers.insert(header::TRANSFER_ENCODING, chunked);
+        }
         Ok(request)
     }
 }
 
-impl Service<Request<Incoming>> for Upstream {
+impl<B> Upstream<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    /// A client that trusts servers by `tls`, and without it speaks TLS to none.
+    pub(crate) fn new(tls: Option<ClientConfig>) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let tls = tls.unwrap_or_else(trusting_nobody);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .build(Connector(connector));
+        Self { client }
+    }
+}
+
+impl<B> Clone for Upstream<B> {
+    fn clone(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+        }
+    }
+}
+
+impl<B> Service<Request<B>> for Upstream<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
     type Response = Response<Incoming>;
     type Error = Failure;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, Failure>> + Send>>;
@@ -108,64 +160,35 @@ impl Service<Request<Incoming>> for Upstream {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        Box::pin(exchange(self.clone(), request))
-    }
-}
-
-async fn exchange(
-    Upstream { target, tls }: Upstream,
-    request: Request<Incoming>,
-) -> Result<Response<Incoming>, Failure> {
-    let connecting = async {
-        let stream = TcpStream::connect(&target.address).await?;
-        Ok(match tls {
-            Some(tls) => Connected::Tls(Box::new(tls.connect(stream).await?)),
-            None => Connected::Plain(stream),
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        // The proxy's own, whatever the client's is (RFC 9110 §2.5).
+        *request.version_mut() = Version::HTTP_11;
+        let exchange = timeout(RESPOND, self.client.request(request));
+        Box::pin(async move {
+            let mut response = exchange.await.map_err(|_| Failure::Timeout)??;
+            // Before the cache stores them, and before they are taken for ours.
+            hop::remove(response.headers_mut());
+            Ok(response)
         })
-    };
-    let stream = timeout(CONNECT, connecting)
-        .await
-        .map_err(|_| Failure::Timeout)?
-        .map_err(Failure::Connect)?;
-    match stream {
-        Connected::Plain(stream) => send(&target, stream, request).await,
-        Connected::Tls(stream) => send(&target, *stream, request).await,
     }
 }
 
-enum Connected {
-    Plain(TcpStream),
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
-}
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
-async fn send<IO>(
-    target: &Target,
-    stream: IO,
-    mut request: Request<Incoming>,
-) -> Result<Response<Incoming>, Failure>
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "the connection to the server failed");
-        }
-    });
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
 
-    let host = HeaderValue::from_str(target.authority.as_str()).map_err(|_| Failure::BadRequest)?;
-    let path = request.uri().path_and_query().cloned();
-    *request.uri_mut() = path
-        .unwrap_or_else(|| PathAndQuery::from_static("/"))
-        .into();
-    // The proxy's own, whatever the client's is (RFC 9110 §2.5).
-    *request.version_mut() = Version::HTTP_11;
-    let headers = request.headers_mut();
-    headers.insert(header::HOST, host);
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    let response = timeout(RESPOND, sender.send_request(request)).await;
-    Ok(response.map_err(|_| Failure::Timeout)??)
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.0.clone().oneshot(uri);
+        Box::pin(async move {
+            let connected = timeout(CONNECT, connecting).await;
+            connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        })
+    }
 }
 
 impl FromStr for Target {
@@ -174,7 +197,7 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let uri: Uri = text.parse().map_err(|_| "not a URL")?;
         let scheme = uri.scheme().cloned().ok_or("no scheme")?;
-        if !["http", "https"].contains(&scheme.as_str()) {
+        if ![Scheme::HTTP, Scheme::HTTPS].contains(&scheme) {
             return Err("neither http:// nor https://");
         }
         if uri.query().is_some() {
@@ -184,11 +207,9 @@ impl FromStr for Target {
         if authority.as_str().contains('@') {
             return Err("user names are not supported");
         }
-        let port = key::port(&uri).ok().flatten();
-        let port = port.ok_or("the port is not a number from 0 to 65535")?;
+        key::port(&uri).map_err(|_| "the port is not a number from 0 to 65535")?;
         Ok(Self {
             scheme,
-            address: format!("{}:{port}", authority.host()),
             authority,
             prefix: uri.path().trim_end_matches('/').to_owned(),
         })
@@ -206,9 +227,21 @@ impl Failure {
     }
 }
 
-impl From<hyper::Error> for Failure {
-    fn from(error: hyper::Error) -> Self {
-        Self::Exchange(error)
+impl From<legacy::Error> for Failure {
+    fn from(error: legacy::Error) -> Self {
+        if !error.is_connect() {
+            return Self::Exchange(error);
+        }
+        let mut source = error.source();
+        while let Some(cause) = source {
+            if let Some(cause) = cause.downcast_ref::<io::Error>()
+                && cause.kind() == io::ErrorKind::TimedOut
+            {
+                return Self::Timeout;
+            }
+            source = cause.source();
+        }
+        Self::Connect(error)
     }
 }
 
@@ -227,8 +260,7 @@ impl fmt::Display for Failure {
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Connect(error) => Some(error),
-            Self::Exchange(error) => Some(error),
+            Self::Connect(error) | Self::Exchange(error) => Some(error),
             Self::BadRequest | Self::Tunnel | Self::Timeout => None,
         }
     }
