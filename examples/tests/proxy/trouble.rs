@@ -1,6 +1,7 @@
-//! Servers that end a body too early.
+//! Servers that end a body too early, or not at all.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::time::Duration;
 
 use crate::origin::{After, Answer, Asked, Origin, whole};
 use crate::program::{Got, Proxy, to_the_end};
@@ -80,4 +81,49 @@ fn a_cut_body_ends_a_connection_that_would_be_kept() {
         }
         assert_eq!(proxy.get("/other").body, "another body");
     }
+}
+
+#[test]
+fn a_stalled_body_is_cut_off_for_all_its_readers() {
+    for framing in FRAMINGS {
+        let origin = Origin::new(part_of(framing, After::Stall));
+        let proxy = Proxy::new(&origin.url(), &["--read-timeout", "0.2"]);
+        let first = proxy.send("/stalled");
+        origin.next();
+        let second = proxy.send("/stalled");
+        for client in [first, second] {
+            assert_cut(&to_the_end(client), framing);
+        }
+        // The server is fine otherwise.
+        assert_eq!(proxy.get("/other").body, "another body");
+    }
+}
+
+#[test]
+fn a_head_that_does_not_come_is_a_504() {
+    let origin = Origin::new(|_| Answer {
+        bytes: Vec::new(),
+        after: After::Stall,
+    });
+    let proxy = Proxy::new(&origin.url(), &["--read-timeout", "0.2"]);
+    let got = proxy.get("/");
+    assert_eq!(
+        (got.status, got.body.as_str()),
+        (Some(504), "the server took too long\n")
+    );
+}
+
+#[test]
+fn without_a_limit_a_stalled_body_is_waited_for() {
+    let origin = Origin::new(part_of(FRAMINGS[1], After::Stall));
+    let proxy = Proxy::new(&origin.url(), &["--read-timeout", "0"]);
+    let mut stream = proxy.send("/stalled");
+    origin.next();
+    let limit = Duration::from_millis(500);
+    stream.set_read_timeout(Some(limit)).unwrap();
+    let mut bytes = Vec::new();
+    // The time of the client is over, and the connection is still there.
+    let error = stream.read_to_end(&mut bytes).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    assert!(bytes.ends_with(b"xxx"));
 }

@@ -12,6 +12,7 @@
 mod accept;
 mod hop;
 mod interim;
+mod read_timeout;
 mod tls;
 mod upstream;
 
@@ -22,6 +23,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
@@ -40,6 +42,7 @@ use tokio::net::TcpListener;
 use tower::{Layer, ServiceExt};
 
 use crate::accept::Acceptor;
+use crate::read_timeout::{ReadTimeout, ReadTimeoutBody, ReadTimeoutLayer, Upload};
 use crate::tls::client_config;
 use crate::upstream::{Failure, Target, Upstream};
 
@@ -64,6 +67,10 @@ struct Arguments {
     /// The store of the answers: `memory` or `disk:DIR`. Files have checksums; damaged ones are not served.
     #[arg(long, value_name = "STORE", default_value = "memory")]
     store: StoreArgument,
+    /// How many seconds the server may send nothing while a response is awaited or read; a response
+    /// that has begun is then cut off for all its readers. 0 is for ever.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    read_timeout: Duration,
     /// Log what the cache does.
     #[arg(short, long)]
     verbose: bool,
@@ -77,8 +84,8 @@ enum StoreArgument {
 
 type CacheLayer = HttpCacheLayer<Arc<dyn Store>>;
 type Cache = <CacheLayer as Layer<Server>>::Service;
-type Server = Upstream<Incoming>;
-type ServerBody = Incoming;
+type Server = ReadTimeout<Upstream<Upload<Incoming>>>;
+type ServerBody = ReadTimeoutBody<Incoming>;
 type ProxyBody = Either<Body<ServerBody>, Full<Bytes>>;
 
 #[tokio::main(flavor = "current_thread")]
@@ -108,7 +115,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         (false, None) => None,
     };
-    let server = Upstream::new(tls);
+    let limit = Some(arguments.read_timeout).filter(|limit| !limit.is_zero());
+    let server = ReadTimeoutLayer::new(limit).layer(Upstream::new(tls));
     let listener = TcpListener::bind(arguments.listen).await?;
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
@@ -185,6 +193,11 @@ fn answer(response: Result<Response<Body<ServerBody>>, Failure>) -> Response<Pro
             response
         }
     }
+}
+
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let seconds = text.parse().map_err(|_| "not a number of seconds")?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "not a number of seconds")
 }
 
 impl FromStr for StoreArgument {

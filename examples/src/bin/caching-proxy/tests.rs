@@ -28,7 +28,7 @@ async fn proxy(answer: &'static str) -> DuplexStream {
 /// A proxy in front of a server.
 fn before(upstream: &str, tls: Option<ClientConfig>, store: Arc<dyn Store>) -> DuplexStream {
     let layer = HttpCacheLayer::new(store).executor(TokioExecutor::new());
-    let upstream_service = Upstream::new(tls);
+    let upstream_service = ReadTimeoutLayer::new(None).layer(Upstream::new(tls));
     let (client, server) = tokio::io::duplex(4096);
     let target = upstream.parse().unwrap();
     tokio::spawn(serve(server, layer.layer(upstream_service), target));

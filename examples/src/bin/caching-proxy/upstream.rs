@@ -26,13 +26,11 @@ use tower::ServiceExt;
 use tower_service::Service;
 
 use crate::hop;
+use crate::read_timeout::Stalled;
 use crate::tls::trusting_nobody;
 
 /// How long a connection may take to be made, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
-
-/// How long the head of a response may take.
-const RESPOND: Duration = Duration::from_secs(60);
 
 /// How long an unused connection is kept: shorter than common servers keep it (Node.js 5 s), because
 /// a request that is sent while the server closes the connection fails.
@@ -163,9 +161,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         // The proxy's own, whatever the client's is (RFC 9110 §2.5).
         *request.version_mut() = Version::HTTP_11;
-        let exchange = timeout(RESPOND, self.client.request(request));
+        let exchange = self.client.request(request);
         Box::pin(async move {
-            let mut response = exchange.await.map_err(|_| Failure::Timeout)??;
+            let mut response = exchange.await?;
             // Before the cache stores them, and before they are taken for ours.
             hop::remove(response.headers_mut());
             Ok(response)
@@ -242,6 +240,12 @@ impl From<legacy::Error> for Failure {
             source = cause.source();
         }
         Self::Connect(error)
+    }
+}
+
+impl From<Stalled> for Failure {
+    fn from(_: Stalled) -> Self {
+        Self::Timeout
     }
 }
 
