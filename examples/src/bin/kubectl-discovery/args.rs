@@ -87,7 +87,8 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "DURATION", default_value = "0", value_parser = values::timeout)]
     pub(crate) request_timeout: Duration,
 
-    /// How much to tell on stderr of what happens: 1 tells of caches and requests, 5 more, 8 all.
+    /// How much is logged on stderr: from 1 on warnings and requests, from 6 on what the caches decide
+    /// and why, from 8 on details, from 10 on what libraries log.
     #[arg(
         short,
         long = "v",
