@@ -38,7 +38,7 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) payload: Payload,
-    /// Where the server's flow control has put the request, unless it was refused before.
+    /// The place of the request in the server's flow control, unless it was refused before.
     pub(super) flow: Option<&'static Flow>,
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::log::Ticket;
 
-/// How an endless body is cut into frames.
+/// The size of the frames of an endless body.
 const CHUNK: usize = 16 * 1024;
 
 /// A response body that closes its log entry when it is sent or dropped.

@@ -1,4 +1,4 @@
-//! How a server is to be, and starting it.
+//! Configures a server and starts it.
 
 use std::{
     io,
@@ -28,7 +28,7 @@ use super::{
 /// Connections that wait to be accepted: a benchmark opens many at once.
 const BACKLOG: u32 = 1024;
 
-/// How a server is to be; see [`EmbeddedServer::builder`].
+/// Configures a server; see [`EmbeddedServer::builder`].
 ///
 /// ```
 /// use discovery_examples::embedded::EmbeddedServer;

@@ -19,7 +19,7 @@ use super::{
     table,
 };
 
-/// Which switches are on.
+/// The switches that are on.
 #[derive(Debug, Default)]
 pub(super) struct Switches {
     pub(super) no_v2: bool,
@@ -77,7 +77,7 @@ pub struct Control {
     pub(super) state: Arc<State>,
 }
 
-/// What the server answers with.
+/// Switches for the server's answers.
 impl Control {
     /// Answers every discovery request with legacy documents, as servers before 1.26 do.
     pub fn set_legacy_only(&self, on: bool) {
@@ -183,7 +183,7 @@ impl Control {
     }
 }
 
-/// What the server serves.
+/// Changes to the resources that the server serves.
 impl Control {
     /// The groups served now, the core group (with an empty name) included.
     #[must_use]
@@ -267,7 +267,7 @@ impl Control {
     }
 }
 
-/// What the server was asked.
+/// The server's log and counters.
 impl Control {
     /// The requests so far, in the order of their arrival.
     #[must_use]

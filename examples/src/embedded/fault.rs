@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::json;
 
-/// What the server does instead of answering a path as it should.
+/// A fault that takes the place of the answer to a path.
 ///
 /// Answers that have no body by nature, those to HEAD and with 304, are whole with their head:
 /// [`CutBody`](Self::CutBody), [`Endless`](Self::Endless) and [`Stall`](Self::Stall) change nothing

@@ -1,4 +1,4 @@
-//! What the server was asked: the log and the counters.
+//! The log of the server's requests, and the counters.
 
 use std::{
     collections::BTreeMap,
@@ -27,11 +27,11 @@ pub struct Entry {
     pub headers: HeaderMap,
     /// Whether there was an `Authorization` header.
     pub authorization: bool,
-    /// Which connection it came over, counted from 1.
+    /// The number of the connection that it came over, counted from 1.
     pub connection: u64,
     /// The status answered; `None` while there is no answer, and for a connection that was cut.
     pub status: Option<StatusCode>,
-    /// How many bytes of body went out (as encoded).
+    /// The bytes of body that went out, as encoded.
     pub body_bytes: u64,
     /// When the request arrived.
     pub started: Instant,
@@ -72,7 +72,7 @@ impl Entry {
     }
 }
 
-/// How many requests the server got since it started or since the log was cleared.
+/// Counts the requests since the server started, or since the log was cleared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// All requests, answered or not.
@@ -92,7 +92,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// How many requests asked for `path`.
+    /// The number of requests for `path`.
     #[must_use]
     pub fn path(&self, path: &str) -> u64 {
         self.by_path.get(path).copied().unwrap_or_default()

@@ -6,7 +6,7 @@
 //! a few objects. It can be told to misbehave: see [`Control`]. It shares no code with the crates
 //! that are tested against it.
 //!
-//! What a real server does and this one does not: YAML, protocol buffers and CBOR of discovery
+//! A real server has more, which is left out here: YAML, protocol buffers and CBOR of discovery
 //! documents and objects (406 if nothing else is asked for), ranges, writing objects (the body
 //! comes back), tables, and OpenAPI documents of real size.
 //!

@@ -1,4 +1,4 @@
-//! What the server serves: groups, versions, resources. Plain data; the documents are made from it.
+//! The groups, versions and resources of the server, as plain data from which documents are made.
 
 use base64::Engine as _;
 use sha2::{Digest, Sha256};

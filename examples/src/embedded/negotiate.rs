@@ -3,7 +3,7 @@
 
 use super::documents::Aggregated;
 
-/// Which forms a path can be had in.
+/// The forms that a path can be had in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offer {
     pub(super) v2: bool,
@@ -18,7 +18,7 @@ impl Offer {
     };
 }
 
-/// What fits.
+/// A form that the client accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Aggregated(Aggregated),

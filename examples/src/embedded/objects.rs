@@ -24,7 +24,7 @@ pub const SECRETS: [&str; 2] = ["database", "registry"];
 /// The names of the ConfigMaps in the namespace `default`.
 pub const CONFIG_MAPS: [&str; 2] = ["kube-root-ca.crt", "settings"];
 
-/// What a path below a group version asks for.
+/// The target of a path below a group version.
 struct Target<'p> {
     resource: &'p Resource,
     namespace: Option<&'p str>,

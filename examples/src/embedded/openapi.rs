@@ -18,7 +18,7 @@ pub(super) const V2: &str = concat!(
 /// `/openapi/v2` in the protocol buffers of `openapi.v2.Document`: swagger, info, no paths.
 pub(super) const V2_PROTOBUF: &[u8] = b"\n\x032.0\x12\x15\n\x0aKubernetes\x12\x07v1.36.2\x42\0";
 
-/// What every `/openapi/v3/…` document is in the protocol buffers of `openapi.v3.Document`:
+/// Every `/openapi/v3/…` document, in the protocol buffers of `openapi.v3.Document`:
 /// openapi, info, no paths.
 pub(super) const V3_PROTOBUF: &[u8] = b"\n\x053.0.0\x12\x12\n\x0aKubernetes2\x041.36\"\0";
 

@@ -1,4 +1,4 @@
-//! Which path gets which answer.
+//! Routes paths to answers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -31,7 +31,7 @@ const AGGREGATED_V2BETA1: &str =
 const OPENAPI_V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const OPENAPI_V3_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf";
 
-/// How long the hashed OpenAPI documents may be kept.
+/// The lifetime of the hashed OpenAPI documents.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// One request, with all that an answer depends on.
@@ -189,7 +189,7 @@ impl Asked<'_> {
         Answer::new(StatusCode::OK).document(self.request, &document)
     }
 
-    /// What the web framework of a real server's built-in routes refuses by itself.
+    /// The refusal of a real server's web framework, which answers for its built-in routes.
     pub(super) fn framework_refusal(&self) -> Option<Answer> {
         if self.request.method != Method::GET {
             return Some(answer::wrong_method());

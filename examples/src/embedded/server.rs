@@ -48,7 +48,7 @@ pub struct EmbeddedServer {
     pub(super) runner: Option<Runner>,
 }
 
-/// What the server runs on.
+/// The task or thread that the server runs on.
 pub(super) enum Runner {
     Task(JoinHandle<()>),
     /// The receiver ends when the thread has nothing left to do.
@@ -81,7 +81,7 @@ impl EmbeddedServer {
         self.identity().map(Identity::ca_pem)
     }
 
-    /// What it shows over TLS, if it speaks TLS.
+    /// Its TLS identity, if it speaks TLS.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         self.builder.identity.as_ref().filter(|_| self.builder.tls)

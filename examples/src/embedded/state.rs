@@ -1,4 +1,4 @@
-//! What the connections of one server share.
+//! State that the connections of one server share.
 
 use std::{
     net::SocketAddr,

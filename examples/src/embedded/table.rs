@@ -16,7 +16,7 @@ const ALL: [&str; 8] = [
     "watch",
 ];
 
-/// How many custom resources of [`crds`] share a group.
+/// The number of custom resources of [`crds`] in a group.
 const PER_GROUP: usize = 5;
 
 /// The groups of a stock Kubernetes 1.36, the core group first.

@@ -12,7 +12,7 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 
-/// What the server shows over TLS: its certificate, and the authority that clients must trust.
+/// The server's TLS identity: its certificate, and the authority that clients must trust.
 /// A server that takes another's place needs the same.
 #[derive(Clone)]
 pub struct Identity {

@@ -1,4 +1,4 @@
-//! Where things are kept, for how long, and what `--stats` tells of it.
+//! The places of cached answers, their lifetime, and the report of `--stats`.
 
 use std::fs;
 use std::net::TcpListener;
@@ -103,7 +103,7 @@ fn files_expire() {
 }
 
 #[test]
-fn without_http_cache() {
+fn without_an_http_cache_no_response_is_stored() {
     let (home, server) = (Home::new(), server());
     for _ in 0..2 {
         home.ask(&server, &["--http-cache=false", "api-resources"])
@@ -129,7 +129,7 @@ fn raw_answers_are_not_kept() {
 }
 
 #[test]
-fn the_embedded_server() {
+fn flags_of_the_embedded_server_stand_anywhere() {
     let home = Home::new();
     // The flags for it stand anywhere, too.
     let first = home

@@ -1,4 +1,4 @@
-//! Which server is asked, and with what.
+//! The server that is asked, and the configuration for it.
 
 use discovery_examples::embedded::EmbeddedServer;
 
@@ -175,7 +175,7 @@ fn a_proxy_with_an_invalid_port_is_not_asked() {
 }
 
 #[test]
-fn configurations_that_are_none() {
+fn unusable_configurations_are_refused() {
     let home = Home::new();
     let bad = home.path().join("bad");
     std::fs::write(&bad, "users: [{token: s3cr3t").unwrap();

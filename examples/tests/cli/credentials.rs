@@ -1,4 +1,4 @@
-//! Who we are to the server, and who gets to know.
+//! Credentials, and the servers that get them.
 
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ impl Scene {
             .run(&[&["--kubeconfig", file], arguments].concat())
     }
 
-    /// How often a plugin has run; forgotten then.
+    /// The number of runs of a plugin since the last call.
     #[cfg(unix)]
     fn plugin_runs(&self) -> usize {
         let traces = self.home.path().join("traces");
@@ -148,7 +148,7 @@ fn plugins_run_once_and_only_when_a_request_is_sent() {
 
 #[cfg(unix)]
 #[test]
-fn plugins_that_fail() {
+fn a_plugin_that_fails_is_reported_without_its_output() {
     let words = "getting credentials: ";
     let decoding = "decoding stdout: not an ExecCredential";
     let old = CREDENTIAL.replace("io/v1", "io/v1beta1");
@@ -171,7 +171,7 @@ fn plugins_that_fail() {
             assert!(line.contains(words) && line.ends_with(message), "{run:?}");
             assert!(!run.stderr.contains("s3cr3t"), "{run:?}");
             assert_eq!(scene.plugin_runs(), 1, "{command:?}");
-            // What it says to the user is for the user.
+            // A plugin's own messages are for the user.
             assert_eq!(run.stderr.contains("said\n"), script.contains("said"));
         }
         assert_eq!(scene.server.counters().total, 0);

@@ -24,7 +24,7 @@ fn legacy() -> EmbeddedServer {
 fn nobody_listens() {
     let nobody = Refused::new();
     let free = nobody.addr();
-    // Who is asking is not told.
+    // The user name is not shown.
     let url = format!("http://me@{free}");
     let home = Home::new();
     let refused = format!(
@@ -50,7 +50,7 @@ fn nobody_listens() {
 }
 
 #[test]
-fn some_lists_fail() {
+fn lists_that_fail_are_named_and_the_others_printed() {
     let (home, server) = (Home::new(), legacy());
     let control = server.control();
     control.fail_group_version("apps/v1", StatusCode::SERVICE_UNAVAILABLE, None);
@@ -63,7 +63,7 @@ fn some_lists_fail() {
     let run = home.ask(&server, &["api-resources", "-o", "name"]);
     assert_eq!(run.failed(), message);
     assert!(run.stdout.contains("pods\n") && !run.stdout.contains("deployments"));
-    // What is there is known by now, only the rest is asked for again.
+    // The lists that came are known by now; only the others are asked for again.
     server.clear_log();
     let run = home.ask(&server, &["api-resources", "--cached"]);
     assert_eq!(run.failed(), message);
@@ -83,7 +83,7 @@ fn stale_versions_are_no_failure() {
 }
 
 #[test]
-fn the_server_refuses() {
+fn a_refusal_of_the_server_is_printed() {
     let (home, server) = (Home::new(), server());
     let control = server.control();
     for path in ["/api", "/apis", "/version"] {

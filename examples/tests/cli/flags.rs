@@ -3,7 +3,7 @@
 use crate::program::{Home, server};
 
 #[test]
-fn clap_refuses() {
+fn wrong_flags_are_refused() {
     let home = Home::new();
     for (arguments, message) in [
         (
@@ -122,7 +122,7 @@ fn global_flags_stand_anywhere_and_the_last_one_counts() {
         &url,
     ];
     assert_eq!(home.run(&lists).ok().lines().count(), 1);
-    // What is empty is not given.
+    // An empty value counts as not given.
     let empty = [
         "api-resources",
         "--output=",

@@ -1,11 +1,11 @@
-//! What is told on stderr beside errors.
+//! Messages on stderr beside errors.
 
 use std::fs;
 
 use crate::program::{Home, server};
 
 #[test]
-fn a_directory_that_cannot_be_written_is_told_if_asked_for() {
+fn an_unwritable_directory_is_reported_from_verbosity_1_on() {
     let server = server();
     // A file where a directory should be: that stops the superuser as well.
     for (in_the_way, command, is_told) in [
@@ -40,7 +40,7 @@ fn a_directory_that_cannot_be_written_is_told_if_asked_for() {
 }
 
 #[test]
-fn requests_are_told_if_asked_for() {
+fn requests_are_logged_without_credentials_from_verbosity_1_on() {
     let (home, server) = (Home::new(), server());
     let url = server.url().replace("http://", "http://me:s3cr3t@");
     let tell = |verbosity: &str| {

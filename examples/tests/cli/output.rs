@@ -1,4 +1,4 @@
-//! What a healthy server gives. The formats have their own tests, with kubectl's bytes.
+//! Output for a healthy server. The formats have their own tests, with kubectl's bytes.
 
 use discovery_examples::embedded::EmbeddedServer;
 
@@ -15,7 +15,7 @@ statefulsets          sts          apps/v1      true         StatefulSet
 ";
 
 #[test]
-fn one_group() {
+fn one_group_can_be_selected() {
     for legacy in [false, true] {
         let server = EmbeddedServer::builder()
             .legacy_only(legacy)
@@ -35,7 +35,7 @@ fn a_legacy_and_an_aggregated_server_print_the_same() {
     let print = |legacy: bool| {
         let builder = EmbeddedServer::builder().crds(7).legacy_only(legacy);
         let server = builder.start_in_thread().unwrap();
-        // What only one of the forms tells, or in its own order (verbs), is not in these.
+        // These leave out what only one of the forms has, or has in its own order (verbs).
         let formats = ["name", ""];
         let resources =
             formats.map(|format| home.ask(&server, &["api-resources", "-o", format]).ok());
@@ -55,7 +55,7 @@ fn a_legacy_and_an_aggregated_server_print_the_same() {
 }
 
 #[test]
-fn versions_of_the_server() {
+fn the_versions_of_the_server_are_printed() {
     let (home, server) = (Home::new(), server());
     let text = home.ask(&server, &["version"]).ok();
     assert_eq!(text.lines().last(), Some("Server Version: v1.36.2"));
@@ -81,7 +81,7 @@ fn raw_is_what_the_server_sends() {
 }
 
 #[test]
-fn a_server_below_a_path() {
+fn a_server_below_a_path_is_asked_there() {
     let server = EmbeddedServer::builder()
         .base_path("/k8s/one")
         .start_in_thread()

@@ -97,7 +97,7 @@ fn redirects_are_followed() {
     home.run(&["--kubeconfig", file, "get", "--raw", "/here"])
         .ok();
     assert!(first.log().iter().all(|entry| entry.authorization));
-    // What the other one has answered is not kept as the answer of this one.
+    // The answer of the other server is not kept as the answer of this one.
     assert!(!home.cache().join("http").exists());
     // Down to plain HTTP is no way to go.
     let plain = server();
@@ -118,7 +118,7 @@ fn redirects_without_end() {
 }
 
 #[test]
-fn the_longest_timeout() {
+fn the_longest_timeout_is_sent_as_go_writes_it() {
     let (home, server) = (Home::new(), server());
     for timeout in ["9223372036", "9223372036854775807ns"] {
         home.ask(&server, &["version", "--request-timeout", timeout])

@@ -1,4 +1,4 @@
-//! What is served changes while the server runs.
+//! Groups and resources that change while the server runs.
 
 use discovery_examples::embedded::{EmbeddedServer, Group, Resource, Version};
 use http::StatusCode;

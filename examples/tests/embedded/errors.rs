@@ -6,7 +6,7 @@ use http::StatusCode;
 use super::client::{KUBECTL, Reply, V2, V2BETA1, accept, get, head};
 
 #[tokio::test]
-async fn not_acceptable() {
+async fn an_unacceptable_form_is_a_406() {
     let server = EmbeddedServer::builder().crds(5).start().await.unwrap();
     let by_framework = "{\n  \"kind\": \"Status\",\n  \"apiVersion\": \"v1\",\n  \"metadata\": {},\n  \
                         \"status\": \"Failure\",\n  \"message\": \"406: Not Acceptable\\n\\n\
@@ -82,7 +82,7 @@ async fn not_found_and_wrong_method() {
 }
 
 #[tokio::test]
-async fn tokens() {
+async fn a_wrong_token_is_refused() {
     let server = EmbeddedServer::builder()
         .token("test-token")
         .start()
@@ -137,7 +137,7 @@ async fn tokens() {
     );
 }
 
-/// Where flow control has put a request, as the answer tells it.
+/// The place of a request in flow control, by the fields of the answer.
 fn flow(reply: &Reply) -> [String; 2] {
     ["flowschema", "prioritylevel"].map(|what| reply.header(&format!("x-kubernetes-pf-{what}-uid")))
 }

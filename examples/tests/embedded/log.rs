@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use super::client::{V2, get, until};
 
 #[tokio::test]
-async fn the_log() {
+async fn the_log_has_every_request() {
     let server = EmbeddedServer::builder().start().await.unwrap();
     let headers = [
         ("accept", V2),
@@ -72,7 +72,7 @@ async fn every_change_is_noticed() {
         until(&control, |counters| counters.connections == 1)
     );
 
-    // What the condition looks at is up to it.
+    // The condition may look at anything.
     let hold = control.hold("/apis");
     let answered = until(&control, |_| {
         let answered = |log: Vec<Entry>| log.first().is_some_and(|entry| entry.status.is_some());

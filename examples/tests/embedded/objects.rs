@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::client::{begin, frame, get, send, until};
 
 #[tokio::test]
-async fn objects() {
+async fn secrets_and_config_maps_are_served() {
     let server = EmbeddedServer::builder().crds(5).start().await.unwrap();
     let secret = get(
         &server,

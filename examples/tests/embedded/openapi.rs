@@ -16,7 +16,7 @@ fn url(index: &Reply, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn index() {
+async fn the_index_names_every_document() {
     let server = EmbeddedServer::builder().crds(5).start().await.unwrap();
     let index = get(&server, "/openapi/v3", &[]).await;
     assert_eq!(index.header("content-type"), "text/plain; charset=utf-8");
@@ -124,7 +124,7 @@ async fn hashed_documents_are_immutable() {
 }
 
 #[tokio::test]
-async fn version_two() {
+async fn version_two_is_one_document_in_json_or_protobuf() {
     let server = EmbeddedServer::builder().start().await.unwrap();
     let json = get(&server, "/openapi/v2", &[]).await;
     assert_eq!(json.header("vary"), "Accept-Encoding|Accept");

@@ -1,4 +1,4 @@
-//! What can be changed while the server runs.
+//! Switches that are turned while the server runs.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

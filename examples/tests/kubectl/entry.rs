@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-/// What is kept of a response.
+/// A stored response.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) status: String,

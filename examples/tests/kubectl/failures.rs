@@ -8,7 +8,7 @@ use super::rig::{BOTH, Program, Rig, Run, WIRES, Wire};
 
 const COMMANDS: [&[&str]; 2] = [&["api-resources"], &["api-versions"]];
 
-/// How much of the last line on stderr has to be kubectl's.
+/// The part of the last line on stderr that has to be kubectl's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Words {
     Same,
@@ -94,7 +94,7 @@ fn no_core_group() {
 }
 
 #[test]
-fn one_dead_group_version() {
+fn one_dead_group_version_is_reported_as_in_kubectl() {
     let acme = || Group::new("acme.test");
     let version = |name: &str| Version::new(name).resource(Resource::new("anvils", "Anvil"));
     for wire in WIRES {
@@ -168,7 +168,7 @@ fn several_dead_group_versions() {
 }
 
 #[test]
-fn credentials() {
+fn rejected_credentials_are_reported_as_in_kubectl() {
     let Some(rig) = Rig::new(Wire::Tls, EmbeddedServer::builder()) else {
         return;
     };

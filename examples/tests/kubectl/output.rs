@@ -49,7 +49,7 @@ const FLAGS: &str = "
 --no-headers --verbs=nothing
 ";
 
-/// What no stock resource has: long names, none at all, much of everything.
+/// Resources unlike all stock ones: long names, none at all, much of everything.
 fn odd() -> [Group; 2] {
     let wide = Resource::new("ünïcödes", "Ünïcöde")
         .short_names(["ü", "üü"])

@@ -56,7 +56,7 @@ fn find() -> Result<PathBuf, String> {
     }
 }
 
-/// How the server is reached.
+/// The protocol that the server is reached by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
     /// Plain HTTP/1.1.

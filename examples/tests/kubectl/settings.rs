@@ -1,4 +1,4 @@
-//! The same to be told, or not, by what is configured; and the same words if it can't be used.
+//! The same requests for the same configuration, and the same words for one that can't be used.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -70,7 +70,7 @@ fn assert_same(what: &str, [theirs, ours]: &[Run; 2]) {
 }
 
 #[test]
-fn who_we_are_is_told_over_tls_only() {
+fn credentials_are_sent_over_tls_only() {
     let Some(rig) = rig(Wire::Plain) else {
         return;
     };
@@ -115,7 +115,7 @@ fn who_we_are_is_told_over_tls_only() {
 }
 
 #[test]
-fn what_cannot_be_used() {
+fn unusable_files_and_proxies_fail_as_in_kubectl() {
     let Some(rig) = rig(Wire::Tls) else {
         return;
     };
@@ -157,7 +157,7 @@ fn what_cannot_be_used() {
 }
 
 #[test]
-fn credentials_that_are_no_field_values() {
+fn credentials_that_are_no_field_values_fail_as_in_kubectl() {
     let Some(rig) = rig(Wire::Tls) else {
         return;
     };
@@ -206,7 +206,7 @@ fn credentials_that_are_no_field_values() {
 }
 
 #[test]
-fn addresses_with_an_invalid_port() {
+fn addresses_with_an_invalid_port_fail_as_in_kubectl() {
     let Some(rig) = rig(Wire::Tls) else {
         return;
     };
@@ -251,7 +251,7 @@ fn addresses_with_an_invalid_port() {
 }
 
 #[test]
-fn a_redirect_to_an_invalid_port() {
+fn a_redirect_to_an_invalid_port_fails_as_in_kubectl() {
     let Some(rig) = rig(Wire::Plain) else {
         return;
     };
@@ -277,7 +277,7 @@ fn a_redirect_to_an_invalid_port() {
 }
 
 #[test]
-fn plugins_that_fail() {
+fn plugins_fail_as_in_kubectl() {
     use std::os::unix::fs::PermissionsExt;
 
     let Some(rig) = rig(Wire::Tls) else {
@@ -319,7 +319,7 @@ fn plugins_that_fail() {
 }
 
 #[test]
-fn names_that_are_none() {
+fn a_host_name_that_is_none_fails_as_in_kubectl() {
     let Some(rig) = rig(Wire::Plain) else {
         return;
     };
@@ -332,7 +332,7 @@ fn names_that_are_none() {
 }
 
 #[test]
-fn time_is_up() {
+fn a_timeout_is_reported_as_in_kubectl() {
     let Some(rig) = rig(Wire::Plain) else {
         return;
     };
@@ -364,7 +364,7 @@ fn time_is_up() {
 }
 
 #[test]
-fn redirects() {
+fn redirects_are_followed_and_end_as_in_kubectl() {
     let Some(rig) = rig(Wire::Plain) else {
         return;
     };

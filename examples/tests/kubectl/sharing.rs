@@ -68,7 +68,7 @@ fn the_same_trees() {
 }
 
 #[test]
-fn cached_asks_nothing() {
+fn cached_runs_of_either_program_send_nothing() {
     for (what, rig) in filled() {
         let expected = rig.run(Program::Kubectl, &["api-resources"]).ok();
         let before = BOTH.map(|program| rig.tree(program));
@@ -123,7 +123,7 @@ fn each_revalidates_the_others_entries() {
 }
 
 #[test]
-fn what_a_304_leaves_is_good_for_both() {
+fn files_after_a_304_are_good_for_both() {
     for (what, rig) in filled() {
         // Each has entries of the other's, revalidated by itself, and passes them on.
         let shared = rig.path("shared");
@@ -243,7 +243,7 @@ fn kubectl_finds_resources_in_our_files() {
 }
 
 #[test]
-fn both_at_once() {
+fn both_programs_at_once_leave_good_files() {
     for (what, rig) in filled() {
         let expected = rig
             .run(Program::Kubectl, &["api-resources", "--cached"])

@@ -1,4 +1,4 @@
-//! How messages are framed on their way, and on which connections.
+//! The framing of forwarded messages, and the connections that they go over.
 
 use std::io::Write;
 

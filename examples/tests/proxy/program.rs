@@ -23,7 +23,7 @@ pub(crate) struct Got {
     pub(crate) body: String,
     /// Whether the message says that this was all, and it was.
     pub(crate) is_whole: bool,
-    /// What came behind it.
+    /// The bytes that came behind it.
     pub(crate) rest: String,
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::origin::{After, Answer, Asked, Origin, whole};
 use crate::program::{Got, Proxy, to_the_end};
 
-/// How a body is framed.
+/// The two framings of a body.
 const FRAMINGS: [&str; 2] = ["transfer-encoding: chunked", "content-length: 5000"];
 
 /// 1,000 bytes of a storable body that is longer. `/other` has a whole one.

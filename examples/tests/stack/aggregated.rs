@@ -53,7 +53,7 @@ async fn cold_asks_two_things_at_once() {
 }
 
 #[tokio::test]
-async fn warm_asks_nothing() {
+async fn a_warm_program_sends_nothing() {
     for (wire, order) in EVERY {
         let rig = Rig::new(wire, order, EmbeddedServer::builder().crds(5)).await;
         let first = rig.program();

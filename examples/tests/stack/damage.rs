@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::rig::{HALF, Rig, found, groups};
 
-/// What can become of a file: a name, and the new content.
+/// Kinds of damage to a file: a name, and the new content.
 fn damages(good: &[u8], other: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let middle = good.len() / 2;
     // The first byte, because one within a name makes another name, which no sum protects in
@@ -31,7 +31,7 @@ fn damages(good: &[u8], other: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// What JSON can be besides: valid, but not what belongs there.
+/// Valid JSON that does not belong there.
 const WRONG: [&str; 7] = [
     "{}\n",
     "null\n",
@@ -43,7 +43,7 @@ const WRONG: [&str; 7] = [
 ];
 
 #[tokio::test]
-async fn discovery_files() {
+async fn damaged_discovery_files_are_fetched_again() {
     for (wire, order) in HALF {
         for legacy in [false, true] {
             let server = EmbeddedServer::builder().legacy_only(legacy);

@@ -10,7 +10,7 @@ use std::{
 
 use tracing::Level;
 
-/// What all tests caused, and on which threads.
+/// The events of all tests, and the threads that they came from.
 static LINES: Mutex<Vec<(ThreadId, String)>> = Mutex::new(Vec::new());
 
 thread_local! {

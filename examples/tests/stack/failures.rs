@@ -11,7 +11,7 @@ use super::{
     tree::make_old,
 };
 
-/// What is wrong with an answer, and how the failure must be.
+/// A fault in an answer, and the failure that it must lead to.
 struct Case {
     fault: Fault,
     fits: fn(&Failure) -> bool,
@@ -72,7 +72,7 @@ fn cases() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn nothing_is_kept() {
+async fn an_answer_that_fails_is_not_kept() {
     for (wire, order) in HALF {
         let rig = Rig::new(wire, order, EmbeddedServer::builder()).await;
         for case in cases() {
@@ -124,7 +124,7 @@ async fn older_files_stay() {
                 assert!(program.client.discover().await.is_err(), "{what}");
                 assert!(rig.files() == before, "{what}");
                 rig.control.clear_log();
-                // Who does not ask for anything newer still has them.
+                // A program that does not ask for anything newer still has them.
                 assert!(rig.program().discover().await.snapshot.is_complete());
                 assert_eq!(rig.taken().len(), 0);
                 rig.control.clear_faults();
@@ -170,7 +170,7 @@ async fn bodies_without_end() {
         let answer =
             |path: &str| key::file_name(&format!("{}{path}?timeout=32s", rig.server.url()));
         let allowed = [answer("/api"), answer("/apis")];
-        // What was broken off may still be there under another name.
+        // An unfinished file may still be there under another name.
         let others = strangers(&entries);
         let kept = |name: &str| allowed.iter().any(|allowed| allowed == name);
         let names = entries.names();

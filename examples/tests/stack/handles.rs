@@ -1,5 +1,4 @@
-//! What a program says to its outermost cache holds for those below, and what it knows when nobody
-//! answers any more.
+//! Invalidating the outermost cache reaches those below; and answers when the server is gone.
 
 use std::fs;
 
@@ -82,7 +81,7 @@ async fn a_list_alone_is_new_after_invalidation() {
 }
 
 #[tokio::test]
-async fn what_is_known_is_told_when_nobody_answers() {
+async fn known_groups_are_answered_when_the_server_is_gone() {
     for (wire, order) in HALF {
         for legacy in [false, true] {
             let what = format!("{wire:?} {order:?} legacy: {legacy}");

@@ -134,7 +134,7 @@ async fn names_of_groups_and_versions() {
             }
             assert!(rig.tree() == tree, "{what}");
 
-            // What was read back is as good.
+            // The documents that were read back are as good.
             let (stack, _) = deep(&rig);
             assert_eq!(
                 found(&rig.program_of(stack).discover().await),
@@ -146,7 +146,7 @@ async fn names_of_groups_and_versions() {
 }
 
 #[tokio::test]
-async fn names_in_files() {
+async fn hostile_names_in_files_are_refused() {
     let rig = Rig::plain(EmbeddedServer::builder()).await;
     let good = rig.program().discover().await;
     // Somebody has put a list where a bad name in the groups would lead.
@@ -194,7 +194,7 @@ async fn addresses_that_leave_the_root() {
 }
 
 #[test]
-fn hosts_that_are_paths() {
+fn a_host_that_is_a_path_stays_in_the_root() {
     let root = tempfile::tempdir().expect("a directory");
     for address in ["http://..", "http://../..", "https://../x", "..", "../.."] {
         // Refused at once, or without a directory; never with one elsewhere.

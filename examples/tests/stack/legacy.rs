@@ -93,7 +93,7 @@ async fn at_most_64_at_a_time() {
 }
 
 #[tokio::test]
-async fn what_failed_is_asked_again_and_nothing_else() {
+async fn only_lists_that_failed_are_asked_for_again() {
     for (wire, order) in EVERY {
         let server = EmbeddedServer::builder().crds(5).legacy_only(true);
         let rig = Rig::new(wire, order, server).await;
@@ -167,7 +167,7 @@ async fn many_failures() {
 }
 
 #[tokio::test]
-async fn what_is_refused_for_good_is_asked_once() {
+async fn a_list_that_is_refused_for_good_is_asked_for_once() {
     for order in [Order::Kubectl, Order::LongLived] {
         let server = EmbeddedServer::builder().legacy_only(true);
         let rig = Rig::new(Wire::Plain, order, server).await;
@@ -219,7 +219,7 @@ async fn a_failure_leaves_older_files_alone() {
 }
 
 #[tokio::test]
-async fn progress_is_told() {
+async fn progress_is_reported_after_each_answer() {
     let rig = Rig::plain(EmbeddedServer::builder().legacy_only(true)).await;
     let mut steps = Vec::new();
     let found = rig

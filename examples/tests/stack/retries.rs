@@ -27,7 +27,7 @@ fn busy(status: StatusCode, seconds: u32) -> Fault {
 }
 
 #[tokio::test]
-async fn groups_come_at_last() {
+async fn groups_come_after_the_waits_that_the_server_asks_for() {
     for (wire, order) in EVERY {
         let rig = Rig::new(wire, order, EmbeddedServer::builder()).await;
         rig.control
@@ -62,7 +62,7 @@ async fn patience_ends() {
 }
 
 #[tokio::test]
-async fn nobody_asked_for_patience() {
+async fn an_answer_that_asks_for_no_repeat_is_not_repeated() {
     let rig = Rig::plain(EmbeddedServer::builder()).await;
     let later = http::HeaderValue::from_static("Wed, 21 Oct 2026 07:28:00 GMT");
     let dated =

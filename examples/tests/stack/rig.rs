@@ -31,7 +31,7 @@ use super::{
 
 pub(crate) const TOKEN: &str = "token-of-the-stack-tests-51c3";
 
-/// How the server is reached.
+/// The protocol that the server is reached by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
     /// Plain HTTP/1.1.
@@ -40,7 +40,7 @@ pub(crate) enum Wire {
     Tls,
 }
 
-/// Which stack.
+/// The order of the layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     Kubectl,
@@ -70,7 +70,7 @@ pub(crate) struct Rig {
     order: Order,
 }
 
-/// What a program has: a stack of its own, which knows nothing yet.
+/// A program's own stack, which knows nothing yet.
 pub(crate) struct Program {
     pub(crate) client: DiscoveryClient<Service, Full<Bytes>>,
     pub(crate) service: Service,

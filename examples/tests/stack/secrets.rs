@@ -124,7 +124,7 @@ async fn read_everything(program: &Program) {
 }
 
 #[tokio::test]
-async fn through_the_stacks() {
+async fn no_secret_is_stored_by_any_stack() {
     for (wire, order) in EVERY {
         for vary in [false, true] {
             let what = format!("{wire:?} {order:?} {vary}");
@@ -144,7 +144,7 @@ async fn through_the_stacks() {
             let secret = asked.path(SECRET);
             let times = 1 + 2 * (2 + 2 * 4);
             assert_eq!(secret, times, "{what}: {asked:?}: each time anew");
-            // What varies by credentials is not kept, and the discovery files are all the same.
+            // Answers that vary by credentials are not kept, and the discovery files are all the same.
             let entries = rig.entries();
             assert_eq!(
                 entries.names().is_empty(),

@@ -92,7 +92,7 @@ async fn a_read_only_directory() {
 }
 
 #[tokio::test]
-async fn no_directory_yet() {
+async fn a_missing_directory_is_made() {
     let rig = Rig::plain(EmbeddedServer::builder()).await;
     let root = rig.root.path().join("a/b/c");
     let stack = || Stack::new(&rig.server.url(), &root).expect("an address");

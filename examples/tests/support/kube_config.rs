@@ -4,7 +4,7 @@ use discovery_examples::embedded::EmbeddedServer;
 use kube::{Config, config::Kubeconfig};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-/// What the server's kubeconfig says; made without awaiting anything.
+/// The configuration of the server's kubeconfig, made without awaiting anything.
 pub(crate) fn config(server: &EmbeddedServer) -> Config {
     let mut config = Config::new(server.url().parse().expect("a URL"));
     config.root_cert = server.ca_pem().map(|pem| {

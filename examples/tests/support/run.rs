@@ -12,7 +12,7 @@ use std::{
 /// Far more than any run takes; only against hanging for ever.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) code: Option<i32>,
@@ -21,7 +21,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// What it printed, if all went well.
+    /// Its output, if all went well.
     #[track_caller]
     pub(crate) fn ok(self) -> String {
         assert!(self.code == Some(0) && self.stderr.is_empty(), "{self:?}");
@@ -56,7 +56,7 @@ pub(crate) fn run<A: Into<OsString>>(
     let (done, wait) = mpsc::channel();
     let waiter = thread::spawn(move || {
         let output = child.wait_with_output();
-        // Whoever has given up does not listen any more.
+        // Nobody listens any more after the limit.
         let _ = done.send(());
         output
     });

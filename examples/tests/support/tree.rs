@@ -1,4 +1,4 @@
-//! What is in a directory, byte for byte, and whether a file is still the same file.
+//! The content of a directory, byte for byte, and whether a file is still the same file.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{
@@ -70,7 +70,7 @@ impl Tree {
             .unwrap_or_else(|| panic!("no {name} among {:?}", self.names()))
     }
 
-    /// What is below a directory, under names relative to it.
+    /// The files below a directory, under names relative to it.
     pub(crate) fn below(&self, dir: &str) -> Self {
         let inside = |name: &str| Some(name.strip_prefix(dir)?.strip_prefix('/')?.to_owned());
         Self {

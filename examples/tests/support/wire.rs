@@ -1,4 +1,4 @@
-//! What test programs send, and whom they trust.
+//! The `Accept` of test programs, and the authorities that they trust.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{io, sync::Arc, time::Duration};
@@ -10,7 +10,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-/// What kubectl 1.37 accepts with requests for the groups.
+/// kubectl 1.37's `Accept` in requests for the groups.
 pub(crate) const KUBECTL: &str =
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
@@ -41,7 +41,7 @@ pub(crate) async fn until(control: &Control, enough: impl FnMut(&Counters) -> bo
     );
 }
 
-/// Says past the test harness, which hides what passing tests print, that something was not tested.
+/// Reports that something was not tested, past the test harness, which hides what passing tests print.
 pub(crate) fn not_tested(why: &str) {
     let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("not tested: {why}\n"));
 }

@@ -1,4 +1,4 @@
-//! What the benchmarks of the HTTP cache have in common: servers, caches around them, one request.
+//! The common parts of the HTTP cache's benchmarks: servers, caches around them, one request.
 
 pub mod caches;
 pub mod origin;

@@ -1,4 +1,4 @@
-//! What criterion does not measure: requests, writes, copies, peak memory, and many tasks at once.
+//! Figures that criterion does not measure: requests, writes, copies, peak memory, many tasks at once.
 //! Prints a line for each figure: its name, a tab, the figure.
 
 mod coalescing;

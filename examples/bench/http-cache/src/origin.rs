@@ -123,8 +123,8 @@ impl<B> Service<Request<B>> for Confirming {
 pub type Loopback = Client<HttpConnector, Empty<Bytes>>;
 
 /// Starts a server on the runtime of the client: two threads would measure how long it takes to
-/// wake one whose processor has gone to sleep while the other wrote. What follows the first slash of
-/// the path is the size of the body.
+/// wake one whose processor has gone to sleep while the other wrote. The path is the size of the body,
+/// behind its first slash.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! What the disk store is measured against: the same file, read with as few calls as can be.
+//! The measure for the disk store: the same file, read with as few calls as can be.
 
 use std::fs::File;
 use std::io::{self, Read};

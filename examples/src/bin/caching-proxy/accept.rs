@@ -16,7 +16,7 @@ pub(crate) struct Acceptor {
     pauses: Pauses,
 }
 
-/// How long to wait after errors in a row.
+/// The pauses after errors in a row.
 #[derive(Debug, Default)]
 struct Pauses(Duration);
 
@@ -47,8 +47,8 @@ impl Acceptor {
 }
 
 impl Pauses {
-    /// A client that went away says nothing about the next one. What else there is (too many open
-    /// files, mostly) would fail again at once, and for as long as nothing is closed.
+    /// There is no pause after a client that went away, because the next one may be well. Other errors
+    /// (mostly too many open files) would come again at once, for as long as nothing is closed.
     fn after(&mut self, error: &io::Error) -> Option<Duration> {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         if matches!(
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses() {
+    fn pauses_double_up_to_a_second() {
         let mut pauses = Pauses::default();
         let gone = io::Error::from(io::ErrorKind::ConnectionAborted);
         let full = io::Error::other("too many open files");

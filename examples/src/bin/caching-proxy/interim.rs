@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::hop;
 
-/// The most bytes that wait for a client. What comes beyond that is left out: it is only
-/// information, and a server may send it without end.
+/// Upper bound of the bytes that wait for a client. Responses beyond it are left out: they are only
+/// information, and a server may send them without end.
 const MOST: usize = 64 * 1024;
 
 /// A connection to a client, with a way to write informational responses on it.
@@ -173,7 +173,7 @@ mod tests {
     use http::HeaderValue;
 
     #[test]
-    fn a_server_that_goes_on_and_on() {
+    fn informational_responses_without_end_are_left_out_at_the_limit() {
         let (_connection, queue) = Connection::new(tokio::io::duplex(1).0);
         let sender = queue.begin();
         let mut headers = HeaderMap::new();

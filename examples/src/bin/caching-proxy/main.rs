@@ -67,8 +67,8 @@ struct Arguments {
     /// The store of the answers: `memory` or `disk:DIR`. Files have checksums; damaged ones are not served.
     #[arg(long, value_name = "STORE", default_value = "memory")]
     store: StoreArgument,
-    /// How many seconds the server may send nothing while a response is awaited or read; a response
-    /// that has begun is then cut off for all its readers. 0 is for ever.
+    /// The longest time, in seconds, in which the server may send nothing while a response is awaited or
+    /// read; a response that has begun is then cut off for all its readers. 0 is for ever.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     read_timeout: Duration,
     /// Log what the cache does.
@@ -179,7 +179,7 @@ fn forward_interim(request: &mut Request<Incoming>, interim: &interim::Sender) {
 fn answer(response: Result<Response<Body<ServerBody>>, Failure>) -> Response<ProxyBody> {
     match response {
         Ok(mut response) => {
-            // That of the server, or of a stored response, is not ours (RFC 9110 §2.5).
+            // The proxy's own, not that of the server or of a stored response (RFC 9110 §2.5).
             *response.version_mut() = Version::HTTP_11;
             hop::remove(response.headers_mut());
             response.map(Either::Left)

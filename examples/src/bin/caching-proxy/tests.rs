@@ -73,14 +73,14 @@ async fn informational_responses_are_passed_on() {
 }
 
 #[tokio::test]
-async fn old_clients_get_none() {
+async fn a_client_of_http_1_0_gets_no_informational_responses() {
     let mut client = proxy(ANSWER).await;
     let got = get(&mut client, "HTTP/1.0", "one").await;
     assert!(got.starts_with("HTTP/1.0 200 OK\r\n"), "{got}");
 }
 
 #[tokio::test]
-async fn failures_have_a_status() {
+async fn a_server_without_a_proper_answer_is_a_502() {
     for answer in ["", "HTTP/1.1 200 OK\r\nconten", "nonsense\r\n\r\n"] {
         let mut client = proxy(answer).await;
         let got = get(&mut client, "HTTP/1.1", "answer\n").await;
@@ -114,14 +114,14 @@ async fn the_version_of_an_answer_is_ours() {
 }
 
 #[tokio::test]
-async fn no_tunnels() {
+async fn connect_is_answered_with_501() {
     let mut client = proxy(ANSWER).await;
     let got = ask(&mut client, "CONNECT h:443 HTTP/1.1", "tunnels\n").await;
     assert!(got.starts_with("HTTP/1.1 501 Not Implemented\r\n"), "{got}");
 }
 
 #[tokio::test]
-async fn via_tells_the_client_s_version() {
+async fn via_has_the_version_of_the_client() {
     let server = EmbeddedServer::builder().start().await.unwrap();
     for version in ["1.0", "1.1"] {
         let mut client = before(&server.url(), None, Arc::new(MapStore::new()));
@@ -133,7 +133,7 @@ async fn via_tells_the_client_s_version() {
 }
 
 #[tokio::test]
-async fn a_server_with_tls() {
+async fn a_server_with_tls_is_trusted_by_the_given_authorities_only() {
     let server = EmbeddedServer::builder().tls(true).start().await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (own, other) = (dir.path().join("own"), dir.path().join("other"));
@@ -155,7 +155,7 @@ async fn a_server_with_tls() {
 }
 
 #[test]
-fn targets() {
+fn a_target_is_an_http_url_with_a_valid_port() {
     for (url, has_tls) in [
         ("http://h/x", false),
         ("https://h/x", true),

@@ -29,11 +29,11 @@ use crate::hop;
 use crate::read_timeout::Stalled;
 use crate::tls::trusting_nobody;
 
-/// How long a connection may take to be made, TLS included.
+/// Limit for making a connection, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// How long an unused connection is kept: shorter than common servers keep it (Node.js 5 s), because
-/// a request that is sent while the server closes the connection fails.
+/// An unused connection is kept for this time. Common servers keep it longer (Node.js 5 s); a request
+/// that is sent while the server closes the connection fails.
 const IDLE: Duration = Duration::from_secs(4);
 
 /// Sends each request once, over HTTP/1.1 and on pooled connections. The cache decides what a failure
@@ -51,7 +51,7 @@ pub(crate) struct Target {
     prefix: String,
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug)]
 pub(crate) enum Failure {
     BadRequest,

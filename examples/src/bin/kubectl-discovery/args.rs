@@ -11,7 +11,7 @@ use crate::print::Format;
 use crate::select::{Filter, SortBy};
 use crate::values::{self, List};
 
-/// Where `--embedded` listens if it can, so that the next run finds the same server address, and by
+/// The port of `--embedded` if it is free, so that the next run finds the same server address, and by
 /// it what this run has cached.
 pub(crate) const EMBEDDED_PORT: u16 = 18036;
 
@@ -66,11 +66,11 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
 
-    /// Where the caches are; if not given, KUBECACHEDIR, or ~/.kube/cache.
+    /// The directory of the caches; if not given, KUBECACHEDIR, or ~/.kube/cache.
     #[arg(long, global = true, value_name = "DIR", value_parser = path())]
     pub(crate) cache_dir: Option<PathBuf>,
 
-    /// How long discovery files are good, by their modification time.
+    /// The lifetime of discovery files, from their modification on.
     #[arg(long, global = true, value_name = "DURATION", default_value = "6h", value_parser = values::duration)]
     pub(crate) cache_ttl: Duration,
 
@@ -87,8 +87,8 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "DURATION", default_value = "0", value_parser = values::timeout)]
     pub(crate) request_timeout: Duration,
 
-    /// How much is logged on stderr: from 1 on warnings and requests, from 6 on what the caches decide
-    /// and why, from 8 on details, from 10 on what libraries log.
+    /// The number for the log level verbosity, on stderr: warnings and requests from 1 on, decisions of
+    /// the caches from 6 on, details from 8 on, and the logs of libraries from 10 on.
     #[arg(
         short,
         long = "v",
@@ -101,8 +101,8 @@ pub(crate) struct Global {
     /// Start a small API server for this run, and ask that one.
     ///
     /// It serves what a Kubernetes 1.36 does, on port 18036 of 127.0.0.1 if that is free, so that
-    /// the next run finds what this one has cached; otherwise on any free port. What was cached
-    /// with other numbers of custom resources is found as well, until it is asked for anew.
+    /// the next run finds what this one has cached; otherwise on any free port. Answers that were
+    /// cached with other numbers of custom resources are found as well, until they are fetched anew.
     #[arg(long, global = true)]
     pub(crate) embedded: bool,
 
@@ -214,7 +214,7 @@ fn one_of(words: &[&'static str]) -> PossibleValuesParser {
 }
 
 impl Arguments {
-    /// What this process was given; ends it if that makes no sense.
+    /// The arguments of this process. Ends it if they make no sense.
     pub(crate) fn read() -> Self {
         let arguments = Self::parse();
         if let Some((kind, message)) = arguments.global.contradiction() {

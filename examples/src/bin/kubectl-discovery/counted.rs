@@ -33,7 +33,7 @@ impl<S> Counted<S> {
 }
 
 impl Written {
-    /// How many entries and how many bytes, without what the store itself adds.
+    /// The number of entries and of bytes, without what the store itself adds.
     pub(crate) fn get(&self) -> (u64, u64) {
         (
             self.entries.load(Ordering::Relaxed),

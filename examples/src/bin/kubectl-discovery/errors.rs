@@ -1,4 +1,4 @@
-//! What goes wrong, in kubectl's words.
+//! Errors, in kubectl's words.
 
 use std::error::Error;
 use std::fmt;
@@ -13,17 +13,17 @@ use crate::transport::{Elapsed, SendError, without_password};
 /// The connector's word for it, whose type is its own.
 const DNS: &str = "dns error: ";
 
-/// What Go says of a body that takes too long.
+/// Go's words for a body that takes too long.
 const BODY_TIMEOUT: &str =
     "context deadline exceeded (Client.Timeout or context cancellation while reading body)";
 
-/// What client-go puts before that.
+/// client-go's words before it.
 const BODY: &str = "unexpected error when reading response body. Please retry. Original error";
 
 /// A port that is not a number from 0 to 65535, in Go's words.
 #[derive(Debug)]
 pub(crate) struct InvalidPort {
-    /// What follows the host.
+    /// The text behind the host.
     text: String,
 }
 
@@ -56,7 +56,7 @@ impl Fatal {
         Self(format!("Error in configuration: {bullets}"))
     }
 
-    /// What is wrong with the configuration, if that is why the server could not be asked.
+    /// The error in the configuration, if that is why the server could not be asked.
     pub(crate) fn of_configuration(failure: &Failure) -> Option<Self> {
         find::<SendError>(failure)?.configuration().cloned()
     }
@@ -223,7 +223,7 @@ fn list_failure(failure: &Failure, server: &Uri) -> String {
     }
 }
 
-/// Why a request got no answer, in Go's words where those are known.
+/// The reason why a request got no answer, in Go's words where those are known.
 fn words(error: &SendError) -> String {
     let text = chain(error.cause());
     let host = error.url().host().unwrap_or_default();
@@ -236,7 +236,7 @@ fn words(error: &SendError) -> String {
     }
 }
 
-/// What kubectl says of an error answer; of anything else the causes and the whole URL.
+/// kubectl's message for an error answer; for anything else the causes and the whole URL.
 fn message(failure: &Failure, server: &Uri) -> String {
     if failure.code().is_some() {
         return failure.to_string();
@@ -266,7 +266,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// What Go says of an error of the operating system: without its number, and in lower case.
+/// Go's text for an error of the operating system: without its number, and in lower case.
 pub(crate) fn go_words(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error ").next().unwrap_or_default();

@@ -53,7 +53,7 @@ pub(crate) fn read(named: Option<PathBuf>) -> Result<Option<Kubeconfig>, Fatal> 
 
 fn read_one(file: &PathBuf) -> Result<Kubeconfig, Fatal> {
     Kubeconfig::read_from(file).map_err(|error| {
-        // What follows the first line is a piece of the file, which may have secrets.
+        // Behind the first line comes a piece of the file, which may have secrets.
         let error = error.to_string();
         let error = error.lines().next().unwrap_or_default();
         Fatal::new(format_args!(
@@ -63,7 +63,7 @@ fn read_one(file: &PathBuf) -> Result<Kubeconfig, Fatal> {
     })
 }
 
-/// What a context names, or the current one if none is given; `None` if there is no current one.
+/// The cluster and user of a context, or of the current one; `None` if there is no current one.
 pub(crate) fn chosen<'a>(
     kubeconfig: &'a Kubeconfig,
     context: Option<&str>,

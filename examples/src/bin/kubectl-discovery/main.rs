@@ -1,4 +1,4 @@
-//! `kubectl-discovery`: what a Kubernetes API server serves, through kubectl's caches.
+//! `kubectl-discovery` prints the APIs of a Kubernetes server, through kubectl's caches.
 //!
 //! A program that shows the whole stack at work: see `--help`. It ends in milliseconds when the
 //! files know the answer, for then it builds no TLS client, runs no credential plugin and opens no

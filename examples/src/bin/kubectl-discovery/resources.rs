@@ -33,7 +33,7 @@ pub(crate) fn run(session: &Session, flags: ApiResources) -> Result<(), Fatal> {
         select(&mut rows, &flags.into_filter(), sort_by);
         crate::print(&print::resources(&rows, format))?;
     }
-    // What there is comes first, whatever is missing.
+    // The lists that were found are printed first, whatever is missing.
     let outcome = Fatal::partial(&found.failed, &session.url).map_or(Ok(()), Err);
     // The program is about to end: giving thousands of documents back would only cost time.
     std::mem::forget((resources, found));

@@ -1,8 +1,8 @@
-//! Which resources are printed, and in which order.
+//! Selects and orders the resources that are printed.
 
 use crate::print::Row;
 
-/// What the rows must have.
+/// Conditions on the rows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
     pub(crate) group: Option<String>,

@@ -1,4 +1,4 @@
-//! Which server, and who we are to it.
+//! The server that is asked, and the credentials for it.
 
 use std::env;
 use std::path::Path;
@@ -45,7 +45,7 @@ impl Server {
         }
     }
 
-    /// What the flags, the kubeconfig or the surroundings of a pod say.
+    /// The server of the flags, of the kubeconfig, or of the cluster that a pod is in.
     pub(crate) fn configured(flags: &Global) -> Result<Self, Fatal> {
         let given = flags.server.clone().filter(|server| !server.is_empty());
         let context = flags.context.clone().filter(|context| !context.is_empty());
@@ -121,8 +121,8 @@ impl Server {
         })
     }
 
-    /// Everything that is needed to talk to the server at `url`, certificates and all. Who we are is
-    /// told over TLS only; whom we act for, which is no secret, over anything, as in kubectl.
+    /// The configuration for the server at `url`, certificates and all. As in kubectl, credentials are
+    /// sent over TLS only, and the impersonated user, which is no secret, over anything.
     pub(crate) async fn config(&self, url: Uri) -> Result<Config, Fatal> {
         let mut config = match &self.credentials {
             Credentials::None => Config::new(url.clone()),

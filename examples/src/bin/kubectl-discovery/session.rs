@@ -29,7 +29,7 @@ use crate::transport::Transport;
 
 const AGENT: &str = concat!("kubectl-discovery/", env!("CARGO_PKG_VERSION"));
 
-/// How long kubectl waits for a discovery answer, unless told otherwise.
+/// kubectl's limit for a discovery answer, unless another is given.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(32);
 
 /// kubectl's stack over our transport.
@@ -37,11 +37,11 @@ type Service = DiskDiscovery<
     MemoryDiscovery<Shape<RetryAfter<SetRequestHeader<HttpService<Transport>, HeaderValue>>>>,
 >;
 
-/// What a run works with.
+/// The client of one run, and the layers below it.
 pub(crate) struct Session {
     pub(crate) client: DiscoveryClient<Service, Full<Bytes>>,
     pub(crate) handles: Handles,
-    /// What was written to the HTTP cache.
+    /// Counts the writes to the HTTP cache.
     pub(crate) http_written: Arc<Written>,
     pub(crate) transport: Transport,
     /// The server's address, a URL by now.
@@ -98,8 +98,8 @@ impl Session {
         })
     }
 
-    /// To be called last. Where nothing was sent, nothing is under way, and the operating system
-    /// takes the memory back faster than we can.
+    /// Ends the run. Where nothing was sent, nothing is under way, and the operating system takes the
+    /// memory back faster than we can.
     pub(crate) fn end(self) {
         if self.transport.sent().requests == 0 {
             std::mem::forget(self);
@@ -112,7 +112,7 @@ impl Session {
     }
 }
 
-/// Says who we are.
+/// Sets our User-Agent.
 pub(crate) fn agent() -> SetRequestHeaderLayer<HeaderValue> {
     SetRequestHeaderLayer::overriding(USER_AGENT, HeaderValue::from_static(AGENT))
 }
@@ -142,7 +142,7 @@ fn not_started(error: &io::Error) -> Fatal {
     Fatal::new(format_args!("can't start the embedded server: {error}"))
 }
 
-/// Where kubectl has its caches.
+/// The directory of kubectl's caches.
 fn cache_root(flag: Option<PathBuf>) -> PathBuf {
     let given = |dir: &PathBuf| !dir.as_os_str().is_empty();
     flag.filter(given)

@@ -1,4 +1,4 @@
-//! What sends requests: made when the first one is to be sent, not before.
+//! The transport, which is not set up before the first request is to be sent.
 
 mod connect;
 mod credentials;
@@ -57,7 +57,7 @@ struct Shared {
     not_modified: AtomicU64,
 }
 
-/// What was sent.
+/// Counts of the requests that were sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
     pub(crate) requests: u64,
@@ -79,14 +79,14 @@ enum Cause {
     Exchange(BoxError),
 }
 
-/// Why there is nothing to send requests with.
+/// The reason why there is nothing to send requests with.
 #[derive(Clone, Debug)]
 enum NotReady {
     Configuration(Fatal),
     Unsendable(Unsendable),
 }
 
-/// Why no request can be sent, in Go's words.
+/// The reason why no request can be sent, in Go's words.
 #[derive(Clone, Debug)]
 pub(crate) struct Unsendable(String);
 
@@ -106,7 +106,7 @@ impl Transport {
         }
     }
 
-    /// How long a request may take, its body included.
+    /// Limits the time that a request may take, its body included.
     pub(crate) fn limit(&self, limit: Option<Duration>) -> Self {
         Self {
             limit,
@@ -182,7 +182,7 @@ impl Service<Request<Full<Bytes>>> for Transport {
 }
 
 impl SendError {
-    /// What was asked for.
+    /// The URL of the request.
     pub(crate) const fn url(&self) -> &Uri {
         &self.url
     }
@@ -195,7 +195,7 @@ impl SendError {
         }
     }
 
-    /// What is wrong with the configuration, if that is why.
+    /// The error in the configuration, if that is why.
     pub(crate) const fn configuration(&self) -> Option<&Fatal> {
         match &self.cause {
             Cause::NotReady(NotReady::Configuration(fatal)) => Some(fatal),

@@ -123,7 +123,7 @@ pub(crate) fn list(text: &str) -> Result<List, &'static str> {
     Ok(List(texts))
 }
 
-/// What [`list`] finds.
+/// The texts that [`list`] finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct List(Vec<String>);
 
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations() {
+    fn durations_are_read_as_in_go() {
         for (text, millis) in [
             ("0", 0),
             ("0s", 0),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn lists() {
+    fn lists_are_read_as_a_line_of_csv() {
         let texts = |text| list(text).map(|list| list.0);
         assert_eq!(texts(""), Ok(vec![]));
         assert_eq!(texts("get,list"), Ok(vec!["get".into(), "list".into()]));
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans() {
+    fn booleans_are_read_as_in_go() {
         assert_eq!(boolean("T"), Ok(true));
         assert_eq!(boolean("0"), Ok(false));
         assert!(boolean("maybe").is_err());

@@ -91,8 +91,8 @@ fn text(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// What can't be seen is written by its number; `escape_debug` knows what that is. Behind a letter it
-/// leaves combining marks as they are, as kubectl does anywhere.
+/// Whether a character can be seen: all that `escape_debug` leaves as they are. Others are written by
+/// number. Behind a letter it leaves combining marks as they are, as kubectl does anywhere.
 fn is_visible(c: char) -> bool {
     let mut bytes = [b'x'; 5];
     let end = 1 + c.encode_utf8(&mut bytes[1..]).len();
@@ -104,7 +104,7 @@ fn is_visible(c: char) -> bool {
 mod tests {
     use super::*;
 
-    /// What kubectl 1.37.1 printed for resources whose kinds are these texts.
+    /// kubectl 1.37.1 printed this for resources whose kinds are these texts.
     #[test]
     fn escapes_as_kubectl_does() {
         for (given, expected) in [

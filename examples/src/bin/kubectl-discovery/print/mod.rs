@@ -1,4 +1,4 @@
-//! Output formats. What is printed are rows; nothing here knows of a server.
+//! Output formats for rows. Nothing here knows of a server.
 
 mod json;
 mod kyaml;

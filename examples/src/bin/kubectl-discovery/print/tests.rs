@@ -30,7 +30,7 @@ fn server() -> Vec<(GroupVersion, ApiResource)> {
             verbs: Some(list(verbs).into()),
             short_names: list(short),
             categories: list(categories),
-            // What the kind says; a list of resources tells where they were found.
+            // Those of the kind: a list of resources names the place where they were found.
             group: "other.test".into(),
             version: "v7".into(),
             ..ApiResource::default()
@@ -145,7 +145,7 @@ fn no_rows() {
 }
 
 #[test]
-fn filters() {
+fn rows_are_filtered_by_all_conditions() {
     let shop = Filter {
         group: Some("shop.test".into()),
         ..Filter::default()

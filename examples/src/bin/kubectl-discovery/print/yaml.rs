@@ -182,7 +182,7 @@ fn is_time(text: &str) -> bool {
     is_date && (time.is_empty() || (time.contains(':') && time.bytes().skip(1).all(clock)))
 }
 
-/// What is written as it is. Beyond the first plane nothing is.
+/// Whether a character is written as it is. None beyond the first plane is.
 fn is_printable(c: char) -> bool {
     matches!(c, ' '..='~' | '\u{a0}'..='\u{fffd}')
         && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
@@ -250,7 +250,7 @@ mod tests {
         out
     }
 
-    /// What kubectl 1.37.1 printed for resources whose kinds are these texts.
+    /// kubectl 1.37.1 printed this for resources whose kinds are these texts.
     #[test]
     fn quotes_as_kubectl_does() {
         for plain in [

@@ -157,7 +157,7 @@ where
         })
         .map_response(|response: Response<_>| {
             let mut response = response;
-            // What is kept of a response depends on whether it came compressed.
+            // The HTTP cache stores other fields of a response that came compressed.
             let encoding = response.headers().get(CONTENT_ENCODING);
             if encoding.is_some_and(|encoding| encoding == "gzip") {
                 response.extensions_mut().insert(Uncompressed);
@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_of_a_url() {
+    fn credentials_of_a_url_become_basic_authorization_and_are_not_shown() {
         let request = Request::get("http://me:p%40ss@h:1/api?x=1")
             .body(())
             .unwrap();

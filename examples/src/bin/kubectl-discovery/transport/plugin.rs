@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::Unsendable;
 use crate::errors::go_words;
 
-/// What a plugin prints, as far as it matters.
+/// The output of a plugin, as far as it matters.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Printed {

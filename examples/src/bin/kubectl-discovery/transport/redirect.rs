@@ -59,7 +59,7 @@ where
     Err(TooMany.into())
 }
 
-/// Where a response redirects to, if it does.
+/// The target of a response that is a redirect.
 fn target<B>(asked: &Uri, response: &Response<B>) -> Result<Option<Uri>, BadLocation> {
     let is_redirect = matches!(
         response.status(),
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references() {
+    fn references_are_resolved_against_the_url_of_the_request() {
         let base = "http://h:1/k8s/api?x=1".parse().unwrap();
         for (reference, expected) in [
             ("http://other/api#f", Some("http://other/api")),
