@@ -4,11 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use discovery_core::document::{ApiGroupList, ApiResourceList, Document};
-use discovery_core::engine::{GroupsOnly, Known, Refresh, Typed, ask, drive};
+use discovery_core::engine::{GroupsOnly, ParsedAnswer, Refresh, WantParsed, ask, drive};
 use discovery_core::plan::parse_list;
-use discovery_core::{
-    Accept, BoxError, Discovered, Endpoint, Failure, GroupVersion, Plan, Snapshot,
-};
+use discovery_core::{Accept, BoxError, Discovered, Endpoint, Error, GroupVersion, Plan, Snapshot};
 use http::header::ACCEPT;
 use http::{HeaderValue, Request, Response};
 use http_body::Body;
@@ -17,13 +15,13 @@ use tower_service::Service;
 use crate::{Preferred, VersionInfo};
 
 /// The largest answer that is read, unless set.
-const MAX_ANSWER: usize = 64 << 20;
+const MAX_BODY_SIZE: usize = 64 << 20;
 
 /// Asks which groups, versions and resources a server has.
 ///
 /// It works over any HTTP service that reaches the server, and knows nothing of caches; but from
 /// the caching layers in that service it takes documents that are parsed already. Requests have
-/// relative URIs, which [`ShapeLayer`](crate::shape::ShapeLayer) completes; a [`Stack`](crate::Stack)
+/// relative URIs, which [`RequestDefaultsLayer`](crate::request_defaults::RequestDefaultsLayer) completes; a [`Stack`](crate::Stack)
 /// has that layer inside.
 ///
 /// Clones share the invalidations. A request can be dropped at any time.
@@ -48,7 +46,7 @@ const MAX_ANSWER: usize = 64 << 20;
 /// let preferred = client.preferred_resources().await?;
 /// assert_eq!(preferred.resources[0].kind, "Pod");
 /// assert!(preferred.failed.is_empty());
-/// # Ok::<(), discovery_core::Failure>(())
+/// # Ok::<(), discovery_core::Error>(())
 /// # }).unwrap();
 /// ```
 pub struct DiscoveryClient<S, B> {
@@ -78,14 +76,14 @@ impl<S, B> DiscoveryClient<S, B> {
         Self {
             service,
             refresh: Arc::default(),
-            limit: MAX_ANSWER,
+            limit: MAX_BODY_SIZE,
             body: PhantomData,
         }
     }
 
     /// The largest answer that is read, in bytes: 64 MiB unless set. A larger one is a failure.
     #[must_use]
-    pub fn max_answer(mut self, bytes: usize) -> Self {
+    pub fn max_body_size(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
     }
@@ -111,7 +109,7 @@ where
     ///
     /// When `/api` or `/apis` gives no answer that can be used. Not found on `/api` means that there
     /// is no core group.
-    pub async fn groups(&self) -> Result<Arc<Document<ApiGroupList>>, Failure> {
+    pub async fn groups(&self) -> Result<Arc<Document<ApiGroupList>>, Error> {
         let dress = |request: Request<()>| {
             let mut request = self.dress(request);
             request.extensions_mut().insert(GroupsOnly);
@@ -129,14 +127,14 @@ where
     ///
     /// # Errors
     ///
-    /// When they can't be had; [`Failure::is_not_found`] if there is no such group version.
+    /// When they can't be had; [`Error::is_not_found`] if there is no such group version.
     pub async fn resources(
         &self,
         group_version: &GroupVersion,
-    ) -> Result<Arc<Document<ApiResourceList>>, Failure> {
+    ) -> Result<Arc<Document<ApiResourceList>>, Error> {
         let endpoint = Endpoint::Resources(group_version.clone());
         let answer = self.get(&endpoint, Accept::LEGACY).await?;
-        let known = answer.extensions().get::<Known>();
+        let known = answer.extensions().get::<ParsedAnswer>();
         if let Some(list) = known.and_then(|known| known.snapshot.resources(group_version.as_str()))
         {
             return Ok(Arc::clone(list));
@@ -154,7 +152,7 @@ where
     ///
     /// When the groups can't be had. A list that can't be had is no error: it is among
     /// [`Discovered::failed`].
-    pub async fn discover(&self) -> Result<Discovered, Failure> {
+    pub async fn discover(&self) -> Result<Discovered, Error> {
         self.discover_with(|_| ()).await
     }
 
@@ -166,7 +164,7 @@ where
     pub async fn discover_with(
         &self,
         mut progress: impl FnMut(Progress),
-    ) -> Result<Discovered, Failure> {
+    ) -> Result<Discovered, Error> {
         let mut done = 0;
         let dress = |request| self.dress(request);
         self.carry_out(Plan::everything(), dress, |plan| {
@@ -184,7 +182,7 @@ where
     /// # Errors
     ///
     /// As [`discover`](Self::discover).
-    pub async fn complete(&self, known: &Snapshot) -> Result<Discovered, Failure> {
+    pub async fn complete(&self, known: &Snapshot) -> Result<Discovered, Error> {
         let plan = Plan::everything().known(known);
         self.carry_out(plan, |request| self.dress(request), |_| ())
             .await
@@ -195,7 +193,7 @@ where
     /// # Errors
     ///
     /// As [`discover`](Self::discover).
-    pub async fn preferred_resources(&self) -> Result<Preferred, Failure> {
+    pub async fn preferred_resources(&self) -> Result<Preferred, Error> {
         Ok(Preferred::of(self.discover().await?))
     }
 
@@ -204,7 +202,7 @@ where
     /// # Errors
     ///
     /// As [`discover`](Self::discover).
-    pub async fn preferred_namespaced_resources(&self) -> Result<Preferred, Failure> {
+    pub async fn preferred_namespaced_resources(&self) -> Result<Preferred, Error> {
         Ok(self.preferred_resources().await?.namespaced())
     }
 
@@ -213,13 +211,13 @@ where
     /// # Errors
     ///
     /// When it can't be had.
-    pub async fn server_version(&self) -> Result<VersionInfo, Failure> {
+    pub async fn server_version(&self) -> Result<VersionInfo, Error> {
         let answer = self.get(&Endpoint::Version, Accept::LEGACY).await?;
         if !answer.status().is_success() {
-            return Err(Failure::answered(&answer, "/version"));
+            return Err(Error::answered(&answer, "/version"));
         }
         serde_json::from_slice(answer.body())
-            .map_err(|error| Failure::malformed_answer(&answer, "/version", error))
+            .map_err(|error| Error::malformed_answer(&answer, "/version", error))
     }
 
     async fn carry_out(
@@ -227,7 +225,7 @@ where
         mut plan: Plan,
         dress: impl FnMut(Request<()>) -> Request<B>,
         progress: impl FnMut(&Plan),
-    ) -> Result<Discovered, Failure> {
+    ) -> Result<Discovered, Error> {
         drive(&mut plan, &self.service, dress, self.limit, progress).await;
         plan.finish()
     }
@@ -236,7 +234,7 @@ where
         &self,
         endpoint: &Endpoint,
         accept: &'static str,
-    ) -> Result<Response<Bytes>, Failure> {
+    ) -> Result<Response<Bytes>, Error> {
         let mut request = Request::new(());
         if let Ok(uri) = endpoint.path().parse() {
             *request.uri_mut() = uri;
@@ -250,7 +248,7 @@ where
     fn dress(&self, request: Request<()>) -> Request<B> {
         let mut request = request.map(|()| Bytes::new().into());
         let extensions = request.extensions_mut();
-        extensions.insert(Typed);
+        extensions.insert(WantParsed);
         if let Some(refresh) = *self.refresh.lock().unwrap_or_else(PoisonError::into_inner) {
             extensions.insert(refresh);
         }

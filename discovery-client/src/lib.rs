@@ -4,13 +4,13 @@
 //!   and takes parsed documents from the caching layers in it.
 //! - [`Stack`] puts the layers in order: kubectl's for programs that end soon, another for those
 //!   that run long.
-//! - [`shape`] and [`retry`]: the layers between the caches and the transport, to be taken singly.
+//! - [`request_defaults`] and [`retry`]: the layers between the caches and the transport, to be taken singly.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;
 mod preferred;
+pub mod request_defaults;
 pub mod retry;
-pub mod shape;
 mod stack;
 mod version;
 

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use discovery_core::document::{ApiResource, ApiResourceList, Document};
-use discovery_core::{Discovered, Failure, GroupVersion, Snapshot};
+use discovery_core::{Discovered, Error, GroupVersion, Snapshot};
 
 /// Each resource of a server once, in the version that the server prefers.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct Preferred {
     /// The resources, in the server's order of groups and versions.
     pub resources: Vec<Resource>,
     /// The group versions whose resources could not be had, stale ones among them.
-    pub failed: BTreeMap<GroupVersion, Failure>,
+    pub failed: BTreeMap<GroupVersion, Error>,
 }
 
 /// A resource and the group version that it was found in. Shares the list that it is in.

@@ -12,17 +12,19 @@ use discovery_memory::{MemoryDiscovery, MemoryDiscoveryLayer};
 use http::{Uri, request};
 use tower_layer::{Identity, Layer};
 
+use crate::request_defaults::{RequestDefaults, RequestDefaultsLayer, TIMEOUT};
 use crate::retry::{RetryAfter, RetryAfterLayer};
-use crate::shape::{Shape, ShapeLayer, TIMEOUT};
 
 /// The HTTP cache of a stack, over a transport.
 pub type HttpService<T> = <HttpCacheLayer<Arc<dyn Store>> as Layer<T>>::Service;
 
 /// kubectl's stack over a transport: see [`Stack::kubectl`].
-pub type KubectlService<T> = DiskDiscovery<MemoryDiscovery<Shape<RetryAfter<HttpService<T>>>>>;
+pub type KubectlService<T> =
+    DiskDiscovery<MemoryDiscovery<RequestDefaults<RetryAfter<HttpService<T>>>>>;
 
 /// The stack for programs that run long: see [`Stack::long_lived`].
-pub type LongLivedService<T> = MemoryDiscovery<DiskDiscovery<Shape<RetryAfter<HttpService<T>>>>>;
+pub type LongLivedService<T> =
+    MemoryDiscovery<DiskDiscovery<RequestDefaults<RetryAfter<HttpService<T>>>>>;
 
 /// Puts the layers around a transport, in the order that kubectl has them or in another.
 ///
@@ -49,7 +51,7 @@ pub type LongLivedService<T> = MemoryDiscovery<DiskDiscovery<Shape<RetryAfter<Ht
 /// let (service, handles) = Stack::new("https://10.0.0.1:6443", root.path())?.kubectl(transport);
 /// let client = DiscoveryClient::new(service);
 /// client.discover().await?;
-/// assert_eq!(handles.files.disk_statistics().files_written, 2);
+/// assert_eq!(handles.files.disk_stats().files_written, 2);
 /// assert!(root.path().join("discovery/10.0.0.1_6443/servergroups.json").exists());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
@@ -62,7 +64,7 @@ pub struct Stack {
     http_store: Option<Arc<dyn Store>>,
     ttl: Option<Duration>,
     timeout: Option<Duration>,
-    max_answer: Option<usize>,
+    max_body_size: Option<usize>,
     retry: RetryAfterLayer,
 }
 
@@ -132,7 +134,7 @@ impl Stack {
             http_store: Some(Arc::new(KubectlStore::new(root.join("http")))),
             ttl: None,
             timeout: None,
-            max_answer: None,
+            max_body_size: None,
             retry: RetryAfterLayer::new(),
         })
     }
@@ -151,7 +153,7 @@ impl Stack {
     }
 
     /// The timeout that the server is told, and in which a request has to be done with all its
-    /// repeats: 32 s unless set. Zero tells none, and means none. See [`ShapeLayer::timeout`] and
+    /// repeats: 32 s unless set. Zero tells none, and means none. See [`RequestDefaultsLayer::timeout`] and
     /// [`RetryAfterLayer::deadline`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -160,9 +162,9 @@ impl Stack {
 
     /// The largest answer that the discovery caches read and keep, in bytes: 64 MiB unless set.
     /// Larger ones pass through to the caller, who has a limit of its own:
-    /// [`DiscoveryClient::max_answer`](crate::DiscoveryClient::max_answer).
-    pub fn max_answer(mut self, bytes: usize) -> Self {
-        self.max_answer = Some(bytes);
+    /// [`DiscoveryClient::max_body_size`](crate::DiscoveryClient::max_body_size).
+    pub fn max_body_size(mut self, bytes: usize) -> Self {
+        self.max_body_size = Some(bytes);
         self
     }
 
@@ -193,12 +195,12 @@ impl Stack {
         auth: &A,
         transport: T,
     ) -> (
-        DiskDiscovery<MemoryDiscovery<Shape<RetryAfter<A::Service>>>>,
+        DiskDiscovery<MemoryDiscovery<RequestDefaults<RetryAfter<A::Service>>>>,
         Handles,
     ) {
         let layers = self.layers();
         let inner = layers
-            .shape
+            .defaults
             .layer(layers.retry.layer(auth.layer(layers.http.layer(transport))));
         let service = layers.handles.files.layer(layers.memory.layer(inner));
         (service, layers.handles)
@@ -209,7 +211,7 @@ impl Stack {
     pub fn long_lived<T>(self, transport: T) -> (LongLivedService<T>, Handles) {
         let layers = self.layers();
         let inner = layers
-            .shape
+            .defaults
             .layer(layers.retry.layer(layers.http.layer(transport)));
         let service = layers.memory.layer(layers.handles.files.layer(inner));
         (service, layers.handles)
@@ -225,13 +227,13 @@ impl Stack {
         }
         files = files.server(&self.server);
         let mut memory = MemoryDiscoveryLayer::new().server(&self.server);
-        if let Some(bytes) = self.max_answer {
-            files = files.max_answer(bytes);
-            memory = memory.max_answer(bytes);
+        if let Some(bytes) = self.max_body_size {
+            files = files.max_body_size(bytes);
+            memory = memory.max_body_size(bytes);
         }
-        let mut shape = ShapeLayer::new(&self.server);
+        let mut defaults = RequestDefaultsLayer::new(&self.server);
         if let Some(timeout) = self.timeout {
-            shape = shape.timeout(timeout);
+            defaults = defaults.timeout(timeout);
         }
         let mut retry = self.retry.clone();
         let timeout = self.timeout.unwrap_or(TIMEOUT);
@@ -255,7 +257,7 @@ impl Stack {
         };
         Layers {
             memory,
-            shape,
+            defaults,
             retry,
             http,
             handles,
@@ -265,7 +267,7 @@ impl Stack {
 
 struct Layers {
     memory: MemoryDiscoveryLayer,
-    shape: ShapeLayer,
+    defaults: RequestDefaultsLayer,
     retry: RetryAfterLayer,
     http: HttpCacheLayer<Arc<dyn Store>>,
     handles: Handles,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use discovery_client::{DiscoveryClient, Progress};
-use discovery_core::engine::{GroupsOnly, Refresh, Typed};
-use discovery_core::{Accept, Failure};
+use discovery_core::engine::{GroupsOnly, Refresh, WantParsed};
+use discovery_core::{Accept, Error};
 use http::header::ACCEPT;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
@@ -70,7 +70,7 @@ async fn groups_ask_for_no_lists() {
     let asked = asked.lock().unwrap();
     assert_eq!(asked[0].headers()[ACCEPT], Accept::KUBECTL);
     for request in asked.iter() {
-        assert!(request.extensions().get::<Typed>().is_some());
+        assert!(request.extensions().get::<WantParsed>().is_some());
         assert!(request.extensions().get::<GroupsOnly>().is_some());
     }
 }
@@ -170,7 +170,7 @@ async fn one_list() {
     );
     assert_eq!(asked.lock().unwrap()[0].headers()[ACCEPT], Accept::LEGACY);
 
-    let failure: Failure = client
+    let failure: Error = client
         .resources(&"g/v1".parse().unwrap())
         .await
         .unwrap_err();
@@ -208,7 +208,7 @@ async fn version() {
 #[tokio::test]
 async fn too_large() {
     let (client, _) = server(&[CORE, NO_GROUPS]);
-    let failure = client.max_answer(10).groups().await.unwrap_err();
+    let failure = client.max_body_size(10).groups().await.unwrap_err();
     assert!(
         failure.to_string().ends_with("has more than 10 bytes"),
         "{failure}"

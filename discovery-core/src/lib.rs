@@ -6,7 +6,7 @@
 //! - [`store`]: the contract between a cache and the place that keeps its bytes, with
 //!   [`MapStore`](store::MapStore), [`NoStore`](store::NoStore) and a conformance suite.
 //! - [`document`]: the discovery documents, their conversions, and JSON as Go writes it.
-//! - [`Endpoint`], [`Form`], [`Accept`]: what a request asks for, and in which form.
+//! - [`Endpoint`], [`Format`], [`Accept`]: what a request asks for, and in which form.
 //! - [`Plan`], [`Snapshot`]: discovery without I/O.
 //! - [`engine`]: a discovery cache around any HTTP service, which the disk and memory layers fill
 //!   with a place to keep things.
@@ -28,8 +28,8 @@ pub mod sync;
 pub use self::http::uri as key;
 pub use self::http::{dump, headers};
 pub use self::kube::{
-    Accept, Answer, Discovered, Endpoint, Failure, Form, GroupVersion, GroupVersionKind,
-    GroupVersionResource, InvalidName, Plan, Refusal, Snapshot, document, plan,
+    Accept, Answer, Discovered, Endpoint, Error, Format, GroupVersion, GroupVersionKind,
+    GroupVersionResource, InvalidName, NegativeAnswer, Plan, Snapshot, document, plan,
 };
 pub use self::sync::clock;
 pub use self::sync::single_flight as flight;

@@ -175,16 +175,16 @@ fn a_uri_with_an_invalid_port_has_no_key_and_no_origin() {
             continue;
         };
         assert_eq!(key::of(&Method::GET, &uri, None), None, "{uri}");
-        let invalid = Origin::of(&uri).unwrap();
+        let invalid = Origin::from_uri(&uri).unwrap();
         let relative = Uri::from_static("/api");
         assert_eq!(key::of(&Method::GET, &relative, Some(&invalid)), None);
         assert!(!invalid.is_of(&uri), "{uri}");
         let host = uri.host().unwrap();
         let default: Uri = format!("https://{host}/").parse().unwrap();
         assert!(!invalid.is_of(&default), "{uri}");
-        assert!(!Origin::of(&default).unwrap().is_of(&uri), "{uri}");
+        assert!(!Origin::from_uri(&default).unwrap().is_of(&uri), "{uri}");
     }
-    let origin = Origin::of(&Uri::from_static("https://h/")).unwrap();
+    let origin = Origin::from_uri(&Uri::from_static("https://h/")).unwrap();
     assert!(origin.is_of(&Uri::from_static("https://h:/")));
 }
 
@@ -308,7 +308,7 @@ fn server_directories_stay_inside() {
 #[test]
 fn secrets_in_an_address_are_not_told() {
     let error = server_directory("https://me:pass/word@h/../x").unwrap_err();
-    let origin = key::Origin::of(&Uri::from_static("https://me:password@h:1/")).unwrap();
+    let origin = key::Origin::from_uri(&Uri::from_static("https://me:password@h:1/")).unwrap();
     for text in [
         error.to_string(),
         format!("{error:?}"),

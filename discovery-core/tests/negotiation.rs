@@ -1,6 +1,6 @@
 //! What a request accepts and what a response is, checked against what a kube-apiserver 1.36 did.
 
-use discovery_core::{Accept, Form};
+use discovery_core::{Accept, Format};
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 
@@ -13,9 +13,9 @@ fn accepted(lines: &[&str]) -> [bool; 3] {
     for line in lines {
         headers.append(ACCEPT, line.parse().unwrap());
     }
-    let accept = Accept::of(&headers);
+    let accept = Accept::from_headers(&headers);
     assert_eq!(accept.allows_aggregated(), accept.aggregated().is_some());
-    [Form::Legacy, Form::V2Beta1, Form::V2].map(|form| accept.allows(form))
+    [Format::Legacy, Format::V2Beta1, Format::V2].map(|format| accept.allows(format))
 }
 
 const LEGACY: [bool; 3] = [true, false, false];
@@ -93,60 +93,63 @@ fn an_accept_that_is_no_text_allows_nothing() {
         ACCEPT,
         http::HeaderValue::from_bytes(b"application/json\xff").unwrap(),
     );
-    assert!(!Accept::of(&headers).allows(Form::Legacy));
+    assert!(!Accept::from_headers(&headers).allows(Format::Legacy));
 }
 
 #[test]
 fn the_best_aggregated_form() {
     let best = |text: &str| Accept::parse(&text.parse().unwrap()).aggregated();
-    assert_eq!(best(Accept::WITH_V2BETA1), Some(Form::V2));
-    assert_eq!(best(&format!("{V2BETA1},{V2}")), Some(Form::V2));
-    assert_eq!(best(V2BETA1), Some(Form::V2Beta1));
+    assert_eq!(best(Accept::WITH_V2BETA1), Some(Format::V2));
+    assert_eq!(best(&format!("{V2BETA1},{V2}")), Some(Format::V2));
+    assert_eq!(best(V2BETA1), Some(Format::V2Beta1));
     assert_eq!(best("*/*"), None);
 }
 
 #[test]
 fn what_responses_are() {
     let v2 = |more: &str| format!("{V2}{more}");
-    for (content_type, form) in [
-        (V2.to_owned(), Form::V2),
-        (V2BETA1.into(), Form::V2Beta1),
-        ("application/json".into(), Form::Legacy),
+    for (content_type, format) in [
+        (V2.to_owned(), Format::V2),
+        (V2BETA1.into(), Format::V2Beta1),
+        ("application/json".into(), Format::Legacy),
         (
             r#"Application/JSON; AS=APIGroupDiscoveryList; v="v2"; G=apidiscovery.k8s.io"#.into(),
-            Form::V2,
+            Format::V2,
         ),
-        (v2(";charset=utf-8"), Form::V2),
-        (v2(";"), Form::V2),
+        (v2(";charset=utf-8"), Format::V2),
+        (v2(";"), Format::V2),
         // kubectl takes a repeat, and refuses a contradiction.
-        (v2(";v=v2"), Form::V2),
-        (v2(";v=v2beta1"), Form::Legacy),
-        (v2(";G=x"), Form::Legacy),
-        (V2.replace("v=v2", "v=v3"), Form::Legacy),
-        (V2.replace("v=v2;", ""), Form::Legacy),
-        (V2.replace("json", "vnd.kubernetes.protobuf"), Form::Legacy),
-        (V2.replace("APIGroup", "apigroup"), Form::Legacy),
-        ("text/plain; charset=utf-8".into(), Form::Legacy),
-        (String::new(), Form::Legacy),
+        (v2(";v=v2"), Format::V2),
+        (v2(";v=v2beta1"), Format::Legacy),
+        (v2(";G=x"), Format::Legacy),
+        (V2.replace("v=v2", "v=v3"), Format::Legacy),
+        (V2.replace("v=v2;", ""), Format::Legacy),
+        (
+            V2.replace("json", "vnd.kubernetes.protobuf"),
+            Format::Legacy,
+        ),
+        (V2.replace("APIGroup", "apigroup"), Format::Legacy),
+        ("text/plain; charset=utf-8".into(), Format::Legacy),
+        (String::new(), Format::Legacy),
     ] {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
-        assert_eq!(Form::of(&headers), form, "{content_type}");
+        assert_eq!(Format::from_headers(&headers), format, "{content_type}");
     }
-    assert_eq!(Form::of(&HeaderMap::new()), Form::Legacy);
+    assert_eq!(Format::from_headers(&HeaderMap::new()), Format::Legacy);
 }
 
 #[test]
 fn every_form_says_what_it_is() {
-    for form in [Form::Legacy, Form::V2Beta1, Form::V2] {
+    for format in [Format::Legacy, Format::V2Beta1, Format::V2] {
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, form.content_type().parse().unwrap());
-        assert_eq!(Form::of(&headers), form);
-        assert!(Accept::parse(&form.content_type().parse().unwrap()).allows(form));
-        assert_eq!(form.is_aggregated(), form != Form::Legacy);
+        headers.insert(CONTENT_TYPE, format.content_type().parse().unwrap());
+        assert_eq!(Format::from_headers(&headers), format);
+        assert!(Accept::parse(&format.content_type().parse().unwrap()).allows(format));
+        assert_eq!(format.is_aggregated(), format != Format::Legacy);
     }
-    assert_eq!(Form::V2.api_version(), "apidiscovery.k8s.io/v2");
-    assert_eq!(Form::V2Beta1.api_version(), "apidiscovery.k8s.io/v2beta1");
+    assert_eq!(Format::V2.api_version(), "apidiscovery.k8s.io/v2");
+    assert_eq!(Format::V2Beta1.api_version(), "apidiscovery.k8s.io/v2beta1");
 }
 
 #[test]

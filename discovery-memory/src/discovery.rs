@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use discovery_core::Snapshot;
 use discovery_core::clock::{Clock, SystemClock};
-use discovery_core::engine::{Cache, DiscoveryService, Engine, Handle, Need};
+use discovery_core::engine::{Cache, DiscoveryService, Engine, Handle, Scope};
 use discovery_core::store::Op;
 use http::Uri;
 use tower_layer::Layer;
@@ -41,25 +41,25 @@ use tower_layer::Layer;
 ///     client.clone().oneshot(Request::get("/apis").body(Full::default()).unwrap()).await?;
 /// }
 /// // `/api` and `/apis`, once.
-/// assert_eq!(layer.handle().statistics().sent, 2);
-/// assert_eq!(layer.handle().statistics().hits, 2);
+/// assert_eq!(layer.handle().stats().sent, 2);
+/// assert_eq!(layer.handle().stats().hits, 2);
 /// # std::io::Result::Ok(())
 /// # }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct MemoryDiscoveryLayer {
-    engine: Engine<Memory>,
+    engine: Engine<MemoryBackend>,
 }
 
 /// What a [`MemoryDiscoveryLayer`]'s services share.
-pub struct Memory {
+pub struct MemoryBackend {
     state: RwLock<State>,
     ttl: Option<Duration>,
     clock: Box<dyn Clock>,
 }
 
 /// An HTTP service behind a [`MemoryDiscoveryLayer`].
-pub type MemoryDiscovery<S> = DiscoveryService<S, Memory>;
+pub type MemoryDiscovery<S> = DiscoveryService<S, MemoryBackend>;
 
 #[derive(Default)]
 struct State {
@@ -72,7 +72,7 @@ impl MemoryDiscoveryLayer {
     /// A layer that knows nothing yet, for a server without a base path.
     #[must_use]
     pub fn new() -> Self {
-        let memory = Memory {
+        let memory = MemoryBackend {
             state: RwLock::default(),
             ttl: None,
             clock: Box::new(SystemClock),
@@ -123,9 +123,9 @@ impl MemoryDiscoveryLayer {
 
     /// The largest answer that is kept, in bytes; larger ones pass through. 64 MiB unless set.
     #[must_use]
-    pub fn max_answer(self, bytes: usize) -> Self {
+    pub fn max_body_size(self, bytes: usize) -> Self {
         Self {
-            engine: self.engine.max_answer(bytes),
+            engine: self.engine.max_body_size(bytes),
         }
     }
 
@@ -136,7 +136,7 @@ impl MemoryDiscoveryLayer {
     }
 }
 
-impl Memory {
+impl MemoryBackend {
     fn expired(&self, state: &State) -> bool {
         match (self.ttl, state.since) {
             (Some(ttl), Some(since)) => {
@@ -154,12 +154,12 @@ impl Memory {
     }
 }
 
-impl Cache for Memory {
+impl Cache for MemoryBackend {
     fn name(&self) -> &'static str {
         "memory"
     }
 
-    fn load(&self, _need: &Need) -> Op<Arc<Snapshot>> {
+    fn load(&self, _need: &Scope) -> Op<Arc<Snapshot>> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         if self.expired(&state) {
             return Op::Ready(Arc::default());
@@ -220,10 +220,10 @@ impl fmt::Debug for MemoryDiscoveryLayer {
     }
 }
 
-impl fmt::Debug for Memory {
+impl fmt::Debug for MemoryBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        f.debug_struct("Memory")
+        f.debug_struct("MemoryBackend")
             .field("snapshot", &state.snapshot)
             .field("ttl", &self.ttl)
             .finish_non_exhaustive()

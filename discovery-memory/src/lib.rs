@@ -6,7 +6,7 @@
 mod discovery;
 mod store;
 
-pub use self::discovery::{Memory, MemoryDiscovery, MemoryDiscoveryLayer};
+pub use self::discovery::{MemoryBackend, MemoryDiscovery, MemoryDiscoveryLayer};
 pub use self::store::MemoryStore;
 
 #[cfg(doctest)]

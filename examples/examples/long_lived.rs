@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             client.invalidate();
         }
         let preferred = client.preferred_resources().await?;
-        let files = handles.files.disk_statistics();
+        let files = handles.files.disk_stats();
         println!(
             "{turn}: {} resources, {} requests and {} files written until now",
             preferred.resources.len(),

@@ -6,11 +6,11 @@ use http::header::{
 use http::{HeaderMap, Method, Request, Uri};
 
 use super::lookup::Shared;
-use super::{Cache, GroupsOnly, Need, Refresh, Typed};
-use crate::{Accept, Endpoint, Form, GroupVersion, key};
+use super::{Cache, GroupsOnly, Refresh, Scope, WantParsed};
+use crate::{Accept, Endpoint, Format, GroupVersion, key};
 
 /// What is fetched on a miss, after which refresh. Callers with the same goal share it.
-pub(super) type Goal = (u64, Need);
+pub(super) type Goal = (u64, Scope);
 
 /// A request that the cache can answer.
 #[derive(Clone, Debug)]
@@ -35,12 +35,12 @@ impl<C: Cache> Shared<C> {
         let uri = request.uri();
         let endpoint = Endpoint::parse(uri.path(), self.base_of(uri)?)?;
         let headers = request.headers();
-        let accept = Accept::of(headers);
+        let accept = Accept::from_headers(headers);
         let acceptable = match endpoint {
             Endpoint::Api | Endpoint::Apis => {
-                accept.allows(Form::Legacy) || accept.allows_aggregated()
+                accept.allows(Format::Legacy) || accept.allows_aggregated()
             }
-            _ => endpoint.is_discovery() && accept.allows(Form::Legacy),
+            _ => endpoint.is_discovery() && accept.allows(Format::Legacy),
         };
         let conditional = [
             IF_NONE_MATCH,
@@ -67,7 +67,7 @@ impl<C: Cache> Shared<C> {
         Some(Ask {
             endpoint,
             accept,
-            typed: extensions.get::<Typed>().is_some(),
+            typed: extensions.get::<WantParsed>().is_some(),
             groups_only: extensions.get::<GroupsOnly>().is_some(),
             generation: self.generation(),
             no_cache,
@@ -89,21 +89,21 @@ impl<C: Cache> Shared<C> {
 
 impl Ask {
     /// What the cache has to know to answer.
-    pub(super) fn need(&self) -> Need {
+    pub(super) fn need(&self) -> Scope {
         match &self.endpoint {
-            Endpoint::Resources(group_version) => Need::Resources(group_version.clone()),
-            Endpoint::Apis if self.typed && !self.groups_only => Need::Everything,
+            Endpoint::Resources(group_version) => Scope::Resources(group_version.clone()),
+            Endpoint::Apis if self.typed && !self.groups_only => Scope::Everything,
             Endpoint::Api | Endpoint::Apis if self.accept.allows_aggregated() && !self.typed => {
-                Need::Everything
+                Scope::Everything
             }
-            _ => Need::Groups,
+            _ => Scope::Groups,
         }
     }
 
     pub(super) fn goal(&self) -> Goal {
         let need = match self.list() {
-            Some(group_version) => Need::Resources(group_version.clone()),
-            None => Need::Groups,
+            Some(group_version) => Scope::Resources(group_version.clone()),
+            None => Scope::Groups,
         };
         (self.generation, need)
     }

@@ -1,4 +1,3 @@
-use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -10,9 +9,9 @@ use http::{Request, Response, response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
-use crate::kube::failure::url_text;
+use crate::kube::error::url_text;
 use crate::plan::AskedUrl;
-use crate::{BoxError, Failure, Plan};
+use crate::{BoxError, Error, Plan};
 
 /// A body that was read to its end, or as far as it went.
 #[derive(Debug)]
@@ -25,7 +24,7 @@ pub enum Collected<B: HttpBody> {
     Broken(Bytes, B::Error),
 }
 
-/// A response extension, and the source of a [`Failure`]: the server put the request off for longer
+/// A response extension, and the source of a [`Error`]: the server put the request off for longer
 /// than the caller has time. The response is the last that came.
 ///
 /// A layer below, which repeats requests, puts it there; a layer can't make an error of its inner
@@ -101,7 +100,7 @@ fn joined(first: Option<Bytes>, all: BytesMut) -> Bytes {
 ///
 /// `dress` completes a request: host, query, headers, body. The service is cloned for each request,
 /// and each clone is waited for until it is ready. Errors of the service, like error answers, become
-/// [`Failure`]s of the plan.
+/// [`Error`]s of the plan.
 ///
 /// ```
 /// use discovery_core::{Plan, engine::drive};
@@ -118,7 +117,7 @@ fn joined(first: Option<Bytes>, all: BytesMut) -> Bytes {
 /// let mut plan = Plan::everything();
 /// drive(&mut plan, &service, |request| request, 1 << 20, |_| ()).await;
 /// assert!(plan.finish()?.snapshot.is_complete());
-/// # Ok::<(), discovery_core::Failure>(())
+/// # Ok::<(), discovery_core::Error>(())
 /// # }).unwrap();
 /// ```
 ///
@@ -153,7 +152,7 @@ pub async fn drive<S, B, RB>(
     }
 }
 
-/// Sends a request, reads the answer of up to `limit` bytes, and makes a [`Failure`] of what goes
+/// Sends a request, reads the answer of up to `limit` bytes, and makes a [`Error`] of what goes
 /// wrong. An error answer is an answer.
 ///
 /// ```
@@ -181,7 +180,7 @@ pub async fn ask<S, B, RB>(
     service: S,
     request: Request<B>,
     limit: usize,
-) -> Result<Response<Bytes>, Failure>
+) -> Result<Response<Bytes>, Error>
 where
     S: Service<Request<B>, Response = Response<RB>>,
     S::Error: Into<BoxError>,
@@ -190,12 +189,12 @@ where
 {
     let url = url_text(request.uri());
     match exchange(service, false, request, limit).await {
-        Err(error) => Err(Failure::transport(url, error)),
+        Err(error) => Err(Error::transport(url, error)),
         Ok((parts, _)) if parts.extensions.get::<DeadlineExceeded>().is_some() => {
-            Err(Failure::transport(url, DeadlineExceeded))
+            Err(Error::transport(url, DeadlineExceeded))
         }
-        Ok((_, Collected::TooLarge(..))) => Err(Failure::too_large(url, limit)),
-        Ok((_, Collected::Broken(_, error))) => Err(Failure::cut_short(url, error)),
+        Ok((_, Collected::TooLarge(..))) => Err(Error::too_large(url, limit)),
+        Ok((_, Collected::Broken(_, error))) => Err(Error::cut_short(url, error)),
         Ok((mut parts, Collected::Whole(body))) => {
             parts.extensions.insert(AskedUrl(url));
             Ok(Response::from_parts(parts, body))
@@ -230,4 +229,4 @@ impl fmt::Display for DeadlineExceeded {
     }
 }
 
-impl Error for DeadlineExceeded {}
+impl std::error::Error for DeadlineExceeded {}

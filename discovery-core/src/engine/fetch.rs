@@ -16,14 +16,14 @@ use super::exchange::exchange;
 use super::handle::Counters;
 use super::lookup::{Shared, status};
 use super::outcome::{Outcome, refusal};
-use super::{Body, Cache, Collected, Known};
+use super::{Body, Cache, Collected, ParsedAnswer};
 use crate::flight::{FollowerOutcome, Leader, Role};
 use crate::key::RedactedError;
 use crate::kube::endpoint::with_path;
-use crate::kube::failure::url_text;
+use crate::kube::error::url_text;
 use crate::plan::take_list;
 use crate::store::Op;
-use crate::{Accept, Endpoint, Form, GroupVersion, Plan, Snapshot};
+use crate::{Accept, Endpoint, Format, GroupVersion, Plan, Snapshot};
 
 pub(super) type Answer<RB, E> = Result<Response<Body<RB>>, E>;
 
@@ -192,7 +192,7 @@ where
                 let snapshot = Arc::new(snapshot);
                 shared.keep(&ask, &snapshot).await;
                 let cache = shared.cache.name();
-                parts.extensions.insert(Known {
+                parts.extensions.insert(ParsedAnswer {
                     snapshot,
                     cache,
                     hit: false,
@@ -230,7 +230,7 @@ where
         } else {
             Endpoint::Apis
         };
-        let accept = if ask.accept.allows(Form::V2Beta1) {
+        let accept = if ask.accept.allows(Format::V2Beta1) {
             Accept::WITH_V2BETA1
         } else {
             Accept::KUBECTL

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Sees and steers the cache behind a layer. Cheap to clone.
 ///
 /// ```
-/// # use discovery_core::engine::{Cache, Engine, Need};
+/// # use discovery_core::engine::{Cache, Engine, Scope};
 /// # use discovery_core::{Snapshot, store::Op};
 /// # struct Nothing;
 /// # impl Cache for Nothing {
 /// #     fn name(&self) -> &'static str { "nothing" }
-/// #     fn load(&self, _: &Need) -> Op<std::sync::Arc<Snapshot>> { Op::Ready(Default::default()) }
+/// #     fn load(&self, _: &Scope) -> Op<std::sync::Arc<Snapshot>> { Op::Ready(Default::default()) }
 /// #     fn save(&self, _: &std::sync::Arc<Snapshot>) -> Op<()> { Op::Ready(()) }
 /// #     fn invalidate(&self) {}
 /// #     fn fresh(&self) -> bool { true }
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// let handle = Engine::new(Nothing).handle();
 /// handle.invalidate();
 /// assert!(handle.fresh());
-/// assert_eq!(handle.statistics().hits, 0);
+/// assert_eq!(handle.stats().hits, 0);
 /// ```
 #[derive(Clone)]
 pub struct Handle {
@@ -30,17 +30,17 @@ pub struct Handle {
 pub(super) trait Control: Send + Sync {
     fn invalidate(&self);
     fn fresh(&self) -> bool;
-    fn statistics(&self) -> Statistics;
+    fn stats(&self) -> Stats;
 }
 
 /// What a discovery cache has done, since it was made.
 ///
 /// ```
-/// assert_eq!(discovery_core::engine::Statistics::default().misses, 0);
+/// assert_eq!(discovery_core::engine::Stats::default().misses, 0);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Statistics {
+pub struct Stats {
     /// Requests answered from the cache.
     pub hits: u64,
     /// Requests that the cache could not answer.
@@ -81,8 +81,8 @@ impl Handle {
 
     /// What the cache has done.
     #[must_use]
-    pub fn statistics(&self) -> Statistics {
-        self.control.statistics()
+    pub fn stats(&self) -> Stats {
+        self.control.stats()
     }
 }
 
@@ -91,9 +91,9 @@ impl Counters {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn read(&self) -> Statistics {
+    pub(super) fn read(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Statistics {
+        Stats {
             hits: read(&self.hits),
             misses: read(&self.misses),
             coalesced: read(&self.coalesced),
@@ -106,7 +106,7 @@ impl Counters {
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle")
-            .field("statistics", &self.statistics())
+            .field("statistics", &self.stats())
             .finish()
     }
 }

@@ -11,25 +11,25 @@ use super::ask::{Ask, Goal};
 use super::handle::{Control, Counters};
 use super::recent::Recent;
 use super::service::DiscoveryService;
-use super::{Body, Cache, Handle, Known, Refresh, Statistics};
+use super::{Body, Cache, Handle, ParsedAnswer, Refresh, Stats};
 use crate::flight::SingleFlight;
 use crate::key::Origin;
 use crate::store::Op;
-use crate::{Answer, Endpoint, Form, Snapshot};
+use crate::{Answer, Endpoint, Format, Snapshot};
 
 /// How many lists a caller that takes parsed documents is left to ask for itself. Up to here that
 /// is no more than the two requests that would bring everything from an aggregated server.
 const FEW: usize = 2;
 
 /// The largest answer that is kept, unless set.
-const MAX_ANSWER: usize = 64 << 20;
+const MAX_BODY_SIZE: usize = 64 << 20;
 
 /// A [`Cache`] with all that a discovery layer needs around it. Clones share one state.
 ///
 /// A layer holds one, and makes services from it:
 ///
 /// ```
-/// # use discovery_core::engine::{Cache, Need};
+/// # use discovery_core::engine::{Cache, Scope};
 /// # use discovery_core::{Snapshot, store::Op};
 /// # use std::sync::{Arc, Mutex};
 /// use discovery_core::engine::Engine;
@@ -40,7 +40,7 @@ const MAX_ANSWER: usize = 64 << 20;
 ///
 /// impl Cache for Keep {
 ///     fn name(&self) -> &'static str { "keep" }
-///     fn load(&self, _: &Need) -> Op<Arc<Snapshot>> { Op::Ready(self.0.lock().unwrap().clone()) }
+///     fn load(&self, _: &Scope) -> Op<Arc<Snapshot>> { Op::Ready(self.0.lock().unwrap().clone()) }
 ///     fn save(&self, found: &Arc<Snapshot>) -> Op<()> {
 ///         Op::Ready(Arc::make_mut(&mut *self.0.lock().unwrap()).merge(found))
 ///     }
@@ -55,7 +55,7 @@ const MAX_ANSWER: usize = 64 << 20;
 /// # });
 /// let engine = Engine::new(Keep::default()).base_path("/k8s/clusters/c-1");
 /// let service = engine.service(inner);
-/// assert_eq!(engine.handle().statistics().sent, 0);
+/// assert_eq!(engine.handle().stats().sent, 0);
 /// ```
 pub struct Engine<C> {
     pub(super) shared: Arc<Shared<C>>,
@@ -87,7 +87,7 @@ impl<C: Cache> Engine<C> {
             cache,
             base: String::new(),
             server: None,
-            limit: MAX_ANSWER,
+            limit: MAX_BODY_SIZE,
             flights: SingleFlight::new(),
             refreshed: AtomicU64::new(0),
             changing: Mutex::default(),
@@ -116,13 +116,13 @@ impl<C: Cache> Engine<C> {
     #[must_use]
     pub fn server(self, address: &Uri) -> Self {
         let base = address.path().trim_end_matches('/').to_owned();
-        let server = Origin::of(address).map(|origin| (origin, base));
+        let server = Origin::from_uri(address).map(|origin| (origin, base));
         self.set(|shared| shared.server = server)
     }
 
     /// The largest answer that is kept, in bytes; larger ones pass through. 64 MiB unless set.
     #[must_use]
-    pub fn max_answer(self, bytes: usize) -> Self {
+    pub fn max_body_size(self, bytes: usize) -> Self {
         self.set(|shared| shared.limit = bytes)
     }
 
@@ -201,14 +201,14 @@ impl<C: Cache> Shared<C> {
         let response = if ask.takes_groups() {
             snapshot.groups()?;
             let wants_lists = ask.endpoint == Endpoint::Apis && !ask.groups_only;
-            let legacy = snapshot.form() == Some(Form::Legacy);
+            let legacy = snapshot.format() == Some(Format::Legacy);
             if wants_lists && !legacy && snapshot.missing().nth(FEW).is_some() {
                 return None;
             }
             Response::new(Body::full(Bytes::new()))
         } else {
             match snapshot.answer(&ask.endpoint, ask.accept)? {
-                Answer::Document { form, json } => document(form, json, ask.typed),
+                Answer::Document { format, json } => document(format, json, ask.typed),
                 Answer::Refused(refusal) => {
                     let mut response = Response::new(Body::full(refusal.body));
                     *response.status_mut() = refusal.status;
@@ -249,7 +249,7 @@ impl<C: Cache> Shared<C> {
         snapshot: &Arc<Snapshot>,
         hit: bool,
     ) -> Response<B> {
-        response.extensions_mut().insert(Known {
+        response.extensions_mut().insert(ParsedAnswer {
             snapshot: Arc::clone(snapshot),
             cache: self.cache.name(),
             hit,
@@ -272,12 +272,19 @@ impl<C: Cache> Shared<C> {
     }
 }
 
-fn document<B: HttpBody<Data = Bytes>>(form: Form, json: Bytes, typed: bool) -> Response<Body<B>> {
+fn document<B: HttpBody<Data = Bytes>>(
+    format: Format,
+    json: Bytes,
+    typed: bool,
+) -> Response<Body<B>> {
     let json = if typed { Bytes::new() } else { json };
     let length = HeaderValue::from(json.len());
     let mut response = Response::new(Body::full(json));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(format.content_type()),
+    );
     headers.insert(CONTENT_LENGTH, length);
     response
 }
@@ -292,7 +299,7 @@ pub(super) fn status<B: HttpBody<Data = Bytes>>(
         r#"{{"kind":"Status","apiVersion":"v1","metadata":{{}},"status":"Failure","message":"{message}","reason":"{reason}","details":{{}},"code":{}}}"#,
         code.as_u16()
     );
-    let mut response = document(Form::Legacy, json.into(), false);
+    let mut response = document(Format::Legacy, json.into(), false);
     *response.status_mut() = code;
     response
 }
@@ -306,7 +313,7 @@ impl<C: Cache> Control for Shared<C> {
         self.cache.fresh()
     }
 
-    fn statistics(&self) -> Statistics {
+    fn stats(&self) -> Stats {
         self.counters.read()
     }
 }

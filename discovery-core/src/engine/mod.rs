@@ -19,8 +19,8 @@
 //!
 //! A request can carry [`Refresh`], which makes every cache on its way forget what it knew before; a
 //! cache that was invalidated through its [`Handle`] puts one into what it sends on, so that the
-//! caches below do not answer it with what it forgot. A request can also carry [`Typed`], which says
-//! that the caller takes the parsed documents from the response's [`Known`] and needs no body; if the
+//! caches below do not answer it with what it forgot. A request can also carry [`WantParsed`], which says
+//! that the caller takes the parsed documents from the response's [`ParsedAnswer`] and needs no body; if the
 //! server can't be asked, that caller gets the groups that are known, however few of their lists are.
 //! `Cache-Control: no-cache` in a request for groups is a refresh as well; in one for a single list
 //! it fetches that list anew.
@@ -43,7 +43,7 @@ use crate::{GroupVersion, Snapshot};
 
 pub use self::body::Body;
 pub use self::exchange::{Collected, DeadlineExceeded, ask, collect, drive};
-pub use self::handle::{Handle, Statistics};
+pub use self::handle::{Handle, Stats};
 pub use self::lookup::Engine;
 pub use self::service::{DiscoveryService, ResponseFuture};
 
@@ -56,7 +56,7 @@ pub trait Cache: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// What is known and has not expired; at least of what is needed, as far as it is known.
-    fn load(&self, need: &Need) -> Op<Arc<Snapshot>>;
+    fn load(&self, need: &Scope) -> Op<Arc<Snapshot>>;
 
     /// Keeps what a fetch has found, unless an invalidation comes between.
     ///
@@ -90,13 +90,13 @@ pub trait Cache: Send + Sync + 'static {
 /// What is needed of a [`Cache`].
 ///
 /// ```
-/// use discovery_core::engine::Need;
+/// use discovery_core::engine::Scope;
 ///
-/// assert_ne!(Need::Groups, Need::Resources("v1".parse()?));
+/// assert_ne!(Scope::Groups, Scope::Resources("v1".parse()?));
 /// # Ok::<(), discovery_core::InvalidName>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Need {
+pub enum Scope {
     /// The groups and their versions.
     Groups,
     /// The groups and every list.
@@ -134,28 +134,28 @@ impl Refresh {
     }
 }
 
-/// A request extension: the caller takes the parsed documents from [`Known`], and needs no body.
+/// A request extension: the caller takes the parsed documents from [`ParsedAnswer`], and needs no body.
 ///
 /// It also takes incomplete knowledge, and asks for the few lists that are missing itself.
 ///
 /// ```
-/// use discovery_core::engine::Typed;
+/// use discovery_core::engine::WantParsed;
 ///
 /// let mut request = http::Request::new(());
-/// request.extensions_mut().insert(Typed);
+/// request.extensions_mut().insert(WantParsed);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Typed;
+pub struct WantParsed;
 
-/// A request extension beside [`Typed`]: of the lists, the caller takes none.
+/// A request extension beside [`WantParsed`]: of the lists, the caller takes none.
 ///
 /// Without it, a cache that knows the groups and not their lists asks the server for everything.
 ///
 /// ```
-/// use discovery_core::engine::{GroupsOnly, Typed};
+/// use discovery_core::engine::{GroupsOnly, WantParsed};
 ///
 /// let mut request = http::Request::new(());
-/// request.extensions_mut().insert(Typed);
+/// request.extensions_mut().insert(WantParsed);
 /// request.extensions_mut().insert(GroupsOnly);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,13 +164,13 @@ pub struct GroupsOnly;
 /// A response extension: the parsed documents behind an answer, so that nobody parses them again.
 ///
 /// ```
-/// use discovery_core::engine::Known;
+/// use discovery_core::engine::ParsedAnswer;
 ///
-/// let known = Known { snapshot: Default::default(), cache: "memory", hit: true };
+/// let known = ParsedAnswer { snapshot: Default::default(), cache: "memory", hit: true };
 /// assert!(known.snapshot.groups().is_none());
 /// ```
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct ParsedAnswer {
     /// What the answer was made from.
     pub snapshot: Arc<Snapshot>,
     /// The [name](Cache::name) of the cache that answered.

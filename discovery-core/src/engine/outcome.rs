@@ -12,9 +12,9 @@ use super::ask::Ask;
 use super::fetch::Answer;
 use super::lookup::Shared;
 use super::{Body, Cache, Collected};
-use crate::kube::failure::is_transient;
+use crate::kube::error::is_transient;
 use crate::plan::{AskedUrl, Ticket};
-use crate::{Endpoint, Failure, Form, Plan, Refusal, Snapshot};
+use crate::{Endpoint, Error, Format, NegativeAnswer, Plan, Snapshot};
 
 /// The answer to a request of the cache's: as it came, for the caller, and as the plan reads it.
 pub(super) struct Outcome<RB: HttpBody, E> {
@@ -44,8 +44,8 @@ impl<C: Cache> Shared<C> {
         }
         let fits = match &outcome.raw {
             Ok((parts, Collected::Whole(_) | Collected::TooLarge(..))) => {
-                let form = Form::of(&parts.headers);
-                ask.endpoint == *own && ask.accept.allows(form) || outcome.is_error()
+                let format = Format::from_headers(&parts.headers);
+                ask.endpoint == *own && ask.accept.allows(format) || outcome.is_error()
             }
             Ok((_, Collected::Broken(..))) | Err(_) => true,
         };
@@ -59,16 +59,16 @@ impl<RB: HttpBody<Data = Bytes>, E> Outcome<RB, E> {
         matches!(&self.raw, Ok((parts, _)) if !parts.status.is_success())
     }
 
-    pub(super) fn to_answer(&self, url: SmolStr, limit: usize) -> Result<Response<Bytes>, Failure> {
+    pub(super) fn to_answer(&self, url: SmolStr, limit: usize) -> Result<Response<Bytes>, Error> {
         match &self.raw {
             Ok((parts, Collected::Whole(body))) => {
                 let mut answer = Response::from_parts(parts.clone(), body.clone());
                 answer.extensions_mut().insert(AskedUrl(url));
                 Ok(answer)
             }
-            Ok((_, Collected::TooLarge(..))) => Err(Failure::too_large(url, limit)),
-            Ok((_, Collected::Broken(..))) => Err(Failure::cut_short(url, "the body broke off")),
-            Err(_) => Err(Failure::transport(url, "the service failed")),
+            Ok((_, Collected::TooLarge(..))) => Err(Error::too_large(url, limit)),
+            Ok((_, Collected::Broken(..))) => Err(Error::cut_short(url, "the body broke off")),
+            Err(_) => Err(Error::transport(url, "the service failed")),
         }
     }
 
@@ -102,7 +102,7 @@ fn empty_half(ticket: &Ticket) -> Option<Response<Bytes>> {
             .ok();
     }
     let empty = Bytes::from_static(br#"{"kind":"APIGroupDiscoveryList","items":[]}"#);
-    let content_type = Form::V2.content_type();
+    let content_type = Format::V2.content_type();
     Response::builder()
         .header(CONTENT_TYPE, content_type)
         .body(empty)
@@ -111,14 +111,14 @@ fn empty_half(ticket: &Ticket) -> Option<Response<Bytes>> {
 
 /// An error that the next try would meet again. What a credential can change (401) is none, and one
 /// that would take much memory is not remembered.
-pub(super) fn refusal(answer: &Response<Bytes>) -> Option<Refusal> {
+pub(super) fn refusal(answer: &Response<Bytes>) -> Option<NegativeAnswer> {
     let status = answer.status();
     let lasting = status.is_client_error()
         && status != StatusCode::UNAUTHORIZED
         && status != StatusCode::REQUEST_TIMEOUT
         && !is_transient(status)
-        && answer.body().len() <= Refusal::MAX_BODY;
-    lasting.then(|| Refusal {
+        && answer.body().len() <= NegativeAnswer::MAX_BODY;
+    lasting.then(|| NegativeAnswer {
         status,
         content_type: answer.headers().get(CONTENT_TYPE).cloned(),
         body: answer.body().clone(),

@@ -6,7 +6,7 @@ use http_body::Body as HttpBody;
 
 use super::ask::Goal;
 use super::{Body, Collected};
-use crate::kube::failure::is_transient;
+use crate::kube::error::is_transient;
 use crate::{Endpoint, Snapshot};
 
 /// What the last fetch brought, for callers that waited for it.

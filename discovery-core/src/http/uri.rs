@@ -34,7 +34,7 @@ const MAX_COMPONENT: usize = 255;
 /// use discovery_core::key::{self, Origin};
 /// use http::{Method, Uri};
 ///
-/// let origin = Origin::of(&Uri::from_static("https://h:6443/ignored")).unwrap();
+/// let origin = Origin::from_uri(&Uri::from_static("https://h:6443/ignored")).unwrap();
 /// let uri = Uri::from_static("/api");
 /// assert_eq!(key::of(&Method::GET, &uri, Some(&origin)).unwrap(), "https://h:6443/api");
 /// assert_eq!(key::of(&Method::GET, &uri, None), None);
@@ -105,7 +105,7 @@ impl Origin {
 
     /// Those of `uri`, if it has both.
     #[must_use]
-    pub fn of(uri: &Uri) -> Option<Self> {
+    pub fn from_uri(uri: &Uri) -> Option<Self> {
         Some(Self::new(uri.scheme()?.clone(), uri.authority()?.clone()))
     }
 
@@ -117,7 +117,7 @@ impl Origin {
     /// use discovery_core::key::Origin;
     /// use http::Uri;
     ///
-    /// let origin = Origin::of(&Uri::from_static("https://Host/k8s")).unwrap();
+    /// let origin = Origin::from_uri(&Uri::from_static("https://Host/k8s")).unwrap();
     /// assert!(origin.is_of(&Uri::from_static("https://host:443/apis")));
     /// assert!(!origin.is_of(&Uri::from_static("http://host:443/apis")));
     /// assert!(!origin.is_of(&Uri::from_static("/apis")));
@@ -312,7 +312,7 @@ pub fn same_authority(scheme: &Scheme, one: &Authority, other: &Authority) -> bo
 /// ```
 #[must_use]
 pub fn same_origin(one: &Uri, other: &Uri) -> bool {
-    Origin::of(one).is_some_and(|origin| origin.is_of(other))
+    Origin::from_uri(one).is_some_and(|origin| origin.is_of(other))
 }
 
 /// A URI reference as a URI (RFC 3986 §5.2), without its fragment. `None` if `base` is relative, or if the

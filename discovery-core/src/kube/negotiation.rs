@@ -9,17 +9,17 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 /// The form of an answer for `/api` or `/apis`.
 ///
 /// ```
-/// use discovery_core::Form;
+/// use discovery_core::Format;
 /// use http::{HeaderMap, header::CONTENT_TYPE};
 ///
 /// let mut headers = HeaderMap::new();
-/// headers.insert(CONTENT_TYPE, Form::V2.content_type().parse()?);
-/// assert_eq!(Form::of(&headers), Form::V2);
-/// assert_eq!(Form::of(&HeaderMap::new()), Form::Legacy);
+/// headers.insert(CONTENT_TYPE, Format::V2.content_type().parse()?);
+/// assert_eq!(Format::from_headers(&headers), Format::V2);
+/// assert_eq!(Format::from_headers(&HeaderMap::new()), Format::Legacy);
 /// # Ok::<(), http::header::InvalidHeaderValue>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Form {
+pub enum Format {
     /// Groups and versions only, as plain JSON.
     Legacy,
     /// Aggregated, `apidiscovery.k8s.io/v2beta1`.
@@ -31,11 +31,11 @@ pub enum Form {
 /// The forms that a request accepts.
 ///
 /// ```
-/// use discovery_core::{Accept, Form};
+/// use discovery_core::{Accept, Format};
 ///
 /// let plain = Accept::parse(&"application/json".parse()?);
-/// assert!(plain.allows(Form::Legacy) && !plain.allows(Form::V2));
-/// assert!(Accept::parse(&Accept::KUBECTL.parse()?).allows(Form::V2));
+/// assert!(plain.allows(Format::Legacy) && !plain.allows(Format::V2));
+/// assert!(Accept::parse(&Accept::KUBECTL.parse()?).allows(Format::V2));
 /// # Ok::<(), http::header::InvalidHeaderValue>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,11 +45,11 @@ pub struct Accept {
     v2: bool,
 }
 
-impl Form {
+impl Format {
     /// The form that the `Content-Type` of a response tells: aggregated only where it says so
     /// without contradiction. Names are compared without regard to case, in any order.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn from_headers(headers: &HeaderMap) -> Self {
         let content_type = headers
             .get(CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
@@ -134,7 +134,7 @@ impl Accept {
 
     /// What a request accepts. No `Accept` means legacy.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn from_headers(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(ACCEPT).iter().peekable();
         if values.peek().is_none() {
             return Self {
@@ -156,10 +156,10 @@ impl Accept {
     pub fn parse(value: &http::HeaderValue) -> Self {
         let mut accept = Self::default();
         for media_type in value.to_str().unwrap_or_default().split(',').map(str::trim) {
-            match Form::of_media_type(media_type) {
-                Form::V2 => accept.v2 = true,
-                Form::V2Beta1 => accept.v2beta1 = true,
-                Form::Legacy => accept.legacy |= is_plain(media_type) || value.is_empty(),
+            match Format::of_media_type(media_type) {
+                Format::V2 => accept.v2 = true,
+                Format::V2Beta1 => accept.v2beta1 = true,
+                Format::Legacy => accept.legacy |= is_plain(media_type) || value.is_empty(),
             }
         }
         accept
@@ -167,11 +167,11 @@ impl Accept {
 
     /// Whether an answer in that form will do.
     #[must_use]
-    pub const fn allows(self, form: Form) -> bool {
-        match form {
-            Form::Legacy => self.legacy,
-            Form::V2Beta1 => self.v2beta1,
-            Form::V2 => self.v2,
+    pub const fn allows(self, format: Format) -> bool {
+        match format {
+            Format::Legacy => self.legacy,
+            Format::V2Beta1 => self.v2beta1,
+            Format::V2 => self.v2,
         }
     }
 
@@ -183,10 +183,10 @@ impl Accept {
 
     /// The best aggregated form that will do.
     #[must_use]
-    pub const fn aggregated(self) -> Option<Form> {
+    pub const fn aggregated(self) -> Option<Format> {
         match self {
-            Self { v2: true, .. } => Some(Form::V2),
-            Self { v2beta1: true, .. } => Some(Form::V2Beta1),
+            Self { v2: true, .. } => Some(Format::V2),
+            Self { v2beta1: true, .. } => Some(Format::V2Beta1),
             Self { .. } => None,
         }
     }

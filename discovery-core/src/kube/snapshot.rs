@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode};
 use crate::document::{
     ApiGroup, ApiGroupList, ApiResourceList, ApiVersions, Document, Kind, aggregate, go_json,
 };
-use crate::{Accept, Endpoint, Form, GroupVersion};
+use crate::{Accept, Endpoint, Format, GroupVersion};
 
 /// How many refusals are remembered.
 const MAX_REFUSALS: usize = 256;
@@ -22,7 +22,7 @@ const MAX_REFUSALS: usize = 256;
 ///
 /// ```
 /// use discovery_core::document::{ApiGroupList, ApiResourceList, ApiVersions};
-/// use discovery_core::{Accept, Answer, Endpoint, Form, Snapshot};
+/// use discovery_core::{Accept, Answer, Endpoint, Format, Snapshot};
 ///
 /// let core = ApiVersions { versions: vec!["v1".into()], ..Default::default() }.to_group();
 /// let mut snapshot = Snapshot::default();
@@ -30,13 +30,13 @@ const MAX_REFUSALS: usize = 256;
 /// assert_eq!(snapshot.missing().next(), Some(&"v1".parse()?));
 ///
 /// let accept = Accept::parse(&"application/json".parse()?);
-/// let Some(Answer::Document { form, json }) = snapshot.answer(&Endpoint::Api, accept) else {
+/// let Some(Answer::Document { format, json }) = snapshot.answer(&Endpoint::Api, accept) else {
 ///     panic!("the groups are known");
 /// };
-/// assert_eq!(form, Form::Legacy);
+/// assert_eq!(format, Format::Legacy);
 /// assert!(json.starts_with(br#"{"kind":"APIVersions","versions":["v1"]"#));
 /// // An aggregated answer needs the resources too.
-/// let aggregated = Accept::parse(&Form::V2.content_type().parse()?);
+/// let aggregated = Accept::parse(&Format::V2.content_type().parse()?);
 /// assert_eq!(snapshot.answer(&Endpoint::Api, aggregated), None);
 ///
 /// snapshot.insert(&"v1".parse()?, ApiResourceList::new(&"v1".parse()?, Vec::new()));
@@ -45,13 +45,13 @@ const MAX_REFUSALS: usize = 256;
 /// ```
 #[derive(Clone, Default)]
 pub struct Snapshot {
-    form: Option<Form>,
+    format: Option<Format>,
     groups: Option<Arc<Document<ApiGroupList>>>,
     /// What the groups list, so that names are checked once.
     listed: Arc<[GroupVersion]>,
     lists: HashMap<GroupVersion, Arc<Document<ApiResourceList>>>,
     stale: Vec<GroupVersion>,
-    refused: HashMap<GroupVersion, Refusal>,
+    refused: HashMap<GroupVersion, NegativeAnswer>,
     /// Started anew when something changes.
     rendered: Arc<Rendered>,
 }
@@ -68,20 +68,20 @@ struct Rendered {
 pub enum Answer {
     /// A document.
     Document {
-        /// Its form, and by [`Form::content_type`] its `Content-Type`.
-        form: Form,
+        /// Its form, and by [`Format::content_type`] its `Content-Type`.
+        format: Format,
         /// Its bytes.
         json: Bytes,
     },
     /// The server has no such group or group version.
     NotFound,
     /// What the server answered when it refused, for good, to tell the resources.
-    Refused(Refusal),
+    Refused(NegativeAnswer),
 }
 
 /// An error answer that will be the same at the next try, for example 403.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct NegativeAnswer {
     /// The status code.
     pub status: StatusCode,
     /// The `Content-Type`, if the answer had one.
@@ -90,7 +90,7 @@ pub struct Refusal {
     pub body: Bytes,
 }
 
-impl Refusal {
+impl NegativeAnswer {
     /// The largest body, in bytes, that is worth its memory.
     pub(crate) const MAX_BODY: usize = 64 << 10;
 }
@@ -98,13 +98,13 @@ impl Refusal {
 impl Snapshot {
     /// The form in which the server answered, where that is known.
     #[must_use]
-    pub const fn form(&self) -> Option<Form> {
-        self.form
+    pub const fn format(&self) -> Option<Format> {
+        self.format
     }
 
     /// Remembers the form in which the server answered.
-    pub fn set_form(&mut self, form: Form) {
-        self.form = Some(form);
+    pub fn set_format(&mut self, format: Format) {
+        self.format = Some(format);
     }
 
     /// The groups, the core group first.
@@ -184,11 +184,11 @@ impl Snapshot {
     ///
     /// Anybody can ask for a name that does not exist. So the memory has bounds: 256 refusals of up
     /// to 64 KiB, and where the groups are known, only of what they list or of what is stale.
-    pub fn refuse(&mut self, group_version: &GroupVersion, refusal: Refusal) {
+    pub fn refuse(&mut self, group_version: &GroupVersion, refusal: NegativeAnswer) {
         let is_expected = self.groups.is_none() || self.is_served(group_version);
         let has_room =
             self.refused.len() < MAX_REFUSALS || self.refused.contains_key(group_version);
-        if is_expected && has_room && refusal.body.len() <= Refusal::MAX_BODY {
+        if is_expected && has_room && refusal.body.len() <= NegativeAnswer::MAX_BODY {
             self.refused.insert(group_version.clone(), refusal);
         }
     }
@@ -200,7 +200,7 @@ impl Snapshot {
 
     /// Takes over what `other` knows.
     pub fn merge(&mut self, other: &Self) {
-        self.form = other.form.or(self.form);
+        self.format = other.format.or(self.format);
         if let Some(groups) = &other.groups {
             self.groups = Some(Arc::clone(groups));
             self.listed = Arc::clone(&other.listed);
@@ -277,14 +277,14 @@ impl Snapshot {
         };
         match accept.aggregated() {
             // What has been made once was made of everything.
-            Some(form) if rendered[form as usize].get().is_some() || self.is_complete() => {
-                let json = rendered[form as usize].get_or_init(|| self.aggregate(form, core));
+            Some(format) if rendered[format as usize].get().is_some() || self.is_complete() => {
+                let json = rendered[format as usize].get_or_init(|| self.aggregate(format, core));
                 Some(Answer::Document {
-                    form,
+                    format,
                     json: json.clone(),
                 })
             }
-            Some(_) if self.form != Some(Form::Legacy) => None,
+            Some(_) if self.format != Some(Format::Legacy) => None,
             _ => legacy(accept, || {
                 rendered[0]
                     .get_or_init(|| legacy_groups(groups, core))
@@ -304,20 +304,20 @@ impl Snapshot {
         (!self.is_served(group_version)).then_some(Answer::NotFound)
     }
 
-    fn aggregate(&self, form: Form, core: bool) -> Bytes {
+    fn aggregate(&self, format: Format, core: bool) -> Bytes {
         let Some(groups) = &self.groups else {
             return Bytes::new();
         };
         let list =
             |group_version: &GroupVersion| self.lists.get(group_version).map(|list| &***list);
-        let document = aggregate(form.api_version(), groups, core, list);
+        let document = aggregate(format.api_version(), groups, core, list);
         go_json::to_string(&document).into()
     }
 }
 
 fn legacy(accept: Accept, json: impl FnOnce() -> Bytes) -> Option<Answer> {
-    accept.allows(Form::Legacy).then(|| Answer::Document {
-        form: Form::Legacy,
+    accept.allows(Format::Legacy).then(|| Answer::Document {
+        format: Format::Legacy,
         json: json(),
     })
 }
@@ -370,7 +370,7 @@ impl Extend<(GroupVersion, Arc<Document<ApiResourceList>>)> for Snapshot {
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot")
-            .field("form", &self.form)
+            .field("form", &self.format)
             .field(
                 "groups",
                 &self.groups.as_ref().map(|groups| groups.groups.len()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use discovery_core::document::{
     ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, decode,
 };
-use discovery_core::{Accept, Form, Snapshot};
+use discovery_core::{Accept, Format, Snapshot};
 use http::Request;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
@@ -20,7 +20,7 @@ fn the_miss_of_one_fills_both() {
         let (engine, service, mut server) = world(Keep::default());
         let mut first = call(&service, get(path));
         // Both requests are there before any answer.
-        server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+        server.groups(json(Format::V2, CORE), json(Format::V2, OTHERS));
         let response = done(&mut first);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
         assert!(!known(&response).hit);
@@ -35,7 +35,7 @@ fn the_miss_of_one_fills_both() {
                 .to_owned();
             assert_eq!(text(response).len().to_string(), length, "{path}");
         }
-        let statistics = engine.handle().statistics();
+        let statistics = engine.handle().stats();
         assert_eq!(
             (statistics.hits, statistics.misses, statistics.sent),
             (5, 1, 2)
@@ -53,12 +53,12 @@ fn a_cache_that_takes_its_time() {
     let mut first = call(&service, get("/apis"));
     pending(&mut first);
     pending(&mut first);
-    server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+    server.groups(json(Format::V2, CORE), json(Format::V2, OTHERS));
     assert_eq!(done(&mut first).status(), 200);
     let mut second = call(&service, get("/api"));
     assert!(known(&done(&mut second)).hit);
     server.idle();
-    assert_eq!(engine.handle().statistics().hits, 1);
+    assert_eq!(engine.handle().stats().hits, 1);
 }
 
 /// kube-rs' `run()` takes legacy documents only: they are split out of the aggregated ones.
@@ -70,8 +70,8 @@ fn legacy_documents_from_an_aggregated_server() {
     for (request, _) in [&api, &apis] {
         assert_eq!(request.headers()[ACCEPT], Accept::KUBECTL);
     }
-    api.1.send_response(json(Form::V2, CORE));
-    apis.1.send_response(json(Form::V2, OTHERS));
+    api.1.send_response(json(Format::V2, CORE));
+    apis.1.send_response(json(Format::V2, OTHERS));
     let groups: ApiGroupList = decode(text(done(&mut first)).as_bytes()).unwrap();
     // The group that has no versions left is not there, or kube-rs would give up on everything.
     assert_eq!(groups.groups.len(), 1);
@@ -114,7 +114,7 @@ fn what_is_kept() {
             .collect();
         assert_eq!(names, ["", "a", "s"]);
         assert_eq!(kept.stale().len(), usize::from(!forgets_stale));
-        assert_eq!(kept.form(), Some(Form::V2));
+        assert_eq!(kept.format(), Some(Format::V2));
         assert!(kept.is_complete());
     }
 }
@@ -128,19 +128,19 @@ fn aggregated_documents_from_legacy_files() {
     let keep = Keep::default();
     *keep.known.lock().unwrap() = Arc::new(files);
     let (_, service, mut server) = world(keep);
-    for (accept, form) in [
-        (Form::V2.content_type(), Form::V2),
-        (Form::V2Beta1.content_type(), Form::V2Beta1),
-        (Accept::KUBECTL, Form::V2),
-        (Accept::WITH_V2BETA1, Form::V2),
-        ("application/json", Form::Legacy),
+    for (accept, format) in [
+        (Format::V2.content_type(), Format::V2),
+        (Format::V2Beta1.content_type(), Format::V2Beta1),
+        (Accept::KUBECTL, Format::V2),
+        (Accept::WITH_V2BETA1, Format::V2),
+        ("application/json", Format::Legacy),
     ] {
         let response = done(&mut call(&service, accepting("/apis", accept)));
-        assert_eq!(response.headers()[CONTENT_TYPE], form.content_type());
+        assert_eq!(response.headers()[CONTENT_TYPE], format.content_type());
         let body = text(response);
-        if form.is_aggregated() {
+        if format.is_aggregated() {
             let document: ApiGroupDiscoveryList = decode(body.as_bytes()).unwrap();
-            assert_eq!(document.api_version, form.api_version());
+            assert_eq!(document.api_version, format.api_version());
             assert_eq!(document.items[0].versions[0].resources[0].resource, "xs");
         } else {
             decode::<ApiGroupList>(body.as_bytes()).unwrap();
@@ -152,22 +152,22 @@ fn aggregated_documents_from_legacy_files() {
 #[test]
 fn v2beta1_is_asked_for_by_those_who_take_it() {
     let (_, service, mut server) = world(Keep::default());
-    let mut first = call(&service, accepting("/apis", Form::V2Beta1.content_type()));
+    let mut first = call(&service, accepting("/apis", Format::V2Beta1.content_type()));
     let (api, apis) = (server.next(), server.next());
     assert_eq!(api.0.headers()[ACCEPT], Accept::WITH_V2BETA1);
-    api.1.send_response(json(Form::V2Beta1, CORE));
-    apis.1.send_response(json(Form::V2Beta1, OTHERS));
+    api.1.send_response(json(Format::V2Beta1, CORE));
+    apis.1.send_response(json(Format::V2Beta1, OTHERS));
     assert_eq!(
         done(&mut first).headers()[CONTENT_TYPE],
-        Form::V2Beta1.content_type()
+        Format::V2Beta1.content_type()
     );
 }
 
 #[test]
 fn an_aggregated_form_alone_is_not_acceptable_to_a_legacy_server() {
     let (_, service, mut server) = world(Keep::default());
-    let mut first = call(&service, accepting("/apis", Form::V2.content_type()));
-    server.groups(json(Form::Legacy, V1), json(Form::Legacy, A));
+    let mut first = call(&service, accepting("/apis", Format::V2.content_type()));
+    server.groups(json(Format::Legacy, V1), json(Format::Legacy, A));
     let response = done(&mut first);
     assert_eq!(response.status(), 406);
     let body: serde_json::Value = serde_json::from_str(&text(response)).unwrap();
@@ -221,7 +221,7 @@ fn a_single_list_is_asked_for_alone_by_the_callers_own_request() {
             .unwrap()
             .resources
     );
-    assert_eq!(engine.handle().statistics().sent, 1);
+    assert_eq!(engine.handle().stats().sent, 1);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn unknown_group_versions() {
                 assert_eq!(response.status(), 404);
                 assert!(text(response).contains(r#""reason":"NotFound""#));
             } else if path == "/apis/b" {
-                server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+                server.groups(json(Format::V2, CORE), json(Format::V2, OTHERS));
                 assert_eq!(done(&mut call).status(), 404);
             } else {
                 server.expect(path).send_response(status(404));
@@ -284,7 +284,7 @@ fn both_requests_look_like_the_callers() {
             sent, body,
             "the caller's body goes with the caller's request"
         );
-        answer.send_response(json(Form::V2, if path == "/api" { CORE } else { OTHERS }));
+        answer.send_response(json(Format::V2, if path == "/api" { CORE } else { OTHERS }));
     }
     assert_eq!(done(&mut first).status(), 200);
     // Outside the base path is outside the server.
@@ -306,7 +306,7 @@ fn what_is_compressed_all_the_same_passes() {
         let mut call = call(&service, request);
         let (request, answer) = server.next();
         assert!(!request.headers().contains_key(ACCEPT_ENCODING));
-        let mut response = json(Form::Legacy, &b"\x1f\x8b\x08"[..]);
+        let mut response = json(Format::Legacy, &b"\x1f\x8b\x08"[..]);
         response
             .headers_mut()
             .insert(CONTENT_ENCODING, "gzip".parse().unwrap());
@@ -322,7 +322,7 @@ fn a_server_without_a_core_group() {
         ..Keep::default()
     });
     let mut first = call(&service, get("/api"));
-    server.groups(status(404), json(Form::V2, OTHERS));
+    server.groups(status(404), json(Format::V2, OTHERS));
     let response = done(&mut first);
     assert_eq!(
         (response.status().as_u16(), text(response).as_str()),

@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use discovery_core::Form;
+use discovery_core::Format;
 use discovery_core::engine::{self, Engine};
 use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
@@ -85,7 +85,7 @@ fn error_answers_come_out_unchanged() {
     }
     let kept = engine.cache().known.lock().unwrap();
     assert!(kept.groups().is_none() && kept.lists().len() == 0);
-    assert_eq!(engine.handle().statistics().hits, 0);
+    assert_eq!(engine.handle().stats().hits, 0);
 }
 
 #[test]
@@ -116,26 +116,26 @@ fn errors_of_the_service_come_out_unchanged() {
 #[test]
 fn the_callers_half_is_enough_for_the_caller() {
     let (engine, service, mut server) = world(Keep::default());
-    for (path, form, expected) in [
-        ("/apis", Form::V2, r#"{"kind":"APIGroupList""#),
-        ("/apis", Form::Legacy, r#"{"kind":"APIGroupList""#),
-        ("/apis/a", Form::V2, r#"{"kind":"APIGroup","#),
-        ("/api", Form::V2, r#"{"kind":"APIVersions""#),
-        ("/api", Form::Legacy, r#"{"kind":"APIVersions""#),
+    for (path, format, expected) in [
+        ("/apis", Format::V2, r#"{"kind":"APIGroupList""#),
+        ("/apis", Format::Legacy, r#"{"kind":"APIGroupList""#),
+        ("/apis/a", Format::V2, r#"{"kind":"APIGroup","#),
+        ("/api", Format::V2, r#"{"kind":"APIVersions""#),
+        ("/api", Format::Legacy, r#"{"kind":"APIVersions""#),
     ] {
         let mut call = call(&service, get(path));
         let (api, apis) = (server.expect("/api"), server.expect("/apis"));
-        let documents = if form == Form::V2 {
+        let documents = if format == Format::V2 {
             (CORE, OTHERS)
         } else {
             (V1, A)
         };
         if path == "/api" {
             apis.send_response(refused());
-            api.send_response(json(form, documents.0));
+            api.send_response(json(format, documents.0));
         } else {
             api.send_error(io::Error::other("lost"));
-            apis.send_response(json(form, documents.1));
+            apis.send_response(json(format, documents.1));
         }
         let response = done(&mut call);
         assert_eq!(response.status(), 200);
@@ -153,7 +153,7 @@ fn a_body_that_breaks_off_does_so_for_the_caller() {
         let mut call = call(&service, get(path));
         let response = Response::new(pieces(&["{\"kind\"", ":"], true));
         if path == "/apis" {
-            server.groups(json(Form::V2, CORE), response);
+            server.groups(json(Format::V2, CORE), response);
         } else {
             server.expect(path).send_response(response);
         }
@@ -177,7 +177,7 @@ fn a_body_that_breaks_off_does_so_for_the_caller() {
 
 fn small(limit: usize) -> (Engine<Keep>, TestService, Server) {
     let (inner, server) = Server::new();
-    let engine = Engine::new(Keep::default()).max_answer(limit);
+    let engine = Engine::new(Keep::default()).max_body_size(limit);
     let service = engine.service(inner);
     (engine, service, server)
 }
@@ -190,7 +190,7 @@ fn what_is_too_large_passes_whole() {
         let mut call = call(&service, get(path));
         let response = Response::new(pieces(&large, false));
         if path == "/apis" {
-            server.groups(json(Form::Legacy, V1), response);
+            server.groups(json(Format::Legacy, V1), response);
         } else {
             server.expect(path).send_response(response);
         }
@@ -224,12 +224,12 @@ fn an_answer_in_a_form_that_the_caller_does_not_take_is_not_given() {
     ] {
         let (_, service, mut server) = small(300);
         let mut call = call(&service, get(path));
-        server.groups(json(Form::V2, api), json(Form::V2, apis));
+        server.groups(json(Format::V2, api), json(Format::V2, apis));
         pending(&mut call);
         let (request, answer) = server.next();
         assert_eq!(request.uri().path(), path);
         assert_eq!(request.headers()[http::header::ACCEPT], "application/json");
-        answer.send_response(json(Form::Legacy, "the answer"));
+        answer.send_response(json(Format::Legacy, "the answer"));
         let response = done(&mut call);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
         assert_eq!(text(response), "the answer");
@@ -241,12 +241,12 @@ fn documents_that_are_malformed_come_as_they_are() {
     let (engine, service, mut server) = world(Keep::default());
     for body in ["", "{", "<html>", "null", "[]", r#"{"kind":"Status"}"#] {
         let mut groups = call(&service, get("/apis"));
-        server.groups(json(Form::Legacy, V1), json(Form::Legacy, body));
+        server.groups(json(Format::Legacy, V1), json(Format::Legacy, body));
         assert_eq!(text(done(&mut groups)), body);
         let mut single = call(&service, get("/apis/a/v1"));
         server
             .expect("/apis/a/v1")
-            .send_response(json(Form::Legacy, body));
+            .send_response(json(Format::Legacy, body));
         assert_eq!(text(done(&mut single)), body);
     }
     let kept = engine.cache().known.lock().unwrap();
@@ -310,7 +310,7 @@ fn a_refusal_of_many_words_is_not_remembered() {
             (404, 70_000)
         );
     }
-    assert_eq!(engine.handle().statistics().sent, 2);
+    assert_eq!(engine.handle().stats().sent, 2);
 }
 
 /// A group version that was not there may come; the groups tell.
@@ -321,7 +321,7 @@ fn newer_groups_end_a_refusal() {
     server.expect("/apis/a/v1").send_response(status(404));
     assert_eq!(done(&mut early).status(), 404);
     let mut groups = call(&service, get("/apis"));
-    server.groups(json(Form::Legacy, V1), json(Form::Legacy, A));
+    server.groups(json(Format::Legacy, V1), json(Format::Legacy, A));
     done(&mut groups);
     let mut later = call(&service, get("/apis/a/v1"));
     server.expect("/apis/a/v1").send_response(list("a/v1"));

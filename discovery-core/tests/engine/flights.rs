@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
-use discovery_core::{Accept, Form};
+use discovery_core::{Accept, Format};
 use tokio_test::task;
 use tower_service::Service;
 
@@ -25,9 +25,9 @@ fn one_fetch_for_all() {
     calls.push(call(&service, accepting("/apis", Accept::KUBECTL)));
     let (api, apis) = (server.expect("/api"), server.expect("/apis"));
     server.idle();
-    api.send_response(json(Form::V2, CORE));
+    api.send_response(json(Format::V2, CORE));
     calls.iter_mut().for_each(pending);
-    apis.send_response(json(Form::V2, OTHERS));
+    apis.send_response(json(Format::V2, OTHERS));
     let responses: Vec<_> = calls.iter_mut().map(done).collect();
     server.idle();
     let first = &known(&responses[0]).snapshot;
@@ -36,7 +36,7 @@ fn one_fetch_for_all() {
         assert!(Arc::ptr_eq(&known(response).snapshot, first), "parsed once");
         assert!(!known(response).hit);
     }
-    let statistics = engine.handle().statistics();
+    let statistics = engine.handle().stats();
     assert_eq!(
         (statistics.misses, statistics.coalesced, statistics.sent),
         (8, 7, 2)
@@ -53,7 +53,7 @@ fn one_fetch_of_a_list_for_all() {
         assert!(body.contains(r#""name":"xs""#), "{body}");
     }
     server.idle();
-    assert_eq!(engine.handle().statistics().coalesced, 4);
+    assert_eq!(engine.handle().stats().coalesced, 4);
     // Refusals are shared as well.
     let mut calls = callers(&service, "/apis/b/v1", 3);
     server.expect("/apis/b/v1").send_response(status(403));
@@ -82,7 +82,7 @@ fn when_the_leader_goes_away_another_leads() {
         let mut last = calls.remove(0);
         pending(&mut last);
         if path == "/apis" {
-            server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+            server.groups(json(Format::V2, CORE), json(Format::V2, OTHERS));
         } else {
             server.expect(path).send_response(list("a/v1"));
         }
@@ -112,7 +112,7 @@ fn an_error_releases_all_at_once() {
     for (code, call) in (500..).zip(&mut calls[1..]) {
         assert_eq!(done(call).status().as_u16(), code);
     }
-    assert_eq!(engine.handle().statistics().sent, 5);
+    assert_eq!(engine.handle().stats().sent, 5);
 
     let mut calls = callers(&service, "/apis/a/v1", 3);
     server
@@ -132,17 +132,17 @@ fn a_server_in_trouble_is_asked_once() {
     let mut api = call(&service, get("/api"));
     let mut apis = callers(&service, "/apis", 3);
     let (first, second) = (server.expect("/api"), server.expect("/apis"));
-    first.send_response(json(Form::Legacy, V1));
+    first.send_response(json(Format::Legacy, V1));
     second.send_response(status(503));
     assert_eq!(done(&mut api).status(), 200);
     for call in &mut apis {
         assert_eq!(done(call).status(), 503);
     }
     server.idle();
-    assert_eq!(engine.handle().statistics().sent, 2);
+    assert_eq!(engine.handle().stats().sent, 2);
     // It is no memory: the next caller asks.
     let mut later = call(&service, get("/apis"));
-    server.groups(json(Form::Legacy, V1), json(Form::Legacy, A));
+    server.groups(json(Format::Legacy, V1), json(Format::Legacy, A));
     assert_eq!(done(&mut later).status(), 200);
 }
 
@@ -159,7 +159,9 @@ fn an_old_error_is_not_told_again() {
     apis.send_error(io::Error::other("reset"));
     assert!(result(&mut calls[0]).is_err());
     pending(&mut calls[1]);
-    server.expect("/apis").send_response(json(Form::Legacy, A));
+    server
+        .expect("/apis")
+        .send_response(json(Format::Legacy, A));
     assert_eq!(done(&mut calls[1]).status(), 200);
 }
 
@@ -181,7 +183,7 @@ fn one_that_is_slow_to_start_finds_what_came_meanwhile() {
         let mut second = task::spawn(service.call(get(path)));
         assert!(first.poll().is_pending());
         if requests == 2 {
-            server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+            server.groups(json(Format::V2, CORE), json(Format::V2, OTHERS));
         } else {
             server.expect(path).send_response(list("a/v1"));
         }
@@ -191,7 +193,7 @@ fn one_that_is_slow_to_start_finds_what_came_meanwhile() {
             };
             assert_eq!(answer.unwrap().status(), 200);
         }
-        let statistics = engine.handle().statistics();
+        let statistics = engine.handle().stats();
         assert_eq!((statistics.sent, statistics.coalesced), (requests, 1));
         // Nobody is left leading.
         engine.handle().invalidate();
@@ -210,7 +212,7 @@ fn another_key_is_not_delayed() {
     server.expect("/apis/b/v1").send_response(list("b/v1"));
     assert_eq!(done(&mut b).status(), 200);
     let mut groups = call(&service, get("/apis"));
-    server.groups(json(Form::Legacy, V1), json(Form::Legacy, A));
+    server.groups(json(Format::Legacy, V1), json(Format::Legacy, A));
     assert_eq!(done(&mut groups).status(), 200);
     pending(&mut a);
     a_answer.send_response(list("a/v1"));
@@ -223,7 +225,7 @@ fn followers_get_what_they_wait_for() {
     let (_, service, mut server) = world(Keep::default());
     let mut groups = callers(&service, "/apis", 2);
     let mut lists = callers(&service, "/apis/b/v1", 2);
-    server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+    server.groups(json(Format::V2, CORE), json(Format::V2, OTHERS));
     server.expect("/apis/b/v1").send_response(list("b/v1"));
     // Both have landed before a follower looks.
     let leaders = [done(&mut groups[0]), done(&mut lists[0])];
@@ -244,7 +246,7 @@ fn followers_that_look_late() {
         let mut calls = callers(&service, "/apis", 2);
         calls.iter_mut().for_each(pending);
         calls.iter_mut().for_each(pending);
-        server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+        server.groups(json(Format::V2, CORE), json(Format::V2, OTHERS));
         drop(done(&mut calls[0]));
         assert_eq!(done(&mut calls[1]).status(), 200);
         server.idle();
@@ -255,13 +257,13 @@ fn followers_that_look_late() {
 fn a_follower_that_the_result_does_not_help_asks_itself() {
     let (_, service, mut server) = world(Keep::default());
     let mut plain = call(&service, get("/apis"));
-    let aggregated = || call(&service, accepting("/apis", Form::V2.content_type()));
+    let aggregated = || call(&service, accepting("/apis", Format::V2.content_type()));
     let mut aggregated = [aggregated(), aggregated(), aggregated()];
-    server.groups(json(Form::Legacy, V1), json(Form::Legacy, A));
+    server.groups(json(Format::Legacy, V1), json(Format::Legacy, A));
     assert_eq!(done(&mut plain).status(), 200);
     aggregated.iter_mut().for_each(pending);
     // One for all of them.
-    server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+    server.groups(json(Format::V2, CORE), json(Format::V2, OTHERS));
     server.idle();
     for call in &mut aggregated {
         assert_eq!(done(call).status(), 200);

@@ -1,6 +1,6 @@
 //! Two caches, one around the other.
 
-use discovery_core::Form;
+use discovery_core::Format;
 use discovery_core::engine::{DiscoveryService, Engine, Refresh};
 use http_body_util::BodyExt;
 use tower::util::MapResponse;
@@ -46,7 +46,7 @@ impl Two {
     fn warm(&mut self) {
         let mut first = call(&self.service, get("/apis"));
         self.server
-            .groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+            .groups(json(Format::V2, CORE), json(Format::V2, OTHERS));
         done(&mut first);
     }
 }
@@ -58,7 +58,8 @@ fn what_the_outer_cache_forgets_does_not_come_back_from_the_inner_one() {
         two.warm();
         two.above.handle().invalidate();
         let mut groups = call(&two.service, get("/apis"));
-        two.server.groups(json(Form::V2, CORE), json(Form::V2, B));
+        two.server
+            .groups(json(Format::V2, CORE), json(Format::V2, B));
         assert!(text(done(&mut groups)).contains(r#""name":"b""#));
         for engine in [&two.above, &two.below] {
             let kept = engine.cache().known.lock().unwrap().clone();
@@ -69,7 +70,7 @@ fn what_the_outer_cache_forgets_does_not_come_back_from_the_inner_one() {
             assert!(known(&done(&mut call(&two.service, get(path)))).hit);
         }
         two.server.idle();
-        assert_eq!(two.below.handle().statistics().sent, 4);
+        assert_eq!(two.below.handle().stats().sent, 4);
     }
 }
 
@@ -83,7 +84,7 @@ fn nor_does_a_list() {
         let newer = r#"{"kind":"APIResourceList","groupVersion":"a/v1","resources":[{"name":"new","kind":"N"}]}"#;
         two.server
             .expect("/apis/a/v1")
-            .send_response(json(Form::Legacy, newer));
+            .send_response(json(Format::Legacy, newer));
         assert!(text(done(&mut anew)).contains("new"));
         assert!(text(done(&mut call(&two.service, get("/apis/a/v1")))).contains("new"));
         two.server.idle();

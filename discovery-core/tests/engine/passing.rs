@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use discovery_core::Form;
+use discovery_core::Format;
 use discovery_core::engine::Refresh;
 use http::header::{
     ACCEPT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE,
@@ -130,8 +130,8 @@ fn untouched() {
         ("/api", "application/yaml"),
         ("/apis", protobuf),
         ("/apis/a", table),
-        ("/apis/a", Form::V2.content_type()),
-        ("/apis/a/v1", Form::V2.content_type()),
+        ("/apis/a", Format::V2.content_type()),
+        ("/apis/a/v1", Format::V2.content_type()),
         ("/api/v1", protobuf),
     ] {
         let mut request = request(Method::GET, path);
@@ -144,7 +144,7 @@ fn untouched() {
     for request in requests {
         passes(&service, &mut server, request);
     }
-    let statistics = engine.handle().statistics();
+    let statistics = engine.handle().stats();
     assert_eq!(
         (statistics.passed, statistics.hits, statistics.misses),
         (expected, 0, 1)

@@ -2,7 +2,7 @@
 
 use std::task::Poll;
 
-use discovery_core::Form;
+use discovery_core::Format;
 use discovery_core::engine::Engine;
 use tokio_test::task;
 use tower::limit::ConcurrencyLimit;
@@ -26,10 +26,12 @@ fn limited(limit: usize) -> (Limited, Server) {
 fn one_at_a_time() {
     let (service, mut server) = limited(1);
     let mut first = call(&service, get("/apis"));
-    server.expect("/api").send_response(json(Form::V2, CORE));
+    server.expect("/api").send_response(json(Format::V2, CORE));
     server.idle();
     pending(&mut first);
-    server.expect("/apis").send_response(json(Form::V2, OTHERS));
+    server
+        .expect("/apis")
+        .send_response(json(Format::V2, OTHERS));
     assert_eq!(done(&mut first).status(), 200);
     let mut passing = call(&service, get("/version"));
     server.expect("/version").send_response(status(200));
@@ -46,11 +48,11 @@ fn errors_one_at_a_time() {
         let mut first = call(&service, get("/apis"));
         server
             .expect("/api")
-            .send_response(json(Form::V2, "garbled"));
+            .send_response(json(Format::V2, "garbled"));
         pending(&mut first);
         server
             .expect("/apis")
-            .send_response(json(Form::V2, "garbled"));
+            .send_response(json(Format::V2, "garbled"));
         // The caller's own request, because the caller does not take that form.
         pending(&mut first);
         server.expect("/apis").send_response(status(500));

@@ -1,6 +1,6 @@
 //! Forgetting: once for each refresh, with the later one winning.
 
-use discovery_core::Form;
+use discovery_core::Format;
 use discovery_core::engine::Refresh;
 use http::HeaderValue;
 use http::header::CACHE_CONTROL;
@@ -39,8 +39,8 @@ fn a_refresh_is_obeyed_once() {
         call(&service, get("/apis")),
     ];
     server.idle();
-    api.send_response(json(Form::V2, CORE));
-    apis.send_response(json(Form::V2, OTHERS));
+    api.send_response(json(Format::V2, CORE));
+    apis.send_response(json(Format::V2, OTHERS));
     done(&mut first);
     joined.iter_mut().for_each(|call| drop(done(call)));
     is_hit(&service, with(get("/apis"), refresh));
@@ -73,7 +73,7 @@ fn an_older_refresh_is_obeyed_no_more() {
     let (_, service, mut server) = world(Keep::default());
     let (older, newer) = (Refresh::next(), Refresh::next());
     let mut first = call(&service, with(get("/apis"), newer));
-    server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+    server.groups(json(Format::V2, CORE), json(Format::V2, OTHERS));
     done(&mut first);
     is_hit(&service, with(get("/apis"), older));
     server.idle();
@@ -118,19 +118,19 @@ fn what_was_fetched_before_an_invalidation_is_not_kept() {
         200,
         "an answer to those who asked before"
     );
-    new_api.send_response(json(Form::V2, CORE));
-    new_apis.send_response(json(Form::V2, OTHERS));
+    new_api.send_response(json(Format::V2, CORE));
+    new_apis.send_response(json(Format::V2, OTHERS));
     let new_answer = done(&mut new[0]);
-    api.send_response(json(Form::Legacy, V1));
-    apis.send_response(json(Form::Legacy, A));
+    api.send_response(json(Format::Legacy, V1));
+    apis.send_response(json(Format::Legacy, A));
     let old_answer = done(&mut old[0]);
     // Each follower gets what its own leader found, although the old fetch ended last.
     for (call, leader) in [(&mut new[1], &new_answer), (&mut old[1], &old_answer)] {
-        let form = known(&done(call)).snapshot.form();
-        assert_eq!(form, known(leader).snapshot.form());
+        let format = known(&done(call)).snapshot.format();
+        assert_eq!(format, known(leader).snapshot.format());
     }
     let kept = engine.cache().known.lock().unwrap().clone();
-    assert_eq!(kept.form(), Some(Form::V2));
+    assert_eq!(kept.format(), Some(Format::V2));
     assert_eq!(kept.lists().len(), 2);
     server.idle();
 }
@@ -161,8 +161,8 @@ fn no_cache_means_refresh_for_groups() {
         assert!(refresh.is_some());
         assert_eq!(apis.0.extensions().get(), refresh.as_ref());
         assert!(apis.0.headers().contains_key(CACHE_CONTROL));
-        api.1.send_response(json(Form::Legacy, V1));
-        apis.1.send_response(json(Form::Legacy, A));
+        api.1.send_response(json(Format::Legacy, V1));
+        apis.1.send_response(json(Format::Legacy, A));
         done(&mut anew);
         // The lists went with it.
         let _list = call(&service, get("/apis/a/v1"));
@@ -185,7 +185,7 @@ fn no_cache_for_a_list_fetches_that_list_anew() {
     let (request, answer) = server.next();
     assert!(request.extensions().get::<Refresh>().is_none());
     let newer = r#"{"kind":"APIResourceList","groupVersion":"a/v1","resources":[{"name":"new","kind":"N"}]}"#;
-    answer.send_response(json(Form::Legacy, newer));
+    answer.send_response(json(Format::Legacy, newer));
     assert!(text(done(&mut anew)).contains("new"));
     // Nothing else is forgotten, and the new list is what is known.
     is_hit(&service, get("/apis"));
@@ -205,10 +205,10 @@ fn handles_and_clones_share_one_state() {
     assert!(handle.fresh());
     handle.clone().invalidate();
     let mut anew = call(&other, get("/apis"));
-    other_server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+    other_server.groups(json(Format::V2, CORE), json(Format::V2, OTHERS));
     done(&mut anew);
     is_hit(&service, get("/apis"));
-    assert_eq!(handle.statistics(), engine.handle().statistics());
-    assert_eq!(handle.statistics().sent, 4);
+    assert_eq!(handle.stats(), engine.handle().stats());
+    assert_eq!(handle.stats().sent, 4);
     server.idle();
 }

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use discovery_core::engine::{Cache, Engine, Handle, Need};
+use discovery_core::engine::{Cache, Engine, Handle, Scope};
 use discovery_core::store::Op;
-use discovery_core::{Accept, Form, Snapshot};
+use discovery_core::{Accept, Format, Snapshot};
 
 use crate::tools::*;
 
@@ -14,7 +14,7 @@ struct Noting(Arc<Notes>);
 
 #[derive(Default)]
 struct Notes {
-    needs: Mutex<Vec<Need>>,
+    needs: Mutex<Vec<Scope>>,
     saved: Mutex<u32>,
     handle: OnceLock<Handle>,
 }
@@ -24,7 +24,7 @@ impl Cache for Noting {
         "noting"
     }
 
-    fn load(&self, need: &Need) -> Op<Arc<Snapshot>> {
+    fn load(&self, need: &Scope) -> Op<Arc<Snapshot>> {
         self.0.needs.lock().unwrap().push(need.clone());
         Op::Ready(Arc::default())
     }
@@ -57,7 +57,7 @@ fn the_work_of_saving_is_done_after_the_lock_and_before_the_answer() {
     cache.0.handle.set(engine.handle()).unwrap();
     let service = engine.service(inner);
     let mut groups = call(&service, get("/apis"));
-    server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+    server.groups(json(Format::V2, CORE), json(Format::V2, OTHERS));
     assert_eq!(done(&mut groups).status(), 200);
     assert_eq!(*cache.0.saved.lock().unwrap(), 1);
     let mut single = call(&service, get("/apis/a/v1"));
@@ -72,15 +72,15 @@ fn no_more_is_asked_for_than_the_answer_needs() {
     let (inner, _server) = Server::new();
     let service = Engine::new(cache.clone()).service(inner);
     for (path, accept, need) in [
-        ("/apis", "application/json", Need::Groups),
-        ("/api", Accept::KUBECTL, Need::Everything),
-        ("/apis", Accept::KUBECTL, Need::Everything),
-        ("/apis/a", Accept::KUBECTL, Need::Groups),
-        ("/apis/a", "application/json", Need::Groups),
+        ("/apis", "application/json", Scope::Groups),
+        ("/api", Accept::KUBECTL, Scope::Everything),
+        ("/apis", Accept::KUBECTL, Scope::Everything),
+        ("/apis/a", Accept::KUBECTL, Scope::Groups),
+        ("/apis/a", "application/json", Scope::Groups),
         (
             "/apis/a/v1",
             Accept::KUBECTL,
-            Need::Resources("a/v1".parse().unwrap()),
+            Scope::Resources("a/v1".parse().unwrap()),
         ),
     ] {
         let _call = call(&service, accepting(path, accept));

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use bytes::Bytes;
-use discovery_core::engine::{self, Cache, DiscoveryService, Engine, Known, Need};
+use discovery_core::engine::{self, Cache, DiscoveryService, Engine, ParsedAnswer, Scope};
 use discovery_core::store::Op;
-use discovery_core::{Form, Snapshot};
+use discovery_core::{Format, Snapshot};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Request, Response};
 use http_body_util::combinators::BoxBody;
@@ -65,7 +65,7 @@ impl Cache for Keep {
         "keep"
     }
 
-    fn load(&self, _need: &Need) -> Op<Arc<Snapshot>> {
+    fn load(&self, _need: &Scope) -> Op<Arc<Snapshot>> {
         self.op(self.known.lock().unwrap().clone())
     }
 
@@ -198,7 +198,7 @@ pub(crate) fn text(response: Response<engine::Body<ResBody>>) -> String {
     String::from_utf8(body.to_bytes().into()).unwrap()
 }
 
-pub(crate) fn known(response: &Response<engine::Body<ResBody>>) -> &Known {
+pub(crate) fn known(response: &Response<engine::Body<ResBody>>) -> &ParsedAnswer {
     response.extensions().get().expect("what it was made from")
 }
 
@@ -217,8 +217,8 @@ pub(crate) fn full(body: impl Into<Bytes>) -> ResBody {
         .boxed()
 }
 
-pub(crate) fn json(form: Form, body: impl Into<Bytes>) -> Res {
-    let response = Response::builder().header(CONTENT_TYPE, form.content_type());
+pub(crate) fn json(format: Format, body: impl Into<Bytes>) -> Res {
+    let response = Response::builder().header(CONTENT_TYPE, format.content_type());
     response.body(full(body)).unwrap()
 }
 
@@ -236,12 +236,12 @@ pub(crate) fn list(of: &str) -> Res {
     let json_text = format!(
         r#"{{"kind":"APIResourceList","groupVersion":"{of}","resources":[{{"name":"xs","kind":"X","verbs":["get"]}}]}}"#
     );
-    json(Form::Legacy, json_text)
+    json(Format::Legacy, json_text)
 }
 
 /// Lets the service learn everything from an aggregated server.
 pub(crate) fn warm(service: &TestService, server: &mut Server) {
     let mut first = call(service, get("/apis"));
-    server.groups(json(Form::V2, CORE), json(Form::V2, OTHERS));
+    server.groups(json(Format::V2, CORE), json(Format::V2, OTHERS));
     done(&mut first);
 }

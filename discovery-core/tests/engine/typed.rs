@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use discovery_core::document::{ApiGroupList, ApiResource, ApiResourceList, decode};
-use discovery_core::engine::{GroupsOnly, Known, Typed, drive};
-use discovery_core::{Accept, Form, GroupVersion, Plan, Snapshot};
+use discovery_core::engine::{GroupsOnly, ParsedAnswer, WantParsed, drive};
+use discovery_core::{Accept, Format, GroupVersion, Plan, Snapshot};
 use http_body::Body as _;
 use http_body_util::Full;
 use tokio_test::task;
@@ -14,7 +14,7 @@ use crate::tools::*;
 
 fn typed(path: &str) -> Req {
     let mut request = accepting(path, Accept::KUBECTL);
-    request.extensions_mut().insert(Typed);
+    request.extensions_mut().insert(WantParsed);
     request
 }
 
@@ -52,7 +52,7 @@ fn they_get_what_is_known_and_no_body() {
     for _ in 0..2 {
         let (request, answer) = server.next();
         assert!(
-            request.extensions().get::<Typed>().is_some(),
+            request.extensions().get::<WantParsed>().is_some(),
             "for the caches below"
         );
         let body = if request.uri() == "/api" {
@@ -60,7 +60,7 @@ fn they_get_what_is_known_and_no_body() {
         } else {
             OTHERS
         };
-        answer.send_response(json(Form::V2, body));
+        answer.send_response(json(Format::V2, body));
     }
     let first = done(&mut first);
     for path in ["/api", "/apis", "/apis/a", "/apis/a/v1"] {
@@ -164,7 +164,7 @@ fn known_groups_are_the_last_resort() {
 #[test]
 fn a_legacy_server_has_nothing_better() {
     let keep = partial(9, 0);
-    Arc::make_mut(&mut *keep.known.lock().unwrap()).set_form(Form::Legacy);
+    Arc::make_mut(&mut *keep.known.lock().unwrap()).set_format(Format::Legacy);
     let (_, service, mut server) = world(keep);
     assert!(known(&done(&mut call(&service, typed("/apis")))).hit);
     server.idle();
@@ -177,18 +177,18 @@ fn errors_come_with_their_bodies() {
         ..Keep::default()
     });
     let mut apis = call(&service, typed("/apis"));
-    server.groups(json(Form::V2, CORE), status(503));
+    server.groups(json(Format::V2, CORE), status(503));
     let response = done(&mut apis);
-    assert!(response.extensions().get::<Known>().is_none());
+    assert!(response.extensions().get::<ParsedAnswer>().is_none());
     assert_eq!(
         (response.status().as_u16(), text(response).as_str()),
         (503, "no")
     );
     // The half that is there comes as it came.
     let mut api = call(&service, typed("/api"));
-    server.groups(json(Form::V2, CORE), status(503));
+    server.groups(json(Format::V2, CORE), status(503));
     let response = done(&mut api);
-    assert!(response.extensions().get::<Known>().is_none());
+    assert!(response.extensions().get::<ParsedAnswer>().is_none());
     assert_eq!(text(response), CORE);
     warm(&service, &mut server);
     let response = done(&mut call(&service, typed("/apis/b/v1")));
@@ -209,7 +209,7 @@ fn plans_over_caches() {
         let mut plan = Plan::everything();
         let dress = |request: http::Request<()>| {
             let mut request = request.map(|()| Full::<Bytes>::default());
-            request.extensions_mut().insert(Typed);
+            request.extensions_mut().insert(WantParsed);
             request
         };
         let service = above.clone();

@@ -73,7 +73,7 @@ fn no_two_threads_lead_one_key_as_they_come_and_go() {
                             let mut follow = task::spawn(follow);
                             match follow.poll() {
                                 Poll::Ready(FollowerOutcome::Promoted(lead)) => {
-                                    lead_on(key, lead, mix)
+                                    lead_on(key, lead, mix);
                                 }
                                 Poll::Ready(_) | Poll::Pending => drop(follow),
                             }

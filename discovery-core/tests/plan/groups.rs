@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use discovery_core::{Accept, Form, Plan};
+use discovery_core::{Accept, Format, Plan};
 use http::Response;
 use http::header::ACCEPT;
 
@@ -41,7 +41,7 @@ fn an_aggregated_server_needs_two_requests() {
     let discovered = discovered.unwrap();
     assert_eq!(asked, ["/api", "/apis"]);
     assert_eq!(names(&discovered), ["a/v1", "a/v2", "v1"]);
-    assert_eq!(discovered.snapshot.form(), Some(Form::V2));
+    assert_eq!(discovered.snapshot.format(), Some(Format::V2));
     assert!(discovered.snapshot.is_complete() && discovered.failed.is_empty());
     let groups = &discovered.snapshot.groups().unwrap().groups;
     assert_eq!(
@@ -55,13 +55,13 @@ fn an_aggregated_server_needs_two_requests() {
 fn v2beta1_too() {
     let (asked, discovered) = walk(Plan::everything(), |_| {
         json(
-            Form::V2Beta1,
+            Format::V2Beta1,
             r#"{"kind":"APIGroupDiscoveryList","items":[]}"#,
         )
     });
     assert_eq!(
-        (asked.len(), discovered.unwrap().snapshot.form()),
-        (2, Some(Form::V2Beta1))
+        (asked.len(), discovered.unwrap().snapshot.format()),
+        (2, Some(Format::V2Beta1))
     );
 }
 
@@ -77,7 +77,7 @@ fn a_legacy_server_is_asked_for_each_list() {
     assert_eq!(asked[..2], ["/api", "/apis"]);
     assert_eq!(asked[2..], ["/apis/a/v1", "/apis/b/v1", "/api/v1"]);
     assert!(discovered.snapshot.is_complete());
-    assert_eq!(discovered.snapshot.form(), Some(Form::Legacy));
+    assert_eq!(discovered.snapshot.format(), Some(Format::Legacy));
     let found = discovered.snapshot.resources("b/v1").unwrap();
     assert_eq!(
         (&*found.group_version, &*found.api_version),
@@ -110,7 +110,7 @@ fn one_half_legacy() {
         });
         let discovered = discovered.unwrap();
         assert_eq!(asked[2..], ["/apis/a/v1", "/api/v1"]);
-        assert_eq!(discovered.snapshot.form(), Some(Form::Legacy));
+        assert_eq!(discovered.snapshot.format(), Some(Format::Legacy));
         assert_eq!(
             discovered.snapshot.resources("a/v1").unwrap().resources[0].name,
             "new"
@@ -141,8 +141,8 @@ fn not_found_on_api_means_no_core_group() {
         let (_, discovered) = walk(Plan::everything(), answer);
         let discovered = discovered.unwrap();
         assert_eq!(
-            (names(&discovered), discovered.snapshot.form()),
-            (vec!["a/v1".to_owned()], Some(Form::V2))
+            (names(&discovered), discovered.snapshot.format()),
+            (vec!["a/v1".to_owned()], Some(Format::V2))
         );
         assert_eq!(discovered.snapshot.groups().unwrap().groups.len(), 1);
     }
@@ -152,7 +152,7 @@ fn not_found_on_api_means_no_core_group() {
         path => list(path, "xs"),
     });
     assert_eq!(asked.len(), 3);
-    assert_eq!(discovered.unwrap().snapshot.form(), Some(Form::Legacy));
+    assert_eq!(discovered.unwrap().snapshot.format(), Some(Format::Legacy));
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn documents_that_are_malformed_name_their_url() {
     }
     // A legacy answer that says that it is aggregated, and the other way round.
     let (_, discovered) = walk(Plan::everything(), |_| {
-        json(Form::V2, r#"{"kind":"APIVersions"}"#)
+        json(Format::V2, r#"{"kind":"APIVersions"}"#)
     });
     assert!(discovered.is_err());
     let (_, discovered) = walk(Plan::everything(), |_| {

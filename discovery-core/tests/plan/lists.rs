@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use discovery_core::document::{ApiGroupList, ApiResource, ApiResourceList};
-use discovery_core::{Failure, Form, Plan, Snapshot};
+use discovery_core::{Error, Format, Plan, Snapshot};
 use http::Response;
 
 use crate::tools::*;
@@ -17,7 +17,7 @@ fn the_failure_of_a_list_is_not_the_end() {
         "/apis" => groups(&["a/v1", "b/v1", "c/v1", "d/v1"]),
         "/apis/a/v1" => status(503),
         "/apis/b/v1" => legacy(r#"{"kind":"APIResourceList","resources":[]}"#),
-        "/apis/c/v1" => Err(Failure::transport("http://h/apis/c/v1", "refused")),
+        "/apis/c/v1" => Err(Error::transport("http://h/apis/c/v1", "refused")),
         "/apis/d/v1" => Ok(Response::builder()
             .status(403)
             .body(r#"{"kind":"Status","status":"Failure","reason":"Forbidden","message":"not for you"}"#.into())
@@ -228,7 +228,7 @@ fn what_a_cache_has_parsed_is_not_parsed_again() {
         (2, 1)
     );
     // An empty list is an error of a legacy server also when a cache has kept it.
-    below.set_form(Form::Legacy);
+    below.set_format(Format::Legacy);
     single.insert(&gv("a/v2"), ApiResourceList::new(&gv("a/v2"), Vec::new()));
     let (_, discovered) = walk(Plan::everything(), |path| {
         if path == "/apis/a/v2" {

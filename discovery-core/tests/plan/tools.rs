@@ -4,30 +4,30 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use discovery_core::engine::Known;
+use discovery_core::engine::ParsedAnswer;
 use discovery_core::plan::Ticket;
-use discovery_core::{Discovered, Failure, Form, GroupVersion, Plan, Snapshot};
+use discovery_core::{Discovered, Error, Format, GroupVersion, Plan, Snapshot};
 use http::header::CONTENT_TYPE;
 use http::{Request, Response};
 
-pub(crate) type Answer = Result<Response<Bytes>, Failure>;
+pub(crate) type Answer = Result<Response<Bytes>, Error>;
 
 pub(crate) fn gv(text: &str) -> GroupVersion {
     text.parse().unwrap()
 }
 
-pub(crate) fn json(form: Form, body: impl Into<Bytes>) -> Answer {
-    let response = Response::builder().header(CONTENT_TYPE, form.content_type());
+pub(crate) fn json(format: Format, body: impl Into<Bytes>) -> Answer {
+    let response = Response::builder().header(CONTENT_TYPE, format.content_type());
     Ok(response.body(body.into()).unwrap())
 }
 
 pub(crate) fn legacy(body: impl Into<Bytes>) -> Answer {
-    json(Form::Legacy, body)
+    json(Format::Legacy, body)
 }
 
 pub(crate) fn aggregated(items: &str) -> Answer {
     json(
-        Form::V2,
+        Format::V2,
         format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{items}]}}"#),
     )
 }
@@ -74,7 +74,7 @@ pub(crate) fn list(of: &str, resource: &str) -> Answer {
 pub(crate) fn walk(
     mut plan: Plan,
     answers: impl Fn(&str) -> Answer,
-) -> (Vec<String>, Result<Discovered, Failure>) {
+) -> (Vec<String>, Result<Discovered, Error>) {
     let (mut asked, mut under_way) = (Vec::new(), VecDeque::<(Ticket, Request<()>)>::new());
     loop {
         while let Some((ticket, request)) = plan.next() {
@@ -115,7 +115,7 @@ pub(crate) fn failed(discovered: &Discovered) -> BTreeMap<String, String> {
 pub(crate) fn known(snapshot: &Snapshot) -> Answer {
     let mut response = Response::new(Bytes::from_static(b"not read"));
     let snapshot = Arc::new(snapshot.clone());
-    response.extensions_mut().insert(Known {
+    response.extensions_mut().insert(ParsedAnswer {
         snapshot,
         cache: "test",
         hit: true,

@@ -7,7 +7,7 @@ use discovery_core::document::{
     ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResource, ApiResourceList,
     GroupVersionForDiscovery, decode,
 };
-use discovery_core::{Accept, Answer, Endpoint, Form, GroupVersion, Refusal, Snapshot};
+use discovery_core::{Accept, Answer, Endpoint, Format, GroupVersion, NegativeAnswer, Snapshot};
 
 mod random;
 
@@ -66,14 +66,14 @@ fn plain() -> Accept {
     accept("application/json")
 }
 
-fn only(form: Form) -> Accept {
-    accept(form.content_type())
+fn only(format: Format) -> Accept {
+    accept(format.content_type())
 }
 
 #[track_caller]
-fn document(snapshot: &Snapshot, endpoint: &Endpoint, accept: Accept) -> (Form, Bytes) {
+fn document(snapshot: &Snapshot, endpoint: &Endpoint, accept: Accept) -> (Format, Bytes) {
     match snapshot.answer(endpoint, accept) {
-        Some(Answer::Document { form, json }) => (form, json),
+        Some(Answer::Document { format, json }) => (format, json),
         other => panic!("{other:?}"),
     }
 }
@@ -98,8 +98,8 @@ fn knows_nothing() {
 
 #[test]
 fn legacy_documents() {
-    let (form, json) = document(&groups(), &Endpoint::Api, plain());
-    assert_eq!(form, Form::Legacy);
+    let (format, json) = document(&groups(), &Endpoint::Api, plain());
+    assert_eq!(format, Format::Legacy);
     assert_eq!(
         json,
         r#"{"kind":"APIVersions","versions":["v1"],"serverAddressByClientCIDRs":[]}"#
@@ -158,14 +158,14 @@ fn what_the_groups_do_not_list_is_not_found() {
 
 #[test]
 fn aggregated_documents_need_everything() {
-    for form in [Form::V2, Form::V2Beta1] {
+    for format in [Format::V2, Format::V2Beta1] {
         let partial = groups();
-        assert_eq!(partial.answer(&Endpoint::Apis, only(form)), None);
+        assert_eq!(partial.answer(&Endpoint::Apis, only(format)), None);
         let snapshot = complete();
-        let (found, json) = document(&snapshot, &Endpoint::Apis, only(form));
-        assert_eq!(found, form);
+        let (found, json) = document(&snapshot, &Endpoint::Apis, only(format));
+        assert_eq!(found, format);
         let answer: ApiGroupDiscoveryList = decode(&json).unwrap();
-        assert_eq!(answer.api_version, form.api_version());
+        assert_eq!(answer.api_version, format.api_version());
         let names: Vec<_> = answer
             .items
             .iter()
@@ -176,7 +176,7 @@ fn aggregated_documents_need_everything() {
             ["a"],
             "neither the core group nor the one without versions"
         );
-        let (_, json) = document(&snapshot, &Endpoint::Api, only(form));
+        let (_, json) = document(&snapshot, &Endpoint::Api, only(format));
         let answer: ApiGroupDiscoveryList = decode(&json).unwrap();
         assert_eq!(answer.items[0].metadata.name, "");
         assert_eq!(answer.items[0].versions[0].resources[0].resource, "xs");
@@ -187,46 +187,46 @@ fn aggregated_documents_need_everything() {
 #[test]
 fn the_best_form_that_is_known() {
     let both = accept(Accept::KUBECTL);
-    assert_eq!(document(&complete(), &Endpoint::Apis, both).0, Form::V2);
+    assert_eq!(document(&complete(), &Endpoint::Apis, both).0, Format::V2);
     let mut partial = groups();
     assert_eq!(
         partial.answer(&Endpoint::Apis, both),
         None,
         "the server may have more"
     );
-    partial.set_form(Form::V2);
+    partial.set_format(Format::V2);
     assert_eq!(
         partial.answer(&Endpoint::Apis, both),
         None,
         "the server has more"
     );
-    partial.set_form(Form::Legacy);
-    assert_eq!(document(&partial, &Endpoint::Apis, both).0, Form::Legacy);
+    partial.set_format(Format::Legacy);
+    assert_eq!(document(&partial, &Endpoint::Apis, both).0, Format::Legacy);
     assert_eq!(
-        partial.answer(&Endpoint::Apis, only(Form::V2)),
+        partial.answer(&Endpoint::Apis, only(Format::V2)),
         None,
         "and nothing else"
     );
     // One that takes no legacy documents gets none of the single ones either.
     let endpoint = Endpoint::parse("/apis/a/v1", "").unwrap();
-    assert_eq!(complete().answer(&endpoint, only(Form::V2)), None);
-    assert_eq!(document(&complete(), &endpoint, both).0, Form::Legacy);
+    assert_eq!(complete().answer(&endpoint, only(Format::V2)), None);
+    assert_eq!(document(&complete(), &endpoint, both).0, Format::Legacy);
 }
 
 #[test]
 fn changes_show_in_what_was_rendered_before() {
     let mut snapshot = complete();
-    let (_, before) = document(&snapshot, &Endpoint::Apis, only(Form::V2));
-    let (_, again) = document(&snapshot, &Endpoint::Apis, only(Form::V2));
+    let (_, before) = document(&snapshot, &Endpoint::Apis, only(Format::V2));
+    let (_, again) = document(&snapshot, &Endpoint::Apis, only(Format::V2));
     assert_eq!(before.as_ptr(), again.as_ptr(), "rendered once");
     let copy = snapshot.clone();
     snapshot.insert(&gv("a/v1"), list("a/v1", "ys"));
-    let (_, after) = document(&snapshot, &Endpoint::Apis, only(Form::V2));
+    let (_, after) = document(&snapshot, &Endpoint::Apis, only(Format::V2));
     assert_ne!(before, after);
-    assert_eq!(document(&copy, &Endpoint::Apis, only(Form::V2)).1, before);
+    assert_eq!(document(&copy, &Endpoint::Apis, only(Format::V2)).1, before);
     snapshot.set_groups(ApiGroupList::new(vec![group("a", &["v2"])]));
     assert_ne!(
-        document(&snapshot, &Endpoint::Apis, only(Form::V2)).1,
+        document(&snapshot, &Endpoint::Apis, only(Format::V2)).1,
         after
     );
     assert_ne!(
@@ -237,7 +237,7 @@ fn changes_show_in_what_was_rendered_before() {
 
 #[test]
 fn refusals() {
-    let refusal = Refusal {
+    let refusal = NegativeAnswer {
         status: http::StatusCode::FORBIDDEN,
         content_type: None,
         body: "no".into(),
@@ -259,14 +259,14 @@ fn refusals() {
     assert_eq!(snapshot.missing().count(), 3);
     // A list that comes later is what counts.
     snapshot.insert(&gv("a/v1"), list("a/v1", "xs"));
-    assert_eq!(document(&snapshot, &endpoint, plain()).0, Form::Legacy);
+    assert_eq!(document(&snapshot, &endpoint, plain()).0, Format::Legacy);
     snapshot.merge(&refused);
-    assert_eq!(document(&snapshot, &endpoint, plain()).0, Form::Legacy);
+    assert_eq!(document(&snapshot, &endpoint, plain()).0, Format::Legacy);
 }
 
 #[test]
 fn refusals_from_before_the_groups_count_no_more() {
-    let refusal = Refusal {
+    let refusal = NegativeAnswer {
         status: http::StatusCode::NOT_FOUND,
         content_type: None,
         body: Bytes::new(),
@@ -291,7 +291,7 @@ fn refusals_from_before_the_groups_count_no_more() {
 
 #[test]
 fn refusals_have_bounds() {
-    let refusal = |size: usize| Refusal {
+    let refusal = |size: usize| NegativeAnswer {
         status: http::StatusCode::NOT_FOUND,
         content_type: None,
         body: vec![b'x'; size].into(),
@@ -338,20 +338,24 @@ fn what_is_stale_is_not_known_to_be_missing() {
 #[test]
 fn merging() {
     let mut snapshot = complete();
-    snapshot.set_form(Form::V2);
+    snapshot.set_format(Format::V2);
     let mut more = Snapshot::default();
     more.insert(&gv("a/v1"), list("a/v1", "ys"));
     snapshot.merge(&more);
     assert_eq!(snapshot.resources("a/v1").unwrap().resources[0].name, "ys");
     assert!(snapshot.is_complete());
-    assert_eq!(snapshot.form(), Some(Form::V2), "the other did not know");
+    assert_eq!(
+        snapshot.format(),
+        Some(Format::V2),
+        "the other did not know"
+    );
     let mut other = groups();
-    other.set_form(Form::Legacy);
+    other.set_format(Format::Legacy);
     other.set_stale(vec![gv("stale/v1")]);
     snapshot.merge(&other);
     assert_eq!(
-        (snapshot.form(), snapshot.stale().len()),
-        (Some(Form::Legacy), 1)
+        (snapshot.format(), snapshot.stale().len()),
+        (Some(Format::Legacy), 1)
     );
     assert!(
         Arc::ptr_eq(snapshot.groups().unwrap(), other.groups().unwrap()),
@@ -367,7 +371,7 @@ fn versions_that_are_not_fit_for_a_path_are_never_missing() {
     let mut snapshot = Snapshot::default();
     snapshot.set_groups(decode::<ApiGroupList>(json.as_bytes()).unwrap());
     assert!(snapshot.is_complete());
-    let (_, json) = document(&snapshot, &Endpoint::Apis, only(Form::V2));
+    let (_, json) = document(&snapshot, &Endpoint::Apis, only(Format::V2));
     assert!(
         decode::<ApiGroupDiscoveryList>(&json)
             .unwrap()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use discovery_core::document::{ApiGroupList, ApiResource, ApiResourceList};
-use discovery_core::{Accept, Answer, Form, GroupVersion, Plan, Snapshot};
+use discovery_core::{Accept, Answer, Format, GroupVersion, Plan, Snapshot};
 use http::Response;
 use http::header::CONTENT_TYPE;
 
@@ -96,8 +96,8 @@ fn discover(server: &Snapshot, accepted: &'static str) -> Snapshot {
     let mut plan = Plan::everything().accept(accepted);
     while let Some((ticket, _)) = plan.next() {
         let response = match server.answer(ticket.endpoint(), accept(accepted)) {
-            Some(Answer::Document { form, json }) => Response::builder()
-                .header(CONTENT_TYPE, form.content_type())
+            Some(Answer::Document { format, json }) => Response::builder()
+                .header(CONTENT_TYPE, format.content_type())
                 .body(json),
             _ => Response::builder().status(404).body(Bytes::new()),
         };
@@ -122,8 +122,8 @@ fn whatever_the_form_the_same_is_understood() {
         let server = Random(seed).snapshot();
         for accepted in [
             Accept::KUBECTL,
-            Form::V2.content_type(),
-            Form::V2Beta1.content_type(),
+            Format::V2.content_type(),
+            Format::V2Beta1.content_type(),
             "application/json",
         ] {
             let client = discover(&server, accepted);

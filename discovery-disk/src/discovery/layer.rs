@@ -7,7 +7,7 @@ use discovery_core::engine::{DiscoveryService, Engine, Handle};
 use http::Uri;
 use tower_layer::Layer;
 
-use super::{DiskStatistics, Files};
+use super::{DiskBackend, DiskStats};
 
 /// Keeps discovery answers in kubectl's files.
 ///
@@ -39,18 +39,18 @@ use super::{DiskStatistics, Files};
 ///     let layer = DiskDiscoveryLayer::new(cache.path().join("discovery/10.0.0.1_6443"));
 ///     let client = ServiceBuilder::new().layer(&layer).service(server);
 ///     client.oneshot(Request::get("/api").body(Full::default()).unwrap()).await?;
-///     assert_eq!(layer.handle().statistics().sent, sent);
+///     assert_eq!(layer.handle().stats().sent, sent);
 /// }
 /// # std::io::Result::Ok(())
 /// # }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct DiskDiscoveryLayer {
-    engine: Engine<Files>,
+    engine: Engine<DiskBackend>,
 }
 
 /// An HTTP service behind a [`DiskDiscoveryLayer`].
-pub type DiskDiscovery<S> = DiscoveryService<S, Files>;
+pub type DiskDiscovery<S> = DiscoveryService<S, DiskBackend>;
 
 impl DiskDiscoveryLayer {
     /// A layer over the files in `dir`, the directory of one server, for a server without a base
@@ -60,7 +60,7 @@ impl DiskDiscoveryLayer {
     /// Nothing is made until there is something to write.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
-            engine: Engine::new(Files::new(Some(dir.into()))),
+            engine: Engine::new(DiskBackend::new(Some(dir.into()))),
         }
     }
 
@@ -73,7 +73,7 @@ impl DiskDiscoveryLayer {
     #[must_use]
     pub fn without_files() -> Self {
         Self {
-            engine: Engine::new(Files::new(None)),
+            engine: Engine::new(DiskBackend::new(None)),
         }
     }
 
@@ -112,9 +112,9 @@ impl DiskDiscoveryLayer {
 
     /// The largest answer that is kept, in bytes; larger ones pass through. 64 MiB unless set.
     #[must_use]
-    pub fn max_answer(self, bytes: usize) -> Self {
+    pub fn max_body_size(self, bytes: usize) -> Self {
         Self {
-            engine: self.engine.max_answer(bytes),
+            engine: self.engine.max_body_size(bytes),
         }
     }
 
@@ -145,11 +145,11 @@ impl DiskDiscoveryLayer {
 
     /// What was done to the files.
     #[must_use]
-    pub fn disk_statistics(&self) -> DiskStatistics {
-        self.engine.cache().statistics()
+    pub fn disk_stats(&self) -> DiskStats {
+        self.engine.cache().stats()
     }
 
-    fn set(self, change: impl FnOnce(&mut Files)) -> Self {
+    fn set(self, change: impl FnOnce(&mut DiskBackend)) -> Self {
         Self {
             engine: self.engine.with_cache(change),
         }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use discovery_core::document::{ApiResourceList, DecodeError, Document, Kind, decode};
 use discovery_core::{GroupVersion, Snapshot};
 
-use super::files::{MANY, Part, Shared};
+use super::backend::{MANY, Part, Shared};
 use super::tree::{Name, Opened};
 use crate::store::error::Shown;
 use crate::store::fs::Stamp;
@@ -47,8 +47,8 @@ impl Shared {
         if let (None, Some((_, Part::Groups(groups)))) = (snapshot.groups(), kept) {
             snapshot.set_groups_shared(groups);
         }
-        if let Some(form) = *self.form.read().unwrap_or_else(PoisonError::into_inner) {
-            snapshot.set_form(form);
+        if let Some(format) = *self.format.read().unwrap_or_else(PoisonError::into_inner) {
+            snapshot.set_format(format);
         }
         let snapshot = Arc::new(snapshot);
         *self.groups() = stamp.map(|stamp| (stamp, Arc::downgrade(&snapshot)));

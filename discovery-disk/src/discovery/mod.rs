@@ -6,7 +6,7 @@
 //! other wrote, byte for byte.
 //!
 //! - A file counts for a time to live after its modification time: six hours unless set.
-//! - Files are published whole, by renaming a temporary file that lies beside them. They have mode
+//! - DiskBackend are published whole, by renaming a temporary file that lies beside them. They have mode
 //!   0660 and directories 0750, less the umask. What has not changed is not written again; its
 //!   modification time is renewed.
 //! - Empty lists of groups or resources are not written.
@@ -20,14 +20,14 @@
 //! - A process that is killed leaves the temporary file that it wrote, `<name>.<digits>`. Those older
 //!   than a day are removed by the first process that publishes a file beside them.
 
-mod files;
+mod backend;
 mod layer;
 mod load;
 mod save;
 mod state;
-mod statistics;
+mod stats;
 mod tree;
 
-pub use self::files::Files;
+pub use self::backend::DiskBackend;
 pub use self::layer::{DiskDiscovery, DiskDiscoveryLayer};
-pub use self::statistics::DiskStatistics;
+pub use self::stats::DiskStats;

@@ -7,7 +7,7 @@ use std::thread;
 
 use discovery_core::Snapshot;
 
-use super::files::{Part, Shared};
+use super::backend::{Part, Shared};
 use super::state::Turn;
 use super::tree::{Name, Written};
 
@@ -144,7 +144,7 @@ mod tests {
     use discovery_core::engine::Cache;
     use tokio_test::block_on;
 
-    use super::super::Files;
+    use super::super::DiskBackend;
     use super::*;
 
     /// What a fetch of one list found.
@@ -164,13 +164,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/v1/serverresources.json");
         let content = || std::fs::read_to_string(&path).unwrap();
-        let files = Files::new(Some(dir.path().to_owned()));
+        let files = DiskBackend::new(Some(dir.path().to_owned()));
         let (first, second) = (files.save(&found("one")), files.save(&found("two")));
         assert!(!path.exists(), "nothing before it is waited for");
         block_on(second);
         block_on(first);
         assert!(content().contains("two"));
-        assert_eq!(files.statistics().files_written, 1);
+        assert_eq!(files.stats().files_written, 1);
 
         let third = files.save(&found("three"));
         files.invalidate();
@@ -183,11 +183,11 @@ mod tests {
         assert!(content().contains("four"));
 
         // The same where nothing can be written.
-        let files = Files::new(None);
+        let files = DiskBackend::new(None);
         let (first, second) = (files.save(&found("one")), files.save(&found("two")));
         block_on(second);
         block_on(first);
-        let need = discovery_core::engine::Need::Resources("a/v1".parse().unwrap());
+        let need = discovery_core::engine::Scope::Resources("a/v1".parse().unwrap());
         let known = block_on(files.load(&need));
         assert_eq!(known.resources("a/v1").unwrap().resources[0].name, "two");
     }

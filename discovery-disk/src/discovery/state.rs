@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
-use super::files::Part;
+use super::backend::Part;
 use super::tree::Name;
 
 /// What this process has done to the files. It is locked for moments, never while a file is read

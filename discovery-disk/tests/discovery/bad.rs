@@ -178,7 +178,7 @@ fn a_directory_in_a_files_place() {
             assert_eq!(server.ask(&layer, path).status(), 200);
         }
         assert!(server.asked().len() <= 2, "once");
-        assert_eq!(layer.disk_statistics().write_errors, 1);
+        assert_eq!(layer.disk_stats().write_errors, 1);
         assert_eq!(tree(&dir), before, "no temporary file is left");
     }
 }
@@ -196,6 +196,6 @@ fn a_file_in_a_directorys_place() {
         server.ask_all(&layer),
         "what could not be written is in memory"
     );
-    assert_eq!(layer.disk_statistics().write_errors, 2);
+    assert_eq!(layer.disk_stats().write_errors, 2);
     assert_eq!(tree(&dir).len(), 3);
 }

@@ -3,7 +3,7 @@
 use std::sync::{Barrier, Mutex, mpsc};
 use std::thread;
 
-use discovery_core::Form;
+use discovery_core::Format;
 use discovery_core::engine::Refresh;
 use discovery_disk::DiskDiscoveryLayer;
 use discovery_disk::store::faults::Step;
@@ -27,7 +27,7 @@ fn what_one_layer_wrote_another_reads() {
     assert!(server.ask_all(&one));
     server.ask(&two, "/apis");
     assert_eq!(server.asked().len(), 2);
-    assert_eq!(two.disk_statistics().files_renewed, 4);
+    assert_eq!(two.disk_stats().files_renewed, 4);
 }
 
 /// Whoever reads while others write sees whole files, old or new.
@@ -39,7 +39,7 @@ fn many_threads_and_layers() {
             let server = Server::legacy();
             // Lists that differ in size, so that a mixture would be seen.
             let name = "x".repeat(1 + 50_000 * n);
-            server.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", &name)));
+            server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", &name)));
             server
         })
         .collect();
@@ -102,9 +102,9 @@ fn an_invalidation_in_the_middle_of_a_write() {
         None
     });
     let old = Server::legacy();
-    old.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "old")));
+    old.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "old")));
     let new = Server::legacy();
-    new.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "new")));
+    new.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "new")));
     thread::scope(|scope| {
         scope.spawn(|| old.ask(&layer, "/apis/a/v1"));
         wait_reached.recv().unwrap();

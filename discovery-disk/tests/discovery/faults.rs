@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use discovery_core::Form;
+use discovery_core::Format;
 use discovery_core::clock::ManualClock;
 use discovery_disk::DiskDiscoveryLayer;
 use discovery_disk::store::faults::{Fault, Step};
@@ -61,8 +61,8 @@ fn works_without(dir: &Path) {
             }
         });
         assert!(server.asked().is_empty());
-        assert_eq!((warned, layer.disk_statistics().files_written), (1, 0));
-        assert!(layer.disk_statistics().write_errors >= 4);
+        assert_eq!((warned, layer.disk_stats().files_written), (1, 0));
+        assert!(layer.disk_stats().write_errors >= 4);
         assert!(layer.handle().fresh());
         layer.handle().invalidate();
         assert_eq!(
@@ -138,7 +138,7 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
         for fault in faults(step) {
             let (_outer, dir) = warm_directory();
             let server = Server::legacy();
-            server.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "new")));
+            server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "new")));
             let broken = Arc::new(AtomicBool::new(true));
             let is_broken = Arc::clone(&broken);
             let clock = ManualClock::new(SystemTime::now() + Duration::from_secs(7 * 60 * 60));
@@ -158,7 +158,7 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
             });
             assert_eq!((server.asked().len(), warned), (1, 1), "{step:?}");
             assert_eq!(tree(&dir), all_files(), "{step:?}");
-            assert_eq!(layer.disk_statistics().write_errors, 1);
+            assert_eq!(layer.disk_stats().write_errors, 1);
 
             // Kept for as long as a file would be.
             clock.advance(Duration::from_secs(6 * 60 * 60));
@@ -166,7 +166,7 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
             assert!(server.asked().is_empty());
             clock.advance(Duration::from_nanos(1));
             broken.store(false, Ordering::SeqCst);
-            server.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "newer")));
+            server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "newer")));
             assert!(text(server.ask(&layer, "/apis/a/v1")).contains("newer"));
             assert_eq!(
                 fs::read_to_string(dir.join("a/v1/serverresources.json")).unwrap(),
@@ -191,7 +191,7 @@ fn what_is_kept_is_not_older_than_a_file() {
     server.ask_all(&layer);
     assert_eq!(tree(&dir).len(), 3, "the others could be written");
     broken.store(false, Ordering::SeqCst);
-    server.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "new")));
+    server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "new")));
     let mut request = http::Request::get("/apis/a/v1")
         .body(http_body_util::Full::default())
         .unwrap();
@@ -293,8 +293,8 @@ fn a_renewal_that_fails_is_a_write() {
     assert_eq!(warnings(|| drop(server.ask(&layer, "/apis/a/v1"))), 0);
     assert_eq!(
         (
-            layer.disk_statistics().files_written,
-            layer.disk_statistics().files_renewed
+            layer.disk_stats().files_written,
+            layer.disk_stats().files_renewed
         ),
         (1, 0)
     );

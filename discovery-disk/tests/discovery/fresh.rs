@@ -33,10 +33,7 @@ fn files_count_for_six_hours_after_they_were_modified() {
                 server.ask(&layer, path);
             }
             assert_eq!(server.asked().is_empty(), is_hit, "{lasts:?} {late:?}");
-            assert_eq!(
-                layer.disk_statistics().files_read,
-                if is_hit { 2 } else { 0 }
-            );
+            assert_eq!(layer.disk_stats().files_read, if is_hit { 2 } else { 0 });
             // Expired files tell nothing, and so nothing is but fresh.
             assert_eq!(layer.handle().fresh(), !is_hit);
         }
@@ -141,7 +138,7 @@ fn what_has_not_changed_is_renewed_and_not_written() {
     let clock = ManualClock::new(now);
     let layer = DiskDiscoveryLayer::new(&dir).clock(clock.clone());
     server.ask(&layer, "/apis");
-    let statistics = layer.disk_statistics();
+    let statistics = layer.disk_stats();
     assert_eq!(
         (
             statistics.files_renewed,
@@ -163,13 +160,13 @@ fn what_has_not_changed_is_renewed_and_not_written() {
     clock.advance(Duration::from_secs(1));
 
     // One has changed, and one has the wrong mode.
-    server.set("/apis", json(discovery_core::Form::V2, r#"{"kind":"APIGroupDiscoveryList","items":[{"metadata":{"name":"a"},"versions":[
+    server.set("/apis", json(discovery_core::Format::V2, r#"{"kind":"APIGroupDiscoveryList","items":[{"metadata":{"name":"a"},"versions":[
         {"version":"v2","resources":[{"resource":"new","responseKind":{"kind":"X"},"verbs":["get"]}]},
         {"version":"v1","resources":[{"resource":"xs","responseKind":{"kind":"X"},"verbs":["get"]}]}]},
         {"metadata":{"name":"s"}}]}"#));
     set_mode(path("v1/serverresources.json"), 0o640);
     server.ask(&layer, "/apis");
-    let statistics = layer.disk_statistics();
+    let statistics = layer.disk_stats();
     assert_eq!((statistics.files_renewed, statistics.files_written), (6, 2));
     let changed: Vec<_> = names
         .iter()

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 
-use discovery_core::Form;
-use discovery_core::engine::Known;
+use discovery_core::Format;
+use discovery_core::engine::ParsedAnswer;
 use discovery_disk::DiskDiscoveryLayer;
 use discovery_disk::store::faults::Step;
 use http::Request;
@@ -38,7 +38,7 @@ fn hundreds_of_files_on_many_threads() {
         }
         let calls: Vec<_> = (0..20)
             .map(|_| {
-                let request = Request::get("/apis").header("accept", Form::V2.content_type());
+                let request = Request::get("/apis").header("accept", Format::V2.content_type());
                 let request = request.body(Full::default()).unwrap();
                 runtime.spawn(layer.layer(server.service()).oneshot(request))
             })
@@ -49,7 +49,7 @@ fn hundreds_of_files_on_many_threads() {
             assert_eq!(
                 answer
                     .extensions()
-                    .get::<Known>()
+                    .get::<ParsedAnswer>()
                     .unwrap()
                     .snapshot
                     .lists()
@@ -68,7 +68,7 @@ fn hundreds_of_files_on_many_threads() {
     server.asked();
     for n in [7, 8] {
         let list = file(&format!("g{n}/v1"), "xs");
-        server.set(&format!("/apis/g{n}/v1"), json(Form::Legacy, &list));
+        server.set(&format!("/apis/g{n}/v1"), json(Format::Legacy, &list));
     }
     let discovered = discover(&server, &DiskDiscoveryLayer::new(&dir));
     assert_eq!(server.asked(), ["/apis/g7/v1", "/apis/g8/v1"]);
@@ -113,7 +113,7 @@ fn an_invalidation_while_hundreds_of_files_are_written() {
     assert_eq!(runtime.block_on(call).unwrap().unwrap().status(), 200);
     // Nothing of it is published, and no temporary file is left.
     assert_eq!(tree(&dir), []);
-    assert_eq!(layer.disk_statistics().write_errors, 0);
+    assert_eq!(layer.disk_stats().write_errors, 0);
     server.asked();
     for path in ["/apis", "/api/v1"] {
         server.ask(&layer, path);
@@ -159,7 +159,7 @@ fn many_files_are_written_by_several_threads_and_the_groups_last() {
     assert!(renamed.last().unwrap().0.ends_with("servergroups.json"));
     let threads: HashSet<_> = renamed.iter().map(|(_, thread)| thread).collect();
     assert!((2..=8).contains(&threads.len()), "{}", threads.len());
-    let statistics = layer.disk_statistics();
+    let statistics = layer.disk_stats();
     let bytes: usize = tree(&dir).iter().map(|(_, content)| content.len()).sum();
     assert_eq!(
         (statistics.files_written, statistics.bytes_written),
@@ -169,7 +169,7 @@ fn many_files_are_written_by_several_threads_and_the_groups_last() {
         server
             .ask(&layer, "/apis")
             .extensions()
-            .get::<Known>()
+            .get::<ParsedAnswer>()
             .unwrap()
             .hit
     );
@@ -206,7 +206,7 @@ fn single_lists_from_many_threads() {
     let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
     for name in hundreds().take(40) {
         let list = file(&format!("{name}/v1"), "xs");
-        server.set(&format!("/apis/{name}/v1"), json(Form::Legacy, &list));
+        server.set(&format!("/apis/{name}/v1"), json(Format::Legacy, &list));
     }
     let barrier = Barrier::new(8);
     thread::scope(|scope| {
@@ -221,5 +221,5 @@ fn single_lists_from_many_threads() {
         }
     });
     assert_eq!(tree(&dir).len(), 40);
-    assert_eq!(layer.disk_statistics().write_errors, 0);
+    assert_eq!(layer.disk_stats().write_errors, 0);
 }

@@ -3,7 +3,7 @@
 use std::env;
 use std::process::Command;
 
-use discovery_core::Form;
+use discovery_core::Format;
 use discovery_disk::DiskDiscoveryLayer;
 
 use crate::tools::*;
@@ -17,7 +17,7 @@ fn part_writer() {
     let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(dir));
     server.ask(&layer, "/apis");
     // A file is made, replaced, and renewed.
-    server.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "new")));
+    server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "new")));
     layer.handle().invalidate();
     for path in ["/apis/a/v1", "/apis/a/v2"] {
         server.ask(&layer, path);

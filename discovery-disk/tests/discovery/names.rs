@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use discovery_core::Form;
+use discovery_core::Format;
 use discovery_disk::DiskDiscoveryLayer;
 use http::Response;
 
@@ -27,7 +27,7 @@ fn names_never_lead_out_of_the_directory() {
     server.set(
         "/apis",
         json(
-            Form::Legacy,
+            Format::Legacy,
             &format!(
                 r#"{{"kind":"APIGroupList","groups":[{{"name":"../x","versions":[{versions}]}}]}}"#
             ),
@@ -59,7 +59,7 @@ fn names_never_lead_out_of_the_directory() {
             "/api",
             Response::builder().status(404).body("".into()).unwrap(),
         );
-        server.set("/apis", json(Form::V2, &document));
+        server.set("/apis", json(Format::V2, &document));
     }
     assert_eq!(tree(&dir)[0].0, "ok/v1/serverresources.json");
 }
@@ -81,7 +81,7 @@ fn names_of_files_are_kept_in_memory() {
                 "v1/serverresources.json"
             ]
         );
-        assert_eq!(layer.disk_statistics().write_errors, 0);
+        assert_eq!(layer.disk_stats().write_errors, 0);
         // All of it is known.
         server.asked();
         for path in ["/apis".to_owned(), format!("/apis/{name}/v1")] {
@@ -92,7 +92,7 @@ fn names_of_files_are_kept_in_memory() {
         let next = DiskDiscoveryLayer::new(&dir);
         let path = format!("/apis/{name}/v1");
         let list = file(&format!("{name}/v1"), "xs");
-        server.set(&path, json(Form::Legacy, &list));
+        server.set(&path, json(Format::Legacy, &list));
         for _ in 0..2 {
             assert_eq!(server.ask(&next, "/apis").status(), 200);
             assert_eq!(text(server.ask(&next, &path)), list);
@@ -118,7 +118,7 @@ fn versions_with_the_name_of_a_file() {
         ("serverresources.json", "/api/serverresources.json", true),
         ("a/servergroups.json", "/apis/a/servergroups.json", true),
     ] {
-        server.set(path, json(Form::Legacy, &file(group_version, "xs")));
+        server.set(path, json(Format::Legacy, &file(group_version, "xs")));
         let before = tree(&dir).len();
         for _ in 0..2 {
             assert_eq!(text(server.ask(&layer, path)), file(group_version, "xs"));

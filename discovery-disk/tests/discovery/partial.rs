@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use discovery_core::engine::{Typed, drive};
+use discovery_core::engine::{WantParsed, drive};
 use discovery_core::{Discovered, Plan};
 use discovery_disk::DiskDiscoveryLayer;
 use http::Request;
@@ -18,7 +18,7 @@ pub(crate) fn discover(server: &Server, layer: &DiskDiscoveryLayer) -> Discovere
     let mut plan = Plan::everything();
     let dress = |request: Request<()>| {
         let mut request = request.map(|()| Full::<Bytes>::default());
-        request.extensions_mut().insert(Typed);
+        request.extensions_mut().insert(WantParsed);
         request
     };
     tokio_test::block_on(drive(
@@ -81,7 +81,7 @@ fn many_lists() {
         assert_eq!(server.asked(), expected);
         assert_eq!(tree(&dir), all_files());
         // The groups had not changed.
-        let statistics = layer.disk_statistics();
+        let statistics = layer.disk_stats();
         assert_eq!(statistics.files_written, 3);
         assert!(discover(&server, &layer).snapshot.is_complete());
         assert!(server.asked().is_empty());
@@ -138,7 +138,7 @@ fn unknown_group_versions_are_asked_for() {
     }
     server.set(
         "/apis/b/v1",
-        json(discovery_core::Form::Legacy, &file("b/v1", "bs")),
+        json(discovery_core::Format::Legacy, &file("b/v1", "bs")),
     );
     assert_eq!(server.ask(&layer, "/apis/b/v1").status(), 200);
     assert_eq!(

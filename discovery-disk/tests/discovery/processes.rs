@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use discovery_core::Form;
+use discovery_core::Format;
 use discovery_disk::DiskDiscoveryLayer;
 
 use crate::parts::{part, say_written, start, succeed, wait_until_written};
@@ -46,9 +46,9 @@ fn discover(dir: &str, number: u8, round: usize) {
     let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(dir));
     serve_groups(&server, groups(), &resource(number, round));
     layer.handle().invalidate();
-    let answer = server.ask_with(&layer, "/apis", Form::V2.content_type());
+    let answer = server.ask_with(&layer, "/apis", Format::V2.content_type());
     assert_eq!(answer.status(), 200);
-    assert_eq!(layer.disk_statistics().write_errors, 0);
+    assert_eq!(layer.disk_stats().write_errors, 0);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn part_writer() {
         discover(&dir, number, round);
         // Another program, which finds everything there, whoever wrote it.
         let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
-        let answer = server.ask_with(&layer, "/apis", Form::V2.content_type());
+        let answer = server.ask_with(&layer, "/apis", Format::V2.content_type());
         assert!(text(answer).contains("g39"));
         assert!(server.asked().is_empty());
     }
@@ -103,7 +103,7 @@ fn a_killed_writer_leaves_whole_files() {
         let left = tree(&dir).len() - GROUPS - 2;
         assert!(left <= 8 * (usize::from(number) + 1), "{left}");
         let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
-        server.ask_with(&layer, "/apis", Form::V2.content_type());
+        server.ask_with(&layer, "/apis", Format::V2.content_type());
         assert!(server.asked().is_empty(), "all is there");
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use discovery_core::Form;
+use discovery_core::Format;
 use discovery_disk::DiskDiscoveryLayer;
 
 use crate::tools::*;
@@ -52,7 +52,7 @@ fn the_first_write_beside_them_removes_them() {
     server.ask_all(&layer);
     assert_eq!(names(&list).len(), 10);
 
-    server.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "new")));
+    server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "new")));
     layer.handle().invalidate();
     server.ask_all(&layer);
     let left = [
@@ -71,7 +71,7 @@ fn the_first_write_beside_them_removes_them() {
 
     // Once: what comes later is for the next process.
     leave(&list.join("serverresources.json.8"), DAY * 2);
-    server.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "newer")));
+    server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "newer")));
     layer.handle().invalidate();
     server.ask_all(&layer);
     assert_eq!(names(&list).len(), left.len() + 1);
@@ -86,7 +86,7 @@ fn what_is_behind_a_link_is_left() {
     std::os::unix::fs::symlink(&elsewhere, dir.join("a/v1")).unwrap();
     leave(&elsewhere.join("serverresources.json.1"), DAY * 2);
     let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
-    server.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "new")));
+    server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "new")));
     layer.handle().invalidate();
     server.ask(&layer, "/apis/a/v1");
     assert!(elsewhere.join("serverresources.json.1").exists());

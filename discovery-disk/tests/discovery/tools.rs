@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use discovery_core::Form;
-use discovery_core::engine::{Body, Known};
+use discovery_core::Format;
+use discovery_core::engine::{Body, ParsedAnswer};
 use discovery_disk::DiskDiscoveryLayer;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Request, Response};
@@ -97,20 +97,21 @@ impl Server {
         };
         let items = |items: &str| {
             json(
-                Form::V2,
+                Format::V2,
                 &format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{items}]}}"#),
             )
         };
         match path {
-            "/api" if self.legacy => {
-                json(Form::Legacy, r#"{"kind":"APIVersions","versions":["v1"]}"#)
-            }
+            "/api" if self.legacy => json(
+                Format::Legacy,
+                r#"{"kind":"APIVersions","versions":["v1"]}"#,
+            ),
             "/api" => items(&format!(r#"{{"versions":[{}]}}"#, version("v1", "pods"))),
             // Its groups are those of the file, with the core group apart.
             "/apis" if self.legacy => {
                 let (_, groups) = GROUPS.split_once(r#"{"name":"a""#).unwrap();
                 json(
-                    Form::Legacy,
+                    Format::Legacy,
                     &format!(r#"{{"kind":"APIGroupList","groups":[{{"name":"a"{groups}"#),
                 )
             }
@@ -119,9 +120,9 @@ impl Server {
                 version("v2", "xs"),
                 version("v1", "xs"),
             )),
-            "/api/v1" => json(Form::Legacy, &file("v1", "pods")),
-            "/apis/a/v1" => json(Form::Legacy, &file("a/v1", "xs")),
-            "/apis/a/v2" => json(Form::Legacy, &file("a/v2", "xs")),
+            "/api/v1" => json(Format::Legacy, &file("v1", "pods")),
+            "/apis/a/v1" => json(Format::Legacy, &file("a/v1", "xs")),
+            "/apis/a/v2" => json(Format::Legacy, &file("a/v2", "xs")),
             _ => Response::builder()
                 .status(404)
                 .body("404 page not found\n".into())
@@ -155,14 +156,14 @@ impl Server {
         for path in ["/apis", "/api", "/api/v1", "/apis/a/v1", "/apis/a/v2"] {
             let answer = self.ask(layer, path);
             assert_eq!(answer.status(), 200, "{path}");
-            hits &= answer.extensions().get::<Known>().unwrap().hit;
+            hits &= answer.extensions().get::<ParsedAnswer>().unwrap().hit;
         }
         hits
     }
 }
 
-pub(crate) fn json(form: Form, body: &str) -> Res {
-    let response = Response::builder().header(CONTENT_TYPE, form.content_type());
+pub(crate) fn json(format: Format, body: &str) -> Res {
+    let response = Response::builder().header(CONTENT_TYPE, format.content_type());
     response.body(body.to_owned().into()).unwrap()
 }
 
@@ -206,7 +207,7 @@ pub(crate) fn serve_groups(server: &Server, names: impl Iterator<Item = String>,
         .collect();
     let items = items.join(",");
     let document = format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{items}]}}"#);
-    server.set("/apis", json(Form::V2, &document));
+    server.set("/apis", json(Format::V2, &document));
 }
 
 /// A test that needs what is not there says so, and ends.

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use discovery_core::engine::{Known, Refresh};
-use discovery_core::{Accept, Form};
+use discovery_core::engine::{ParsedAnswer, Refresh};
+use discovery_core::{Accept, Format};
 use discovery_disk::DiskDiscoveryLayer;
 use http::Response;
 
@@ -18,7 +18,7 @@ fn an_aggregated_server_fills_everything_at_once() {
         server.ask(&layer, path);
         assert_eq!(server.asked(), ["/api", "/apis"]);
         assert_eq!(tree(&dir), all_files(), "{path}");
-        let statistics = layer.disk_statistics();
+        let statistics = layer.disk_stats();
         let bytes: usize = all_files().iter().map(|(_, content)| content.len()).sum();
         assert_eq!(
             (statistics.files_written, statistics.bytes_written),
@@ -29,7 +29,7 @@ fn an_aggregated_server_fills_everything_at_once() {
         let next = DiskDiscoveryLayer::new(&dir);
         assert!(server.ask_all(&next));
         assert!(server.asked().is_empty());
-        assert_eq!(next.handle().statistics().hits, 5);
+        assert_eq!(next.handle().stats().hits, 5);
     }
 }
 
@@ -60,8 +60,8 @@ fn aggregated_answers_from_files() {
     let (_dir, dir) = warm_directory();
     let server = Server::legacy();
     for accept in [
-        Form::V2.content_type(),
-        Form::V2Beta1.content_type(),
+        Format::V2.content_type(),
+        Format::V2Beta1.content_type(),
         Accept::KUBECTL,
     ] {
         let layer = DiskDiscoveryLayer::new(&dir);
@@ -82,7 +82,7 @@ fn nothing_is_written_for_empty_lists() {
     );
     server.set(
         "/apis",
-        json(Form::V2, r#"{"kind":"APIGroupDiscoveryList","items":[]}"#),
+        json(Format::V2, r#"{"kind":"APIGroupDiscoveryList","items":[]}"#),
     );
     server.ask(&layer, "/apis");
     assert!(!dir.parent().unwrap().exists(), "not even a directory");
@@ -91,7 +91,7 @@ fn nothing_is_written_for_empty_lists() {
     server.set(
         "/apis",
         json(
-            Form::V2,
+            Format::V2,
             &format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{item}]}}"#),
         ),
     );
@@ -100,7 +100,10 @@ fn nothing_is_written_for_empty_lists() {
     assert_eq!(names, ["servergroups.json"]);
     server.set(
         "/apis/e/v1",
-        json(Form::Legacy, r#"{"kind":"APIResourceList","resources":[]}"#),
+        json(
+            Format::Legacy,
+            r#"{"kind":"APIResourceList","resources":[]}"#,
+        ),
     );
     server.ask(&layer, "/apis/e/v1");
     assert_eq!(tree(&dir).len(), 1);
@@ -119,8 +122,8 @@ fn nothing_is_written_for_errors() {
         }
     }
     for body in ["", "{", "{}", "null", r#"{"kind":"Status"}"#] {
-        server.set("/apis", json(Form::Legacy, body));
-        server.set("/apis/a/v1", json(Form::Legacy, body));
+        server.set("/apis", json(Format::Legacy, body));
+        server.set("/apis/a/v1", json(Format::Legacy, body));
         for path in ["/apis", "/api", "/apis/a/v1"] {
             server.ask(&layer, path);
         }
@@ -138,7 +141,7 @@ fn without_files_all_is_kept_in_memory() {
     layer.handle().invalidate();
     server.ask(&layer, "/apis");
     assert_eq!(server.asked().len(), 2);
-    let statistics = layer.disk_statistics();
+    let statistics = layer.disk_stats();
     assert_eq!((statistics.files_written, statistics.write_errors), (0, 0));
 }
 
@@ -149,7 +152,7 @@ fn stale_versions_are_not_reported() {
     let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
     for _ in 0..2 {
         let answer = server.ask(&layer, "/apis");
-        let known = answer.extensions().get::<Known>().unwrap();
+        let known = answer.extensions().get::<ParsedAnswer>().unwrap();
         assert_eq!((known.snapshot.stale().len(), known.cache), (0, "disk"));
         assert_eq!(known.snapshot.groups().unwrap().json(), GROUPS);
     }
@@ -159,7 +162,7 @@ fn stale_versions_are_not_reported() {
 fn a_refresh_writes_what_is_new() {
     let (_dir, dir) = warm_directory();
     let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
-    server.set("/apis/a/v1", json(Form::Legacy, &file("a/v1", "new")));
+    server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "new")));
     for (refresh, expected) in [(None, "xs"), (Some(Refresh::next()), "new")] {
         let mut request = http::Request::get("/apis/a/v1")
             .body(http_body_util::Full::default())

@@ -18,7 +18,7 @@ fn relative_uris_need_an_origin() {
     }
     assert!(store.is_empty());
 
-    let origin = Origin::of(&Uri::from_static("https://host:6443")).unwrap();
+    let origin = Origin::from_uri(&Uri::from_static("https://host:6443")).unwrap();
     let layer = layer.origin(origin);
     text(send(&layer, relative(), || full("this server")).0);
     let (response, asked) = send(&layer, get("/api"), || full("never"));

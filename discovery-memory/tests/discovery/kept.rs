@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use discovery_core::Failure;
-use discovery_core::engine::Known;
+use discovery_core::Error;
+use discovery_core::engine::ParsedAnswer;
 use discovery_memory::MemoryDiscoveryLayer;
 use http::Response;
 
@@ -17,11 +17,11 @@ fn everything_from_one_aggregated_answer() {
     let mut first = call(&service, get("/api"));
     aggregated(&mut server);
     let first = done(&mut first);
-    let found = Arc::clone(&first.extensions().get::<Known>().unwrap().snapshot);
+    let found = Arc::clone(&first.extensions().get::<ParsedAnswer>().unwrap().snapshot);
     for path in ["/apis", "/apis/a", "/apis/a/v1"] {
         let response = done(&mut call(&service, get(path)));
         assert_eq!(response.status(), 200);
-        let known = response.extensions().get::<Known>().unwrap();
+        let known = response.extensions().get::<ParsedAnswer>().unwrap();
         assert!(
             known.hit && Arc::ptr_eq(&known.snapshot, &found),
             "a pointer"
@@ -35,7 +35,7 @@ fn everything_from_one_aggregated_answer() {
         "it tells that, as client-go's does"
     );
     assert!(layer.handle().fresh());
-    let statistics = layer.handle().statistics();
+    let statistics = layer.handle().stats();
     assert_eq!(
         (statistics.hits, statistics.misses, statistics.sent),
         (3, 1, 2)
@@ -61,7 +61,7 @@ fn what_the_groups_do_not_list_is_not_found_unasked() {
             .status(404)
             .body(body.clone().into())
             .unwrap();
-        let failure = Failure::status(path, &answer);
+        let failure = Error::status(path, &answer);
         assert!(failure.is_not_found(), "{body}");
         assert_eq!(
             failure.to_string(),

@@ -1,8 +1,8 @@
 //! Layers and services, beside and over each other.
 
 use bytes::Bytes;
-use discovery_core::engine::{Body, Known, Refresh, Typed};
-use discovery_core::{Accept, Form};
+use discovery_core::engine::{Body, ParsedAnswer, Refresh, WantParsed};
+use discovery_core::{Accept, Format};
 use discovery_memory::MemoryDiscoveryLayer;
 use http::header::ACCEPT;
 use http::{Method, Response};
@@ -53,14 +53,14 @@ fn one_memory_over_another() {
         request
             .headers_mut()
             .insert(ACCEPT, Accept::KUBECTL.parse().unwrap());
-        request.extensions_mut().insert(Typed);
+        request.extensions_mut().insert(WantParsed);
         if let Some(refresh) = refresh {
             request.extensions_mut().insert(refresh);
         }
         let mut first = call(&above, request);
         aggregated(&mut server);
         let response = done(&mut first);
-        let known = response.extensions().get::<Known>().unwrap();
+        let known = response.extensions().get::<ParsedAnswer>().unwrap();
         assert!(known.snapshot.is_complete() && known.snapshot.stale().len() == 1);
     }
     // A refresh by header alone is one for the inner one as well, not one for each half.
@@ -72,14 +72,14 @@ fn one_memory_over_another() {
     aggregated(&mut server);
     assert_eq!(done(&mut first).status(), 200);
     idle(&mut server);
-    assert_eq!(inner.handle().statistics().sent, 6);
+    assert_eq!(inner.handle().stats().sent, 6);
 }
 
 #[test]
 fn settings() {
     let layer = MemoryDiscoveryLayer::new()
         .base_path("/k8s/")
-        .max_answer(50);
+        .max_body_size(50);
     let (service, mut server) = world(&layer);
     let mut small = call(&service, get("/k8s/apis/a/v1"));
     answer(&mut server, "/k8s/apis/a/v1", list());
@@ -88,7 +88,10 @@ fn settings() {
     answer(
         &mut server,
         "/k8s/apis/a/v1",
-        json(Form::Legacy, r#"{"kind":"APIResourceList","resources":[]}"#),
+        json(
+            Format::Legacy,
+            r#"{"kind":"APIResourceList","resources":[]}"#,
+        ),
     );
     done(&mut again);
     done(&mut call(&service, get("/k8s/apis/a/v1")));
@@ -112,7 +115,7 @@ fn one_request_at_a_time_is_enough() {
     answer(
         &mut server,
         "/apis",
-        json(Form::Legacy, r#"{"kind":"APIGroupList","groups":[]}"#),
+        json(Format::Legacy, r#"{"kind":"APIGroupList","groups":[]}"#),
     );
     for call in &mut calls {
         assert_eq!(done(call).status(), 200);

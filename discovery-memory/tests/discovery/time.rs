@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use discovery_core::Form;
+use discovery_core::Format;
 use discovery_core::clock::ManualClock;
 use discovery_memory::MemoryDiscoveryLayer;
 use http::header::ACCEPT;
@@ -70,7 +70,7 @@ fn the_oldest_part_counts() {
         let mut request = get("/apis");
         request
             .headers_mut()
-            .insert(ACCEPT, Form::V2.content_type().parse().unwrap());
+            .insert(ACCEPT, Format::V2.content_type().parse().unwrap());
         request
     });
     aggregated(&mut server);

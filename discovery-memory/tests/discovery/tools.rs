@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use discovery_core::Form;
+use discovery_core::Format;
 use discovery_core::engine::Body;
 use discovery_memory::{MemoryDiscovery, MemoryDiscoveryLayer};
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -77,8 +77,8 @@ pub(crate) fn answer(server: &mut Handle<Req, Res>, path: &str, response: Res) {
     answer.send_response(response);
 }
 
-pub(crate) fn json(form: Form, body: &str) -> Res {
-    let response = Response::builder().header(CONTENT_TYPE, form.content_type());
+pub(crate) fn json(format: Format, body: &str) -> Res {
+    let response = Response::builder().header(CONTENT_TYPE, format.content_type());
     response.body(body.to_owned().into()).unwrap()
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn status(code: u16) -> Res {
 
 pub(crate) fn list() -> Res {
     json(
-        Form::Legacy,
+        Format::Legacy,
         r#"{"kind":"APIResourceList","resources":[{"name":"xs","kind":"X"}]}"#,
     )
 }
@@ -97,16 +97,19 @@ pub(crate) fn legacy(server: &mut Handle<Req, Res>) {
     answer(
         server,
         "/api",
-        json(Form::Legacy, r#"{"kind":"APIVersions","versions":["v1"]}"#),
+        json(
+            Format::Legacy,
+            r#"{"kind":"APIVersions","versions":["v1"]}"#,
+        ),
     );
     let groups = r#"{"kind":"APIGroupList","groups":[{"name":"a","versions":[{"groupVersion":"a/v1","version":"v1"},{"groupVersion":"a/v2","version":"v2"}]}]}"#;
-    answer(server, "/apis", json(Form::Legacy, groups));
+    answer(server, "/apis", json(Format::Legacy, groups));
 }
 
 pub(crate) fn aggregated(server: &mut Handle<Req, Res>) {
     let list = |items: &str| format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{items}]}}"#);
-    answer(server, "/api", json(Form::V2, &list("")));
+    answer(server, "/api", json(Format::V2, &list("")));
     let versions = r#"{"version":"v1","resources":[{"resource":"xs","responseKind":{"kind":"X"},"verbs":["get"]}]},{"version":"v2","freshness":"Stale"}"#;
     let item = format!(r#"{{"metadata":{{"name":"a"}},"versions":[{versions}]}}"#);
-    answer(server, "/apis", json(Form::V2, &list(&item)));
+    answer(server, "/apis", json(Format::V2, &list(&item)));
 }

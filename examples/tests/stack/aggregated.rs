@@ -112,7 +112,7 @@ async fn a_revalidation_writes_nothing() {
             assert!(file.modified > recent, "{name}");
         }
         assert!(program.handles.disk.fresh());
-        let statistics = program.handles.files.disk_statistics();
+        let statistics = program.handles.files.disk_stats();
         assert_eq!((statistics.files_written, statistics.bytes_written), (0, 0));
         assert_eq!(statistics.files_renewed as usize, rig.files().names().len());
         assert_eq!(program.handles.http.stats().revalidations, 2);

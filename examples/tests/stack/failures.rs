@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use discovery_core::{Failure, key};
+use discovery_core::{Error as DiscoveryError, key};
 use discovery_examples::embedded::{Canned, EmbeddedServer, Fault};
 use http::StatusCode;
 
@@ -14,11 +14,11 @@ use super::{
 /// A fault in an answer, and the failure that it must lead to.
 struct Case {
     fault: Fault,
-    fits: fn(&Failure) -> bool,
+    fits: fn(&DiscoveryError) -> bool,
 }
 
 fn cases() -> Vec<Case> {
-    let broken = |failure: &Failure| !failure.is_transport() && failure.code().is_none();
+    let broken = |failure: &DiscoveryError| !failure.is_transport() && failure.code().is_none();
     let nonsense = |body: &'static str| Case {
         fault: Fault::Answer(Canned::json(body)),
         fits: broken,
@@ -32,7 +32,7 @@ fn cases() -> Vec<Case> {
     vec![
         Case {
             fault: Fault::Cut,
-            fits: Failure::is_transport,
+            fits: DiscoveryError::is_transport,
         },
         Case {
             fault: Fault::CutBody(100),
@@ -156,8 +156,8 @@ async fn bodies_without_end() {
         for path in ["/api", "/apis"] {
             rig.clean();
             rig.control.set_fault(path, Fault::Endless);
-            let program = rig.program_of(rig.stack().max_answer(LIMIT));
-            let client = program.client.clone().max_answer(LIMIT);
+            let program = rig.program_of(rig.stack().max_body_size(LIMIT));
+            let client = program.client.clone().max_body_size(LIMIT);
             let failure = client.discover().await.expect_err("it has no end");
             let expected = format!("the answer from {path} has more than {LIMIT} bytes");
             assert_eq!(failure.to_string(), expected, "{wire:?} {order:?}");

@@ -5,7 +5,8 @@ use std::fs;
 use bytes::Bytes;
 use discovery_client::{DiscoveryClient, Handles, Stack};
 use discovery_core::{
-    BoxError, Discovered, Failure, GroupVersion, engine::Handle, key::server_directory,
+    BoxError, Discovered, Error as DiscoveryError, GroupVersion, engine::Handle,
+    key::server_directory,
 };
 use discovery_examples::embedded::{Builder, Control, Counters, EmbeddedServer, Entry};
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
@@ -176,12 +177,12 @@ impl Rig {
     pub(crate) async fn until_missed(&self, program: &Program, requests: u64) {
         let outermost = self.outermost(program);
         let missed = async {
-            while outermost.statistics().misses < requests {
+            while outermost.stats().misses < requests {
                 tokio::task::yield_now().await;
             }
         };
         let waited = tokio::time::timeout(LIMIT, missed).await;
-        assert!(waited.is_ok(), "{:?}", outermost.statistics());
+        assert!(waited.is_ok(), "{:?}", outermost.stats());
     }
 
     /// The paths of [`taken`](Self::taken), sorted.
@@ -272,7 +273,7 @@ pub(crate) fn strangers(entries: &Tree) -> Vec<&str> {
 }
 
 /// Everything that a failure tells, as an error report does.
-pub(crate) fn report(failure: &Failure) -> String {
+pub(crate) fn report(failure: &DiscoveryError) -> String {
     let mut text = failure.to_string();
     let mut cause = std::error::Error::source(failure);
     while let Some(error) = cause {

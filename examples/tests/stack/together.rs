@@ -98,7 +98,7 @@ async fn programs_on_one_directory() {
                     let together = together.expect("the groups");
                     assert_eq!(found(&together), found(&alone), "{what}");
                     assert!(groups(&together) == groups(&alone), "{what}");
-                    assert_eq!(handles.files.disk_statistics().write_errors, 0, "{what}");
+                    assert_eq!(handles.files.disk_stats().write_errors, 0, "{what}");
                     assert_eq!(handles.http.stats().errors, 0, "{what}");
                 }
                 // Nothing is left over, and nothing is mixed up.

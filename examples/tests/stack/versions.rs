@@ -1,7 +1,7 @@
 //! Stale versions, empty ones, and groups that have nothing else.
 
 use bytes::Bytes;
-use discovery_client::{DiscoveryClient, shape::ShapeLayer};
+use discovery_client::{DiscoveryClient, request_defaults::RequestDefaultsLayer};
 use discovery_examples::embedded::{Canned, EmbeddedServer, Fault, Group, Resource, Version};
 use http::StatusCode;
 use http_body_util::Full;
@@ -50,7 +50,7 @@ async fn a_stale_version_without_files() {
     let server = EmbeddedServer::builder().group(acme([full("v2").stale(), full("v1")]));
     let rig = Rig::plain(server).await;
     let address: http::Uri = rig.server.url().parse().expect("a URL");
-    let service = ShapeLayer::new(&address).layer(transport(&rig.server));
+    let service = RequestDefaultsLayer::new(&address).layer(transport(&rig.server));
     let client: DiscoveryClient<_, Full<Bytes>> = DiscoveryClient::new(service);
     let found = client.discover().await.expect("the groups");
     assert_eq!(failed(&found), ["acme.test/v2"]);

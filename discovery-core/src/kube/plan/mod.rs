@@ -11,7 +11,7 @@ use http::{HeaderValue, Request, Response};
 
 use self::read::{has_fit_names, read_groups};
 use crate::document::{Aggregated, ApiGroup, ApiGroupList};
-use crate::{Accept, Endpoint, Failure, Form, GroupVersion, Snapshot};
+use crate::{Accept, Endpoint, Error, Format, GroupVersion, Snapshot};
 
 pub use self::read::parse_list;
 pub(crate) use self::read::{AskedUrl, take_list, url};
@@ -27,7 +27,7 @@ const MAX_IN_FLIGHT: usize = 64;
 /// the walk, and if both fail, the failure is that of `/api`. The failure of a single list does not
 /// end it: it is reported with what was found.
 ///
-/// An answer that carries a [`Known`](crate::engine::Known) extension, from one of the caching layers, counts as
+/// An answer that carries a [`ParsedAnswer`](crate::engine::ParsedAnswer) extension, from one of the caching layers, counts as
 /// what the snapshot knows, and its body is not read.
 ///
 /// ```
@@ -48,7 +48,7 @@ const MAX_IN_FLIGHT: usize = 64;
 /// }
 /// let discovered = plan.finish()?;
 /// assert_eq!(discovered.snapshot.resources("v1").unwrap().resources[0].name, "pods");
-/// # Ok::<(), discovery_core::Failure>(())
+/// # Ok::<(), discovery_core::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Plan {
@@ -62,8 +62,8 @@ pub struct Plan {
     api_answered: bool,
     snapshot: Arc<Snapshot>,
     /// The lists that could not be had.
-    failed: BTreeMap<GroupVersion, Failure>,
-    fatal: Option<Failure>,
+    failed: BTreeMap<GroupVersion, Error>,
+    fatal: Option<Error>,
 }
 
 /// Says which request an answer belongs to.
@@ -81,7 +81,7 @@ enum Part {
     /// Nothing there: counts as aggregated.
     Absent,
     Legacy(Vec<ApiGroup>),
-    Aggregated(Form, Aggregated),
+    Aggregated(Format, Aggregated),
     Known(Arc<Snapshot>),
 }
 
@@ -92,7 +92,7 @@ pub struct Discovered {
     /// What is known now.
     pub snapshot: Arc<Snapshot>,
     /// The group versions whose resources could not be had, stale ones among them.
-    pub failed: BTreeMap<GroupVersion, Failure>,
+    pub failed: BTreeMap<GroupVersion, Error>,
 }
 
 impl Plan {
@@ -173,7 +173,7 @@ impl Plan {
     }
 
     /// Takes an answer, or the reason why there is none.
-    pub fn feed(&mut self, ticket: Ticket, answer: Result<Response<Bytes>, Failure>) {
+    pub fn feed(&mut self, ticket: Ticket, answer: Result<Response<Bytes>, Error>) {
         self.in_flight = self.in_flight.saturating_sub(1);
         match ticket.endpoint {
             Endpoint::Resources(group_version) => match self.read_list(&group_version, answer) {
@@ -225,7 +225,7 @@ impl Plan {
     /// # Errors
     ///
     /// When the groups could not be had.
-    pub fn finish(self) -> Result<Discovered, Failure> {
+    pub fn finish(self) -> Result<Discovered, Error> {
         match self.fatal {
             Some(failure) => Err(failure),
             None => Ok(Discovered {
@@ -256,10 +256,10 @@ impl Plan {
             return self.fail_stale();
         }
         let aggregated = api.is_aggregated() && apis.is_aggregated();
-        let form = match (&api, &apis) {
-            _ if !aggregated => Form::Legacy,
-            (Part::Aggregated(form, _), _) | (_, Part::Aggregated(form, _)) => *form,
-            _ => Form::V2,
+        let format = match (&api, &apis) {
+            _ if !aggregated => Format::Legacy,
+            (Part::Aggregated(format, _), _) | (_, Part::Aggregated(format, _)) => *format,
+            _ => Format::V2,
         };
         let snapshot = Arc::make_mut(&mut self.snapshot);
         let (mut groups, mut stale) = (Vec::new(), Vec::new());
@@ -280,7 +280,7 @@ impl Plan {
         }
         groups.retain_mut(has_fit_names);
         snapshot.set_groups(ApiGroupList::new(groups));
-        snapshot.set_form(form);
+        snapshot.set_format(format);
         // Where the lists are asked for one by one, the groups don't have the stale ones.
         if aggregated {
             snapshot.set_stale(stale);
@@ -290,7 +290,7 @@ impl Plan {
 
     fn fail_stale(&mut self) {
         for stale in self.snapshot.stale() {
-            let failure = Failure::stale(stale.clone());
+            let failure = Error::stale(stale.clone());
             self.failed.insert(stale.clone(), failure);
         }
     }
@@ -306,13 +306,13 @@ impl Plan {
     fn read_list(
         &mut self,
         group_version: &GroupVersion,
-        answer: Result<Response<Bytes>, Failure>,
-    ) -> Result<(), Failure> {
+        answer: Result<Response<Bytes>, Error>,
+    ) -> Result<(), Error> {
         let list = take_list(group_version, &answer?)?;
         // Only a legacy server is in error with an empty list; where the form is not known, because
         // the groups came from files, it may as well be an aggregated one.
-        if list.resources.is_empty() && self.snapshot.form() == Some(Form::Legacy) {
-            return Err(Failure::empty_list(group_version.clone()));
+        if list.resources.is_empty() && self.snapshot.format() == Some(Format::Legacy) {
+            return Err(Error::empty_list(group_version.clone()));
         }
         Arc::make_mut(&mut self.snapshot).insert_shared(group_version, list);
         Ok(())

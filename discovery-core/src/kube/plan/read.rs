@@ -11,9 +11,9 @@ use crate::document::{
     ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, ApiVersions, Document,
     GroupVersionForDiscovery, decode,
 };
-use crate::engine::Known;
+use crate::engine::ParsedAnswer;
 use crate::kube::group_version::check_group;
-use crate::{Endpoint, Failure, Form, GroupVersion};
+use crate::{Endpoint, Error, Format, GroupVersion};
 
 /// Reads the answer to a request for the resources of `group_version`.
 ///
@@ -32,13 +32,13 @@ use crate::{Endpoint, Failure, Form, GroupVersion};
 pub fn parse_list(
     group_version: &GroupVersion,
     answer: &Response<Bytes>,
-) -> Result<Document<ApiResourceList>, Failure> {
+) -> Result<Document<ApiResourceList>, Error> {
     let url = url(answer, || group_version.path().into());
     if !answer.status().is_success() {
-        return Err(Failure::status(url, answer));
+        return Err(Error::status(url, answer));
     }
     let mut list: ApiResourceList =
-        decode(answer.body()).map_err(|error| Failure::malformed(url, error))?;
+        decode(answer.body()).map_err(|error| Error::malformed(url, error))?;
     // What kubectl writes is its own idea of kind and version; the server's need not have one. Nor
     // need it name the group version, which the path has told.
     list.api_version = "v1".into();
@@ -50,8 +50,8 @@ pub fn parse_list(
 pub(crate) fn take_list(
     group_version: &GroupVersion,
     answer: &Response<Bytes>,
-) -> Result<Arc<Document<ApiResourceList>>, Failure> {
-    let known = answer.extensions().get::<Known>();
+) -> Result<Arc<Document<ApiResourceList>>, Error> {
+    let known = answer.extensions().get::<ParsedAnswer>();
     match known.and_then(|known| known.snapshot.resources(group_version.as_str())) {
         Some(list) => Ok(Arc::clone(list)),
         None => Ok(Arc::new(parse_list(group_version, answer)?)),
@@ -60,12 +60,12 @@ pub(crate) fn take_list(
 
 pub(super) fn read_groups(
     endpoint: &Endpoint,
-    answer: Result<Response<Bytes>, Failure>,
-) -> Result<Part, Failure> {
+    answer: Result<Response<Bytes>, Error>,
+) -> Result<Part, Error> {
     let answer = answer?;
     let url = url(&answer, || endpoint.path().into());
     if !answer.status().is_success() {
-        let failure = Failure::groups_status(url, &answer);
+        let failure = Error::groups_status(url, &answer);
         let absent = *endpoint == Endpoint::Api && failure.is_not_found();
         return if absent {
             Ok(Part::Absent)
@@ -75,21 +75,21 @@ pub(super) fn read_groups(
     }
     let known = answer
         .extensions()
-        .get::<Known>()
+        .get::<ParsedAnswer>()
         .map(|known| &known.snapshot);
     if let Some(known) = known.filter(|known| known.groups().is_some()) {
         return Ok(Part::Known(Arc::clone(known)));
     }
-    let form = Form::of(answer.headers());
+    let format = Format::from_headers(answer.headers());
     let body = answer.body();
-    let part = if form.is_aggregated() {
-        decode::<ApiGroupDiscoveryList>(body).map(|list| Part::Aggregated(form, list.into()))
+    let part = if format.is_aggregated() {
+        decode::<ApiGroupDiscoveryList>(body).map(|list| Part::Aggregated(format, list.into()))
     } else if *endpoint == Endpoint::Api {
         decode::<ApiVersions>(body).map(|versions| Part::Legacy(vec![versions.to_group()]))
     } else {
         decode::<ApiGroupList>(body).map(|list| Part::Legacy(list.groups))
     };
-    part.map_err(|error| Failure::malformed(url, error))
+    part.map_err(|error| Error::malformed(url, error))
 }
 
 /// Removes versions whose names are not fit for a path, and says whether the group's name is.

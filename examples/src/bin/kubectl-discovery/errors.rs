@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use discovery_core::{Failure, GroupVersion, key};
+use discovery_core::{Error as DiscoveryError, GroupVersion, key};
 use http::{StatusCode, Uri};
 
 use crate::transport::{Elapsed, SendError, without_password};
@@ -57,12 +57,12 @@ impl Fatal {
     }
 
     /// The error in the configuration, if that is why the server could not be asked.
-    pub(crate) fn of_configuration(failure: &Failure) -> Option<Self> {
+    pub(crate) fn of_configuration(failure: &DiscoveryError) -> Option<Self> {
         find::<SendError>(failure)?.configuration().cloned()
     }
 
     /// The server at `server` could not be asked, or did not answer as it should.
-    pub(crate) fn failure(failure: &Failure, server: &Uri) -> Self {
+    pub(crate) fn failure(failure: &DiscoveryError, server: &Uri) -> Self {
         if let Some(error) = find::<SendError>(failure) {
             return Self::sending(error);
         }
@@ -116,7 +116,7 @@ impl Fatal {
     }
 
     /// As [`failure`](Self::failure), in the words of `api-versions`.
-    pub(crate) fn versions(failure: &Failure, server: &Uri) -> Self {
+    pub(crate) fn versions(failure: &DiscoveryError, server: &Uri) -> Self {
         let message = match find::<SendError>(failure) {
             None if find::<Elapsed>(failure).is_some() => {
                 format!("{BODY}: {BODY_TIMEOUT}")
@@ -148,7 +148,7 @@ impl Fatal {
 
     /// Some lists could not be had.
     pub(crate) fn partial<'a>(
-        failed: impl IntoIterator<Item = (&'a GroupVersion, &'a Failure)>,
+        failed: impl IntoIterator<Item = (&'a GroupVersion, &'a DiscoveryError)>,
         server: &Uri,
     ) -> Option<Self> {
         let mut failed: Vec<_> = failed
@@ -169,7 +169,7 @@ impl Fatal {
     }
 
     /// Puts a line before it with what the server says itself, where kubectl does not tell.
-    fn after(self, failure: &Failure) -> Self {
+    fn after(self, failure: &DiscoveryError) -> Self {
         match (failure.code(), failure.source()) {
             (Some(_), Some(said)) if said.to_string() != failure.to_string() => {
                 Self(format!("the server says: {said}\n{self}"))
@@ -216,7 +216,7 @@ impl fmt::Display for Fatal {
 
 impl Error for Fatal {}
 
-fn list_failure(failure: &Failure, server: &Uri) -> String {
+fn list_failure(failure: &DiscoveryError, server: &Uri) -> String {
     match find::<SendError>(failure) {
         Some(error) => format!("Get \"{}\": {}", error.url(), words(error)),
         None => message(failure, server),
@@ -237,7 +237,7 @@ fn words(error: &SendError) -> String {
 }
 
 /// kubectl's message for an error answer; for anything else the causes and the whole URL.
-fn message(failure: &Failure, server: &Uri) -> String {
+fn message(failure: &DiscoveryError, server: &Uri) -> String {
     if failure.code().is_some() {
         return failure.to_string();
     }

@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use bytes::Bytes;
+use discovery_client::request_defaults::go_duration;
 use discovery_client::retry::RetryAfterLayer;
-use discovery_client::shape::go_duration;
 use discovery_core::engine::{Collected, collect};
-use discovery_core::{Accept, Failure};
+use discovery_core::{Accept, Error as DiscoveryError};
 use http::header::ACCEPT;
 use http::uri::PathAndQuery;
 use http::{Request, Response, Uri};
@@ -42,7 +42,7 @@ async fn fetch(session: &Session, uri: Uri) -> Result<(), Fatal> {
         let (parts, body) = response.into_parts();
         let (Collected::Whole(body) | Collected::TooLarge(body, _) | Collected::Broken(body, _)) =
             collect(body, MAX_ERROR).await;
-        let failure = Failure::status(uri.to_string(), &Response::from_parts(parts, body));
+        let failure = DiscoveryError::status(uri.to_string(), &Response::from_parts(parts, body));
         return Err(Fatal::failure(&failure, &session.url));
     }
     // As it comes: the body may be long, or have no end.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use discovery_client::request_defaults::RequestDefaults;
 use discovery_client::retry::RetryAfter;
-use discovery_client::shape::Shape;
 use discovery_client::{DiscoveryClient, Handles, HttpService, Stack};
 use discovery_core::store::Store;
 use discovery_disk::{DiskDiscovery, KubectlStore};
@@ -34,7 +34,9 @@ const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(32);
 
 /// kubectl's stack over our transport.
 type Service = DiskDiscovery<
-    MemoryDiscovery<Shape<RetryAfter<SetRequestHeader<HttpService<Transport>, HeaderValue>>>>,
+    MemoryDiscovery<
+        RequestDefaults<RetryAfter<SetRequestHeader<HttpService<Transport>, HeaderValue>>>,
+    >,
 >;
 
 /// The client of one run, and the layers below it.

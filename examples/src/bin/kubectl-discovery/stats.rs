@@ -8,11 +8,11 @@ pub(crate) fn report(session: &Session, started: Instant) -> String {
     let sent = session.transport.sent();
     let handles = &session.handles;
     let (disk, memory, http) = (
-        handles.disk.statistics(),
-        handles.memory.statistics(),
+        handles.disk.stats(),
+        handles.memory.stats(),
         handles.http.stats(),
     );
-    let files = handles.files.disk_statistics();
+    let files = handles.files.disk_stats();
     let (entries, entry_bytes) = session.http_written.get();
     format!(
         "requests sent: {requests}, answered 304: {not_modified}\n\

@@ -22,13 +22,13 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(32);
 /// - A request without `Accept` gets `application/json, */*`.
 ///
 /// ```
-/// use discovery_client::shape::ShapeLayer;
+/// use discovery_client::request_defaults::RequestDefaultsLayer;
 /// use http::{Request, Response};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # tokio_test::block_on(async {
 /// let client = ServiceBuilder::new()
-///     .layer(ShapeLayer::new(&"https://10.0.0.1:6443/k8s/clusters/c-1".parse()?))
+///     .layer(RequestDefaultsLayer::new(&"https://10.0.0.1:6443/k8s/clusters/c-1".parse()?))
 ///     .service(service_fn(|request: Request<()>| async move {
 ///         Ok::<_, std::io::Error>(Response::new(request.uri().to_string()))
 ///     }));
@@ -38,35 +38,35 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(32);
 /// # }).unwrap();
 /// ```
 #[derive(Clone, Debug)]
-pub struct ShapeLayer {
-    shape: Arc<ShapeOf>,
+pub struct RequestDefaultsLayer {
+    defaults: Arc<Defaults>,
 }
 
 #[derive(Clone, Debug)]
-struct ShapeOf {
+struct Defaults {
     origin: Option<key::Origin>,
     base: String,
     timeout: String,
 }
 
-/// A service behind a [`ShapeLayer`].
+/// A service behind a [`RequestDefaultsLayer`].
 #[derive(Clone, Debug)]
-pub struct Shape<S> {
+pub struct RequestDefaults<S> {
     inner: S,
-    shape: Arc<ShapeOf>,
+    defaults: Arc<Defaults>,
 }
 
-impl ShapeLayer {
+impl RequestDefaultsLayer {
     /// For the server at that address, base path included. Without scheme and authority, relative
     /// URIs stay relative; with an [invalid port](key::InvalidPort) as well, because a client might
     /// send them to the default port of that host.
     #[must_use]
     pub fn new(server: &Uri) -> Self {
-        let origin = key::Origin::of(server).filter(|_| key::port(server).is_ok());
+        let origin = key::Origin::from_uri(server).filter(|_| key::port(server).is_ok());
         let base = server.path().trim_end_matches('/').to_owned();
         let timeout = parameter(TIMEOUT);
         Self {
-            shape: Arc::new(ShapeOf {
+            defaults: Arc::new(Defaults {
                 origin,
                 base,
                 timeout,
@@ -77,8 +77,8 @@ impl ShapeLayer {
     /// The timeout that the server is told: 32 s unless set, as in client-go. Zero tells none.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        let shape = Arc::make_mut(&mut self.shape);
-        shape.timeout = if timeout.is_zero() {
+        let defaults = Arc::make_mut(&mut self.defaults);
+        defaults.timeout = if timeout.is_zero() {
             String::new()
         } else {
             parameter(timeout)
@@ -87,7 +87,7 @@ impl ShapeLayer {
     }
 }
 
-impl ShapeOf {
+impl Defaults {
     fn complete<B>(&self, request: &mut Request<B>) {
         if !request.headers().contains_key(ACCEPT) {
             let accept = HeaderValue::from_static(Accept::LEGACY);
@@ -132,7 +132,7 @@ fn parameter(timeout: Duration) -> String {
 /// A duration as Go prints it: `32s`, `1m0s`, `1h0m0s`, `1.5s`, `250ms`.
 ///
 /// ```
-/// use discovery_client::shape::go_duration;
+/// use discovery_client::request_defaults::go_duration;
 /// use std::time::Duration;
 ///
 /// assert_eq!(go_duration(Duration::from_secs(60)), "1m0s");
@@ -166,18 +166,18 @@ pub fn go_duration(duration: Duration) -> String {
     }
 }
 
-impl<S> Layer<S> for ShapeLayer {
-    type Service = Shape<S>;
+impl<S> Layer<S> for RequestDefaultsLayer {
+    type Service = RequestDefaults<S>;
 
-    fn layer(&self, inner: S) -> Shape<S> {
-        Shape {
+    fn layer(&self, inner: S) -> RequestDefaults<S> {
+        RequestDefaults {
             inner,
-            shape: Arc::clone(&self.shape),
+            defaults: Arc::clone(&self.defaults),
         }
     }
 }
 
-impl<S, B> Service<Request<B>> for Shape<S>
+impl<S, B> Service<Request<B>> for RequestDefaults<S>
 where
     S: Service<Request<B>>,
 {
@@ -190,7 +190,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        self.shape.complete(&mut request);
+        self.defaults.complete(&mut request);
         self.inner.call(request)
     }
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use discovery_client::shape::{ShapeLayer, go_duration};
+use discovery_client::request_defaults::{RequestDefaultsLayer, go_duration};
 use http::Request;
 use http::header::ACCEPT;
 use tower::ServiceBuilder;
 use tower_test::mock;
 
 /// What becomes of a request for `uri` behind `layer`: its URI and `Accept`.
-async fn shaped(layer: ShapeLayer, request: Request<()>) -> (String, String) {
+async fn shaped(layer: RequestDefaultsLayer, request: Request<()>) -> (String, String) {
     let (inner, mut handle) = mock::pair::<Request<()>, ()>();
     let mut service = ServiceBuilder::new().layer(layer).service(inner);
     let answer = async {
@@ -34,13 +34,14 @@ fn get(uri: &str) -> Request<()> {
 
 #[tokio::test]
 async fn a_server_with_an_invalid_port_leaves_relative_uris_relative() {
-    let layer = ShapeLayer::new(&"https://10.0.0.1:6443x".parse().unwrap());
+    let layer = RequestDefaultsLayer::new(&"https://10.0.0.1:6443x".parse().unwrap());
     assert_eq!(shaped(layer, get("/api")).await.0, "/api?timeout=32s");
 }
 
 #[tokio::test]
 async fn relative_and_absolute_uris() {
-    let rancher = || ShapeLayer::new(&"https://rancher:8443/k8s/clusters/c-1/".parse().unwrap());
+    let rancher =
+        || RequestDefaultsLayer::new(&"https://rancher:8443/k8s/clusters/c-1/".parse().unwrap());
     for (asked, sent) in [
         (
             "/api",
@@ -83,7 +84,7 @@ async fn relative_and_absolute_uris() {
 
 #[tokio::test]
 async fn timeout() {
-    let layer = |timeout| ShapeLayer::new(&"http://h".parse().unwrap()).timeout(timeout);
+    let layer = |timeout| RequestDefaultsLayer::new(&"http://h".parse().unwrap()).timeout(timeout);
     let minute = shaped(layer(Duration::from_secs(60)), get("/api")).await.0;
     assert_eq!(minute, "http://h/api?timeout=1m0s");
     let short = shaped(layer(Duration::from_nanos(1_500)), get("/api"))
@@ -98,7 +99,7 @@ async fn timeout() {
 
 #[tokio::test]
 async fn accept_is_completed_and_not_replaced() {
-    let layer = || ShapeLayer::new(&"http://h".parse().unwrap());
+    let layer = || RequestDefaultsLayer::new(&"http://h".parse().unwrap());
     assert_eq!(
         shaped(layer(), get("/api")).await.1,
         "application/json, */*"

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use discovery_core::clock::{Clock, SystemClock};
 use discovery_core::document::{ApiGroupList, ApiResourceList, Document};
-use discovery_core::engine::{Cache, Need};
+use discovery_core::engine::{Cache, Scope};
 use discovery_core::internal::WarnOnce;
 use discovery_core::store::Op;
-use discovery_core::{Form, Snapshot};
+use discovery_core::{Format, Snapshot};
 use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
 
 use super::state::State;
-use super::statistics::{Counters, DiskStatistics};
+use super::stats::{Counters, DiskStats};
 use super::tree::Tree;
 use crate::store::fs::Stamp;
 
@@ -31,7 +31,7 @@ const FEW: usize = 4;
 
 /// What a [`DiskDiscoveryLayer`](super::DiskDiscoveryLayer)'s services share: the files of one
 /// server.
-pub struct Files {
+pub struct DiskBackend {
     pub(super) shared: Arc<Shared>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Shared {
     /// Told when a thread has written a file.
     pub(super) given_back: Condvar,
     /// The form in which the server answered this process; the files don't tell.
-    pub(super) form: RwLock<Option<Form>>,
+    pub(super) format: RwLock<Option<Format>>,
     /// The groups that were read last, while somebody uses them.
     pub(super) groups: Mutex<Option<(Stamp, Weak<Snapshot>)>>,
     pub(super) warned: WarnOnce,
@@ -60,7 +60,7 @@ pub(super) enum Part {
     List(Arc<Document<ApiResourceList>>),
 }
 
-impl Files {
+impl DiskBackend {
     pub(super) fn new(dir: Option<PathBuf>) -> Self {
         let shared = Shared {
             tree: Tree::new(dir),
@@ -70,7 +70,7 @@ impl Files {
             fresh: AtomicBool::new(true),
             state: Mutex::default(),
             given_back: Condvar::new(),
-            form: RwLock::default(),
+            format: RwLock::default(),
             groups: Mutex::default(),
             warned: WarnOnce::default(),
             counters: Counters::default(),
@@ -86,7 +86,7 @@ impl Files {
         }
     }
 
-    pub(super) fn statistics(&self) -> DiskStatistics {
+    pub(super) fn stats(&self) -> DiskStats {
         self.shared.counters.read()
     }
 }
@@ -123,21 +123,21 @@ impl Part {
     }
 }
 
-impl Cache for Files {
+impl Cache for DiskBackend {
     fn name(&self) -> &'static str {
         "disk"
     }
 
-    fn load(&self, need: &Need) -> Op<Arc<Snapshot>> {
+    fn load(&self, need: &Scope) -> Op<Arc<Snapshot>> {
         let shared = &self.shared;
         let now = shared.clock.now();
-        if let Need::Resources(group_version) = need {
+        if let Scope::Resources(group_version) = need {
             let mut snapshot = Snapshot::default();
             snapshot.extend(shared.load_some(slice::from_ref(group_version), now));
             return Op::Ready(Arc::new(snapshot));
         }
         let mut snapshot = shared.load_groups(now);
-        if *need == Need::Groups {
+        if *need == Scope::Groups {
             return Op::Ready(snapshot);
         }
         let missing: Vec<_> = snapshot.missing().cloned().collect();
@@ -154,8 +154,11 @@ impl Cache for Files {
     fn save(&self, found: &Arc<Snapshot>) -> Op<()> {
         let (shared, found) = (Arc::clone(&self.shared), Arc::clone(found));
         let turn = shared.state().turn();
-        if let Some(form) = found.form() {
-            *shared.form.write().unwrap_or_else(PoisonError::into_inner) = Some(form);
+        if let Some(format) = found.format() {
+            *shared
+                .format
+                .write()
+                .unwrap_or_else(PoisonError::into_inner) = Some(format);
             *shared.groups() = None;
         }
         // The engine does not wait for anything while it calls this, and what is written is
@@ -214,12 +217,12 @@ fn offload_if<T: Default + Send + 'static>(
     }
 }
 
-impl fmt::Debug for Files {
+impl fmt::Debug for DiskBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Files")
+        f.debug_struct("DiskBackend")
             .field("dir", &self.shared.tree.dir)
             .field("ttl", &self.shared.ttl)
-            .field("statistics", &self.statistics())
+            .field("statistics", &self.stats())
             .finish_non_exhaustive()
     }
 }

@@ -1,9 +1,9 @@
 //! Failures, and the texts that kubectl 1.37.1 prints for the same answers.
 
-use std::error::Error;
+use std::error::Error as _;
 
 use bytes::Bytes;
-use discovery_core::Failure;
+use discovery_core::Error;
 use discovery_core::engine::ask;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response};
@@ -112,8 +112,8 @@ fn kubectls_texts() {
             "the server was unable to return a response in the time allotted, but may still be processing the request",
         ),
     ] {
-        let groups = Failure::groups_status("http://h/apis", &answer);
-        let list = Failure::status("http://h/apis/a/v1", &answer);
+        let groups = Error::groups_status("http://h/apis", &answer);
+        let list = Error::status("http://h/apis/a/v1", &answer);
         assert_eq!(
             (groups.to_string().as_str(), list.to_string().as_str()),
             (for_groups, for_lists),
@@ -173,7 +173,7 @@ fn reasons() {
             false,
         ),
     ] {
-        let failure = Failure::status("u", &answer);
+        let failure = Error::status("u", &answer);
         assert_eq!(
             (
                 failure.reason(),
@@ -190,21 +190,21 @@ fn reasons() {
 #[test]
 fn long_and_broken_texts() {
     let long = answer(500, "text/plain", &"é".repeat(100_000));
-    assert!(Failure::status("u", &long).to_string().len() < 5000);
+    assert!(Error::status("u", &long).to_string().len() < 5000);
     let mut broken = answer(403, "text/plain", "");
     *broken.body_mut() = Bytes::from_static(b"no \xff way");
-    assert_eq!(Failure::status("u", &broken).to_string(), "no \u{fffd} way");
+    assert_eq!(Error::status("u", &broken).to_string(), "no \u{fffd} way");
 }
 
 #[test]
 fn other_failures() {
-    let transport = Failure::transport("http://h/apis", "refused");
+    let transport = Error::transport("http://h/apis", "refused");
     assert_eq!(transport.to_string(), "no answer from http://h/apis");
     assert_eq!(transport.source().unwrap().to_string(), "refused");
     assert!(transport.is_transport() && transport.is_transient() && transport.code().is_none());
-    assert!(Failure::cut_short("u", "x").is_transient());
-    assert!(!Failure::too_large("u", 3).is_transient());
-    let stale = Failure::stale("a/v1".parse().unwrap());
+    assert!(Error::cut_short("u", "x").is_transient());
+    assert!(!Error::too_large("u", 3).is_transient());
+    let stale = Error::stale("a/v1".parse().unwrap());
     assert!(stale.is_stale() && stale.url().is_none() && !stale.is_transient());
     let copy = transport.clone();
     assert_eq!(copy.to_string(), transport.to_string());
@@ -238,7 +238,7 @@ async fn urls_in_messages() {
         let answer = ask(service(answer(404, "text/plain", "")), request, 4)
             .await
             .unwrap();
-        assert_eq!(Failure::answered(&answer, "elsewhere").url(), Some(shown));
+        assert_eq!(Error::answered(&answer, "elsewhere").url(), Some(shown));
     }
     let failing = tower::service_fn(|_: Request<()>| async {
         Err::<Response<Full<Bytes>>, _>(std::io::Error::other("x"))

@@ -4,16 +4,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// ```
 /// let layer = discovery_disk::DiskDiscoveryLayer::new("/nonexistent/cache");
-/// assert_eq!(layer.disk_statistics().files_written, 0);
+/// assert_eq!(layer.disk_stats().files_written, 0);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct DiskStatistics {
-    /// Files that were read and not expired.
+pub struct DiskStats {
+    /// DiskBackend that were read and not expired.
     pub files_read: u64,
-    /// Files that got new content.
+    /// DiskBackend that got new content.
     pub files_written: u64,
-    /// Files whose content had not changed: only their modification time was renewed.
+    /// DiskBackend whose content had not changed: only their modification time was renewed.
     pub files_renewed: u64,
     /// The size of the files that got new content.
     pub bytes_written: u64,
@@ -31,9 +31,9 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn read(&self) -> DiskStatistics {
+    pub(super) fn read(&self) -> DiskStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        DiskStatistics {
+        DiskStats {
             files_read: read(&self.files_read),
             files_written: read(&self.files_written),
             files_renewed: read(&self.files_renewed),

@@ -1,6 +1,5 @@
 //! Why something could not be discovered.
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,21 +16,21 @@ use crate::{BoxError, GroupVersion};
 /// For an answer of the server, the text is the one that kubectl prints.
 ///
 /// ```
-/// use discovery_core::Failure;
+/// use discovery_core::Error;
 /// use http::Response;
 ///
 /// let answer = Response::builder().status(503).body("down\n".into())?;
-/// let failure = Failure::status("https://host/apis", &answer);
+/// let failure = Error::status("https://host/apis", &answer);
 /// assert_eq!(failure.to_string(), "the server is currently unable to handle the request");
 /// assert_eq!(failure.reason(), Some("ServiceUnavailable"));
 /// assert!(failure.is_transient());
 /// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct Error {
     kind: Kind,
     url: SmolStr,
-    source: Option<Arc<dyn Error + Send + Sync>>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 #[derive(Clone, Debug)]
@@ -60,7 +59,7 @@ struct Status {
     message: Option<String>,
 }
 
-impl Failure {
+impl Error {
     /// The request could not be sent, or no answer came.
     pub fn transport(url: impl Into<SmolStr>, source: impl Into<BoxError>) -> Self {
         Self::new(Kind::Transport, url.into(), Some(source.into()))
@@ -328,7 +327,7 @@ fn generic(answer: &Response<Bytes>) -> (&'static str, String) {
     (reason, message)
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = &self.url;
         match &self.kind {
@@ -349,11 +348,11 @@ impl fmt::Display for Failure {
     }
 }
 
-impl Error for Failure {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source
             .as_ref()
-            .map(|source| &**source as &(dyn Error + 'static))
+            .map(|source| &**source as &(dyn std::error::Error + 'static))
     }
 }
 
