@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use discovery_core::document::{ApiGroupList, ApiResourceList, Document};
-use discovery_core::engine::{GroupsOnly, ParsedAnswer, Refresh, WantParsed, ask, drive};
-use discovery_core::plan::parse_list;
+use discovery_core::engine::{GroupsOnly, ParsedAnswer, Refresh, WantParsed};
+use discovery_core::plan::{ask, drive, parse_list};
 use discovery_core::{Accept, BoxError, Discovered, Endpoint, Error, GroupVersion, Plan, Snapshot};
 use http::header::ACCEPT;
 use http::{HeaderValue, Request, Response};
@@ -15,7 +15,7 @@ use tower_service::Service;
 use crate::{Preferred, VersionInfo};
 
 /// The largest answer that is read, unless set.
-const MAX_BODY_SIZE: usize = 64 << 20;
+const MAX_BODY_SIZE: u64 = 64 << 20;
 
 /// Asks which groups, versions and resources a server has.
 ///
@@ -52,7 +52,7 @@ const MAX_BODY_SIZE: usize = 64 << 20;
 pub struct DiscoveryClient<S, B> {
     service: S,
     refresh: Arc<Mutex<Option<Refresh>>>,
-    limit: usize,
+    limit: u64,
     body: PhantomData<fn() -> B>,
 }
 
@@ -83,7 +83,7 @@ impl<S, B> DiscoveryClient<S, B> {
 
     /// The largest answer that is read, in bytes: 64 MiB unless set. A larger one is a failure.
     #[must_use]
-    pub fn max_body_size(mut self, bytes: usize) -> Self {
+    pub fn max_body_size(mut self, bytes: u64) -> Self {
         self.limit = bytes;
         self
     }

@@ -1,16 +1,18 @@
 //! Repeats requests that the server has asked to be repeated.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use discovery_core::engine::DeadlineExceeded;
+use discovery_core::http::reserved::Oneshot;
+use discovery_core::plan::DeadlineExceeded;
 use http::header::RETRY_AFTER;
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
 use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -21,7 +23,7 @@ type Sleep = Arc<dyn Fn(Duration) -> BoxFuture<()> + Send + Sync>;
 /// Repeats GET requests that the server has asked to be repeated, as client-go does: those answered
 /// 429 or 5xx with a `Retry-After` in whole seconds, up to ten times each.
 ///
-/// Other answers, and errors of the inner service, come out unchanged.
+/// Other answers, and errors of the inner service, come out unchanged. A request with content is sent once.
 ///
 /// With a [deadline](Self::deadline), a request is not repeated if the server wants it later than
 /// that: the last answer comes out, at once, with a [`DeadlineExceeded`] extension, of which
@@ -97,7 +99,7 @@ impl RetryAfterLayer {
         self
     }
 
-    /// What waits: Tokio's timer unless set.
+    /// Sets the timer: Tokio's unless set.
     #[must_use]
     pub fn sleep<F>(mut self, sleep: F) -> Self
     where
@@ -130,22 +132,23 @@ where
     S: Service<Request<B>, Response = Response<RB>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Send,
-    B: From<Bytes> + Send + 'static,
+    B: Body + From<Bytes> + Send + 'static,
     RB: Send,
 {
     type Response = Response<RB>;
     type Error = S::Error;
     type Future = BoxFuture<Result<Response<RB>, S::Error>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+    /// Always ready: each attempt waits for a clone of the inner service, and calls that one.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let spare = self.inner.clone();
-        let mut ready = std::mem::replace(&mut self.inner, spare.clone());
-        if request.method() != Method::GET {
-            return Box::pin(ready.call(request));
+        let service = self.inner.clone();
+        // Content cannot be sent twice.
+        if request.method() != Method::GET || !request.body().is_end_stream() {
+            return Box::pin(Oneshot::new(service, request));
         }
         let RetryAfterLayer {
             max,
@@ -154,10 +157,9 @@ where
         } = self.layer.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let answer = ready.call(Request::from_parts(parts.clone(), body));
-            drop(ready);
             let mut begin = Instant::now();
-            let mut response = answer.await?;
+            let first = Request::from_parts(parts.clone(), body);
+            let mut response = Oneshot::new(service.clone(), first).await?;
             let mut spent = Duration::ZERO;
             for attempt in 1..=max {
                 let Some(wait) = retry_after(&response) else {
@@ -175,11 +177,8 @@ where
                 drop(response);
                 sleep(wait).await;
                 begin = Instant::now();
-                let mut service = spare.clone();
-                poll_fn(|cx| service.poll_ready(cx)).await?;
-                let answer = service.call(Request::from_parts(parts.clone(), Bytes::new().into()));
-                drop(service);
-                response = answer.await?;
+                let next = Request::from_parts(parts.clone(), Bytes::new().into());
+                response = Oneshot::new(service.clone(), next).await?;
             }
             Ok(response)
         })

@@ -64,7 +64,7 @@ pub struct Stack {
     http_store: Option<Arc<dyn Store>>,
     ttl: Option<Duration>,
     timeout: Option<Duration>,
-    max_body_size: Option<usize>,
+    max_body_size: Option<u64>,
     retry: RetryAfterLayer,
 }
 
@@ -163,7 +163,7 @@ impl Stack {
     /// The largest answer that the discovery caches read and keep, in bytes: 64 MiB unless set.
     /// Larger ones pass through to the caller, who has a limit of its own:
     /// [`DiscoveryClient::max_body_size`](crate::DiscoveryClient::max_body_size).
-    pub fn max_body_size(mut self, bytes: usize) -> Self {
+    pub fn max_body_size(mut self, bytes: u64) -> Self {
         self.max_body_size = Some(bytes);
         self
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use discovery_client::retry::RetryAfterLayer;
-use discovery_core::engine::DeadlineExceeded;
+use discovery_core::plan::DeadlineExceeded;
 use http::{Method, Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_test::mock::{self, Handle};
@@ -89,7 +89,7 @@ async fn outcome_with(
 }
 
 #[tokio::test]
-async fn repeats_what_the_server_asks_for() {
+async fn a_request_is_repeated_when_the_server_asks_for_it() {
     let answers = vec![busy(429, Some("1")), busy(503, Some("7")), busy(200, None)];
     let (status, waits) = outcome(Method::GET, answers).await;
     assert_eq!(
@@ -99,14 +99,14 @@ async fn repeats_what_the_server_asks_for() {
 }
 
 #[tokio::test]
-async fn gives_up_after_ten() {
+async fn the_eleventh_answer_comes_out() {
     let answers = (0..11).map(|_| busy(500, Some("0"))).collect();
     let (status, waits) = outcome(Method::GET, answers).await;
     assert_eq!((status, waits.len()), (500, 10));
 }
 
 #[tokio::test]
-async fn leaves_the_rest_alone() {
+async fn a_request_that_the_server_does_not_ask_for_again_is_sent_once() {
     for (method, status, retry_after) in [
         (Method::GET, 429, None),
         (Method::GET, 503, Some("Wed, 21 Oct 2026 07:28:00 GMT")),
@@ -119,6 +119,25 @@ async fn leaves_the_rest_alone() {
         let outcome = outcome(method, vec![busy(status, retry_after)]).await;
         assert_eq!(outcome, (status, Vec::new()), "{status} {retry_after:?}");
     }
+}
+
+#[tokio::test]
+async fn a_request_with_content_is_sent_once_and_whole() {
+    let (layer, waits) = noting();
+    let (inner, mut handle) = mock::pair::<Request<Body>, Response<()>>();
+    let service = ServiceBuilder::new().layer(layer).service(inner);
+    let mut asked = request(Method::GET);
+    *asked.body_mut() = Body::from("content");
+    let server = async {
+        let (request, respond) = handle.next_request().await.expect("a request");
+        let content = request.into_body().collect().await.unwrap().to_bytes();
+        respond.send_response(busy(503, Some("1")));
+        content
+    };
+    let (response, content) = tokio::join!(service.oneshot(asked), server);
+    assert_eq!(response.unwrap().status(), 503);
+    assert_eq!(content, "content");
+    assert!(waits.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -146,7 +165,7 @@ async fn nothing_is_repeated_after_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_take_their_part_of_the_time() {
+async fn the_time_of_attempts_counts_for_the_deadline() {
     let (layer, waits) = noting();
     let slow = tower::service_fn(|_: Request<Body>| async {
         tokio::time::advance(Duration::from_secs(2)).await;
@@ -163,7 +182,7 @@ async fn attempts_take_their_part_of_the_time() {
 }
 
 #[tokio::test]
-async fn errors_come_out_unchanged() {
+async fn errors_of_the_inner_service_come_out_unchanged() {
     let (layer, _) = noting();
     let failing = tower::service_fn(|_: Request<Body>| async {
         Err::<Response<()>, _>(io::Error::from(io::ErrorKind::ConnectionReset))

@@ -49,7 +49,8 @@ fn services(
 async fn groups<S, RB>(service: &S, uri: &str) -> String
 where
     S: Service<Request<Body>, Response = Response<RB>, Error = Infallible> + Clone,
-    RB: http_body::Body<Data = Bytes, Error = Infallible>,
+    RB: http_body::Body<Data = Bytes>,
+    RB::Error: std::fmt::Debug,
 {
     let request = Request::get(uri).body(Body::default()).unwrap();
     let response = service.clone().oneshot(request).await.unwrap();

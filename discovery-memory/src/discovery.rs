@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use discovery_core::Snapshot;
 use discovery_core::clock::{Clock, SystemClock};
-use discovery_core::engine::{Cache, DiscoveryService, Engine, Handle, Scope};
+use discovery_core::engine::{
+    Cache, Configured, DiscoveryService, Engine, Handle, Options, Scope, Settings,
+};
 use discovery_core::store::Op;
 use http::Uri;
 use tower_layer::Layer;
@@ -46,16 +48,23 @@ use tower_layer::Layer;
 /// # std::io::Result::Ok(())
 /// # }).unwrap();
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct MemoryDiscoveryLayer {
-    engine: Engine<MemoryBackend>,
+    configured: Configured<MemorySettings>,
 }
 
-/// What a [`MemoryDiscoveryLayer`]'s services share.
+#[derive(Clone)]
+struct MemorySettings {
+    options: Options,
+    ttl: Option<Duration>,
+    clock: Arc<dyn Clock>,
+}
+
+/// The memory that a [`MemoryDiscoveryLayer`]'s services share.
 pub struct MemoryBackend {
     state: RwLock<State>,
     ttl: Option<Duration>,
-    clock: Box<dyn Clock>,
+    clock: Arc<dyn Clock>,
 }
 
 /// An HTTP service behind a [`MemoryDiscoveryLayer`].
@@ -64,75 +73,93 @@ pub type MemoryDiscovery<S> = DiscoveryService<S, MemoryBackend>;
 #[derive(Default)]
 struct State {
     snapshot: Arc<Snapshot>,
-    /// When the oldest part of the snapshot came; only where there is a time to live.
+    /// The time at which the oldest part of the snapshot came.
     since: Option<SystemTime>,
 }
 
 impl MemoryDiscoveryLayer {
-    /// A layer that knows nothing yet, for a server without a base path.
+    /// Makes a layer with an empty memory, for a server without a base path.
     #[must_use]
     pub fn new() -> Self {
-        let memory = MemoryBackend {
-            state: RwLock::default(),
+        let settings = MemorySettings {
+            options: Options::new(),
             ttl: None,
-            clock: Box::new(SystemClock),
+            clock: Arc::new(SystemClock),
         };
         Self {
-            engine: Engine::new(memory),
+            configured: Configured::new(settings),
         }
     }
 
-    /// How long answers count: for ever unless set, as in client-go. Should the clock be set back by
-    /// more than that, they are asked for anew.
+    /// Sets how long answers count: for ever unless set, as in client-go. Should the clock be set back by more
+    /// than that, they are fetched anew.
     ///
-    /// As all setters, to be called before the layer is cloned or used.
+    /// As all setters, it gives the layer a memory of its own, with nothing in it. Clones, services and handles
+    /// that were made before keep theirs.
+    ///
+    /// ```
+    /// use discovery_memory::MemoryDiscoveryLayer;
+    /// use std::time::Duration;
+    ///
+    /// let layer = MemoryDiscoveryLayer::new();
+    /// let short = layer.clone().ttl(Duration::from_secs(60));
+    /// ```
     #[must_use]
     pub fn ttl(self, ttl: Duration) -> Self {
-        Self {
-            engine: self.engine.with_cache(|memory| memory.ttl = Some(ttl)),
-        }
+        self.set(|settings| settings.ttl = Some(ttl))
     }
 
-    /// What tells the time for the time to live: the system's clock unless set.
+    /// Sets the clock for the time to live: the system's unless set.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
-        Self {
-            engine: self
-                .engine
-                .with_cache(|memory| memory.clock = Box::new(clock)),
-        }
+        self.set(|settings| settings.clock = Arc::new(clock))
     }
 
-    /// For a server that is mounted under a path, such as `/k8s/clusters/c-1`.
+    /// Sets the path that relative URIs begin with, such as `/k8s/clusters/c-1`. None unless set.
     #[must_use]
     pub fn base_path(self, base: &str) -> Self {
-        Self {
-            engine: self.engine.base_path(base),
-        }
+        self.set_option(|options| options.base_path(base))
     }
 
-    /// The address of the server that the services reach: a request whose URI names another server
-    /// passes, and one that names this one is for what is below the path of the address. Relative
-    /// URIs are always this server's, and [`base_path`](Self::base_path) counts for them.
+    /// Names the server that the services reach, as [`Options::server`] tells: requests for other servers pass.
     #[must_use]
     pub fn server(self, address: &Uri) -> Self {
-        Self {
-            engine: self.engine.server(address),
-        }
+        self.set_option(|options| options.server(address))
     }
 
-    /// The largest answer that is kept, in bytes; larger ones pass through. 64 MiB unless set.
+    /// Sets the largest answer that is kept, in bytes; larger ones pass through. 64 MiB unless set.
     #[must_use]
-    pub fn max_body_size(self, bytes: usize) -> Self {
-        Self {
-            engine: self.engine.max_body_size(bytes),
-        }
+    pub fn max_body_size(self, bytes: u64) -> Self {
+        self.set_option(|options| options.max_body_size(bytes))
     }
 
-    /// Sees and steers the cache: invalidation, freshness, statistics.
+    /// A handle, which sees and steers the cache: invalidation, freshness, counts.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        self.engine.handle()
+        self.configured.engine().handle()
+    }
+
+    fn set(self, change: impl FnOnce(&mut MemorySettings)) -> Self {
+        Self {
+            configured: self.configured.set(change),
+        }
+    }
+
+    fn set_option(self, change: impl FnOnce(Options) -> Options) -> Self {
+        self.set(|settings| settings.options = change(settings.options.clone()))
+    }
+}
+
+impl Settings for MemorySettings {
+    type Cache = MemoryBackend;
+
+    fn engine(&self) -> Engine<MemoryBackend> {
+        let backend = MemoryBackend {
+            state: RwLock::default(),
+            ttl: self.ttl,
+            clock: Arc::clone(&self.clock),
+        };
+        Engine::new(backend, self.options.clone())
     }
 }
 
@@ -154,6 +181,12 @@ impl MemoryBackend {
     }
 }
 
+impl MemoryBackend {
+    fn age(&self, state: &State) -> Option<Duration> {
+        self.clock.now().duration_since(state.since?).ok()
+    }
+}
+
 impl Cache for MemoryBackend {
     fn name(&self) -> &'static str {
         "memory"
@@ -162,8 +195,10 @@ impl Cache for MemoryBackend {
     fn load(&self, _need: &Scope) -> Op<Arc<Snapshot>> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         if self.expired(&state) {
+            tracing::debug!(decision = "skip", reason = "expired", age = ?self.age(&state));
             return Op::Ready(Arc::default());
         }
+        tracing::trace!(decision = "read", age = ?self.age(&state));
         Op::Ready(Arc::clone(&state.snapshot))
     }
 
@@ -173,7 +208,7 @@ impl Cache for MemoryBackend {
         if is_complete || self.expired(&state) {
             *state = State::default();
         }
-        if self.ttl.is_some() && state.since.is_none() {
+        if state.since.is_none() {
             state.since = Some(self.clock.now());
         }
         if is_complete {
@@ -208,15 +243,16 @@ impl<S> Layer<S> for MemoryDiscoveryLayer {
     type Service = MemoryDiscovery<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        self.engine.service(inner)
+        self.configured.engine().service(inner)
     }
 }
 
-impl fmt::Debug for MemoryDiscoveryLayer {
+impl fmt::Debug for MemorySettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryDiscoveryLayer")
-            .field("engine", &self.engine)
-            .finish()
+        f.debug_struct("MemorySettings")
+            .field("options", &self.options)
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,45 +1,50 @@
-//! What happens on a miss.
+//! Fetches: the requests that are sent on a miss, and the use of their answers.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::header::ACCEPT_ENCODING;
-use http::{HeaderMap, Request, Response, StatusCode, request};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, Request, Response, StatusCode, request, response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
-use super::ask::{Ask, Goal};
-use super::exchange::exchange;
-use super::handle::Counters;
-use super::lookup::{Shared, status};
-use super::outcome::{Outcome, refusal};
-use super::{Body, Cache, Collected, ParsedAnswer};
-use crate::flight::{FollowerOutcome, Leader, Role};
+use super::request::{DiscoveryRequest, FlightKey};
+use super::state::{Cache, Counters, ErrorAnswer, Inner, Landing, status};
+use crate::http::body::Body;
+use crate::http::exchange::{Collected, exchange};
+use crate::http::reserved::Oneshot;
 use crate::key::RedactedError;
 use crate::kube::endpoint::with_path;
-use crate::kube::error::url_text;
-use crate::plan::take_list;
+use crate::kube::error::{is_transient, url_text};
+use crate::kube::extensions::ParsedAnswer;
+use crate::plan::{AskedUrl, Ticket, take_list};
 use crate::store::Op;
-use crate::{Accept, Endpoint, Format, GroupVersion, Plan, Snapshot};
+use crate::sync::single_flight::{FollowerOutcome, Leader, Role};
+use crate::{
+    Accept, BoxError, Endpoint, Error, Format, GroupVersion, NegativeAnswer, Plan, Snapshot,
+};
 
-pub(super) type Answer<RB, E> = Result<Response<Body<RB>>, E>;
+type Answered<RB, E> = Result<Response<Body<RB>>, E>;
+
+type Lead = Leader<FlightKey, Landing>;
 
 /// A request that the cache may have to send on.
 pub(super) struct Miss<S, B, C> {
-    pub(super) shared: Arc<Shared<C>>,
-    pub(super) ask: Ask,
+    pub(super) inner: Arc<Inner<C>>,
+    pub(super) discovery: DiscoveryRequest,
     pub(super) request: Request<B>,
-    /// The service that was waited for, and one that was not.
-    pub(super) ready: S,
-    pub(super) spare: S,
-    /// What the cache knew, where that was no answer.
+    /// Cloned for each request; each clone is made ready and then called.
+    pub(super) service: S,
+    /// The documents that the cache knew, where they were no answer.
     pub(super) known: Option<Arc<Snapshot>>,
-    /// What [`Shared::saves`] was before the cache was asked.
+    /// The value of [`Inner::saves`] before the cache was asked.
     pub(super) saves: u64,
 }
+
+/// The answer to one request, as it came.
+struct Exchanged<RB: HttpBody, E>(Result<(response::Parts, Collected<RB>), E>);
 
 impl<S, B, C, RB> Miss<S, B, C>
 where
@@ -47,312 +52,445 @@ where
     S: Service<Request<B>, Response = Response<RB>> + Clone,
     B: From<Bytes>,
     RB: HttpBody<Data = Bytes>,
+    RB::Error: Into<BoxError>,
 {
-    /// Answers once the cache has told what it knows.
-    pub(super) async fn after(mut self, load: Option<Op<Arc<Snapshot>>>) -> Answer<RB, S::Error> {
+    /// Answers from the cache once it has loaded, and otherwise from a fetch.
+    pub(super) async fn answer(
+        mut self,
+        load: Option<Op<Arc<Snapshot>>>,
+    ) -> Answered<RB, S::Error> {
+        let cache = self.inner.cache.name();
+        let mut reason = match &self.known {
+            Some(_) => "its documents are not known",
+            None => "the request asks for a fetch",
+        };
         if let Some(load) = load {
             let snapshot = load.await;
-            if let Some(answer) = self.shared.answer(&self.ask, &snapshot, true) {
-                Counters::count(&self.shared.counters.hits);
+            if let Some(answer) = self.inner.answer(&self.discovery, &snapshot, true) {
+                Counters::count(&self.inner.counters.hits);
+                tracing::debug!(cache, decision = "hit", path = %self.path());
                 return Ok(answer);
             }
             self.known = Some(snapshot);
+            reason = "its documents are not known";
         }
-        self.run().await
+        Counters::count(&self.inner.counters.misses);
+        tracing::debug!(cache, decision = "miss", reason, path = %self.path());
+        self.coalesce().await
+    }
+
+    fn path(&self) -> &str {
+        self.request.uri().path()
     }
 
     /// Leads a fetch, or waits for the one that is under way.
-    async fn run(mut self) -> Answer<RB, S::Error> {
-        let shared = Arc::clone(&self.shared);
-        Counters::count(&shared.counters.misses);
-        let mut is_ready = true;
-        let goal = self.ask.goal();
-        let mut lead = None;
-        // Whom the result of another's fetch does not help joins once more: of several such callers
+    async fn coalesce(mut self) -> Answered<RB, S::Error> {
+        let inner = Arc::clone(&self.inner);
+        let cache = inner.cache.name();
+        let key = self.discovery.flight_key();
+        // A caller that the result of another's fetch does not help joins once more: of several such callers
         // one asks for all.
         for _ in 0..2 {
-            match shared.flights.join(goal.clone()) {
-                Role::Leader(new) => lead = Some(new),
-                Role::Follower(follow) => {
-                    // Whoever waits for another caller must not keep a readiness from it.
-                    if std::mem::take(&mut is_ready) {
-                        self.ready = self.spare.clone();
-                    }
-                    match follow.await {
-                        FollowerOutcome::Promoted(new) => lead = Some(new),
-                        FollowerOutcome::Released => return self.alone(is_ready).await,
-                        FollowerOutcome::Completed(()) => {
-                            let found = match shared.recent.found(&goal) {
-                                Some(found) => found,
-                                None => shared.cache.load(&self.ask.need()).await,
-                            };
-                            if let Some(answer) = shared.answer(&self.ask, &found, false) {
-                                Counters::count(&shared.counters.coalesced);
+            let leader = match inner.flights.join(key.clone()) {
+                Role::Leader(leader) => leader,
+                Role::Follower(follower) => {
+                    let reason = "another request fetches its documents";
+                    tracing::debug!(cache, decision = "wait", reason, path = %self.path());
+                    match follower.await {
+                        FollowerOutcome::Promoted(leader) => leader,
+                        FollowerOutcome::Released => return self.alone(&[]).await,
+                        FollowerOutcome::Completed(Landing::Errors(errors)) => {
+                            return self.alone(&errors).await;
+                        }
+                        FollowerOutcome::Completed(Landing::Found(found)) => {
+                            if let Some(answer) = inner.answer(&self.discovery, &found, false) {
+                                Counters::count(&inner.counters.coalesced);
                                 return Ok(answer);
                             }
+                            continue;
                         }
                     }
                 }
-            }
-            if lead.is_some() {
-                break;
-            }
-        }
-        if let Some(took) = lead.take() {
-            if let Some(answer) = self.look_again().await {
-                Counters::count(&shared.counters.coalesced);
-                took.complete_with(());
+            };
+            if let Some((answer, snapshot)) = self.look_again().await {
+                Counters::count(&inner.counters.coalesced);
+                leader.complete_with(Landing::Found(snapshot));
                 return Ok(answer);
             }
-            lead = Some(took);
+            return self.fetch(Some(leader)).await;
         }
-        match self.ask.list().cloned() {
-            Some(group_version) => self.list(group_version, is_ready, lead).await,
-            None => self.groups(is_ready, lead).await,
-        }
+        self.fetch(None).await
     }
 
-    /// What another caller has fetched between this one's look at the cache and its taking the lead.
-    async fn look_again(&mut self) -> Option<Response<Body<RB>>> {
-        let shared = &self.shared;
-        if shared.saves() == self.saves {
+    /// Looks for documents that another caller has fetched between this one's look at the cache and its taking
+    /// the lead.
+    async fn look_again(&mut self) -> Option<(Response<Body<RB>>, Arc<Snapshot>)> {
+        let inner = &self.inner;
+        if inner.saves() == self.saves {
             return None;
         }
-        let snapshot = shared.load(&self.ask)?.await;
-        let answer = shared.answer(&self.ask, &snapshot, true);
+        let snapshot = inner.load(&self.discovery)?.await;
+        let answer = inner.answer(&self.discovery, &snapshot, true);
         if answer.is_none() {
-            self.known = Some(snapshot);
+            self.known = Some(Arc::clone(&snapshot));
         }
-        answer
+        Some((answer?, snapshot))
     }
 
-    /// After another caller's fetch has failed.
-    async fn alone(self, is_ready: bool) -> Answer<RB, S::Error> {
+    /// Answers a follower after another caller's fetch has failed.
+    async fn alone(self, errors: &[ErrorAnswer]) -> Answered<RB, S::Error> {
         let Self {
-            shared,
-            ask,
+            inner,
+            discovery,
             request,
-            ready,
+            service,
             known,
             ..
         } = self;
-        if let Some(answer) = shared.last_resort(&ask, known.as_ref()) {
+        if let Some(answer) = inner.last_resort(&discovery, known.as_ref()) {
             return Ok(answer);
         }
-        if let Some(answer) = shared.recent.error(&ask.goal(), &ask.endpoint) {
-            return Ok(answer);
+        let cache = inner.cache.name();
+        let mut errors = errors.iter();
+        if let Some(error) = errors.find(|error| error.endpoint == discovery.endpoint) {
+            let reason = "the server is in trouble, and has told another request so";
+            tracing::debug!(cache, decision = "share", reason, status = %error.parts.status);
+            return Ok(error.to_response());
         }
-        send(&shared, ready, is_ready, request).await
+        let reason = "the fetch of another request has failed";
+        tracing::debug!(cache, decision = "forward", reason, path = %request.uri().path());
+        send(&inner, service, request).await
     }
 
-    /// Asks for one list.
-    async fn list(
+    async fn fetch(self, leader: Option<Lead>) -> Answered<RB, S::Error> {
+        match self.discovery.list().cloned() {
+            Some(group_version) => self.fetch_list(group_version, leader).await,
+            None => self.fetch_groups(leader).await,
+        }
+    }
+
+    /// Fetches one list.
+    async fn fetch_list(
         self,
         group_version: GroupVersion,
-        is_ready: bool,
-        lead: Option<Leader<Goal>>,
-    ) -> Answer<RB, S::Error> {
+        leader: Option<Lead>,
+    ) -> Answered<RB, S::Error> {
         let Self {
-            shared,
-            ask,
+            inner,
+            discovery,
             mut request,
-            ready,
-            spare,
+            service,
             ..
         } = self;
-        drop(spare);
-        readable(request.headers_mut());
-        Counters::count(&shared.counters.sent);
-        let (mut parts, collected) = match exchange(ready, is_ready, request, shared.limit).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                if let Some(lead) = lead {
-                    lead.release();
-                }
-                return Err(error);
+        make_readable(request.headers_mut());
+        Counters::count(&inner.counters.sent);
+        let limit = inner.options.max_body_size;
+        let exchanged = exchange(service, request, limit).await;
+        let found = match &exchanged {
+            Ok((parts, Collected::Whole(body))) => {
+                let answer = Response::from_parts(parts.clone(), body.clone());
+                read_list(&group_version, &answer).map(Arc::new)
             }
+            Ok(_) | Err(_) => None,
         };
-        let mut snapshot = Snapshot::default();
-        if let Collected::Whole(body) = &collected {
-            let answer = Response::from_parts(parts.clone(), body.clone());
-            let useful = match take_list(&group_version, &answer) {
-                Ok(list) => {
-                    snapshot.insert_shared(&group_version, list);
-                    true
-                }
-                Err(_) => match refusal(&answer) {
-                    Some(refusal) => {
-                        snapshot.refuse(&group_version, refusal);
-                        true
-                    }
-                    None => false,
-                },
-            };
-            if useful {
-                let snapshot = Arc::new(snapshot);
-                shared.keep(&ask, &snapshot).await;
-                let cache = shared.cache.name();
-                parts.extensions.insert(ParsedAnswer {
-                    snapshot,
-                    cache,
-                    hit: false,
-                });
-                if let Some(lead) = lead {
-                    lead.complete_with(());
-                }
-                return Ok(Response::from_parts(parts, Body::collected(collected)));
-            }
+        let Some(snapshot) = found else {
+            release(leader);
+            return Exchanged(exchanged).into_answer();
+        };
+        let (mut parts, collected) = exchanged?;
+        inner.keep(&discovery, &snapshot).await;
+        if let Some(leader) = leader {
+            leader.complete_with(Landing::Found(Arc::clone(&snapshot)));
         }
-        if let Some(lead) = lead {
-            lead.release();
-        }
-        Ok(Response::from_parts(parts, Body::collected(collected)))
+        let cache = inner.cache.name();
+        parts.extensions.insert(ParsedAnswer {
+            snapshot,
+            cache,
+            hit: false,
+        });
+        Exchanged(Ok((parts, collected))).into_answer()
     }
 
-    /// Asks for the groups: `/api` and `/apis` at the same time.
-    async fn groups(self, is_ready: bool, lead: Option<Leader<Goal>>) -> Answer<RB, S::Error> {
+    /// Fetches the groups: `/api` and `/apis` at the same time.
+    async fn fetch_groups(self, leader: Option<Lead>) -> Answered<RB, S::Error> {
         let Self {
-            shared,
-            ask,
+            inner,
+            discovery,
             request,
-            ready,
-            spare,
+            service,
             known,
             ..
         } = self;
-        if lead.is_some() {
-            shared.recent.begin(&ask.goal());
-        }
-        let (template, body) = request.into_parts();
-        let base = shared.base_of(&template.uri).unwrap_or_default().to_owned();
-        let own = if ask.endpoint == Endpoint::Api {
+        let cache = inner.cache.name();
+        let limit = inner.options.max_body_size;
+        // It has no content.
+        let (template, _) = request.into_parts();
+        let base = inner.options.base_of(&template.uri).unwrap_or_default();
+        let own = if discovery.endpoint == Endpoint::Api {
             Endpoint::Api
         } else {
             Endpoint::Apis
         };
-        let accept = if ask.accept.allows(Format::V2Beta1) {
+        let accept = if discovery.accept.allows(Format::V2Beta1) {
             Accept::WITH_V2BETA1
         } else {
             Accept::KUBECTL
         };
         let mut plan = Plan::groups().accept(accept);
-        let (mut ready, mut body) = (Some(ready), Some(body));
         let mut under_way = FuturesUnordered::new();
         while let Some((ticket, request)) = plan.next() {
-            Counters::count(&shared.counters.sent);
-            let is_own = *ticket.endpoint() == own;
-            // The caller's body goes with the caller's request.
-            let body = body
-                .take_if(|_| is_own)
-                .unwrap_or_else(|| Bytes::new().into());
-            let request = dress(&request, &template, &base, body);
+            Counters::count(&inner.counters.sent);
+            let body = Bytes::new().into();
+            let request = with_template(&request, &template, base, body);
             let url = url_text(request.uri());
-            let (service, is_ready) = ready
-                .take()
-                .map_or_else(|| (spare.clone(), false), |ready| (ready, is_ready));
-            let limit = shared.limit;
+            let service = service.clone();
             under_way.push(async move {
-                let raw = exchange(service, is_ready, request, limit).await;
-                (ticket, url, Outcome { raw })
+                let exchanged = Exchanged(exchange(service, request, limit).await);
+                (ticket, url, exchanged)
             });
         }
-        let mut mine = None;
-        while let Some((ticket, url, outcome)) = under_way.next().await {
+        let (mut mine, mut errors) = (None, Vec::new());
+        while let Some((ticket, url, exchanged)) = under_way.next().await {
             let is_own = *ticket.endpoint() == own;
-            let answer = outcome.to_answer(url, shared.limit);
-            if let (Some(_), Ok((parts, body))) = (&lead, &outcome.raw) {
-                shared
-                    .recent
-                    .add_error(&ask.goal(), ticket.endpoint(), parts, body);
-            }
+            let answer = exchanged.to_answer(url.into(), limit);
+            errors.extend(exchanged.to_error(ticket.endpoint()));
             if is_own {
-                mine = Some(outcome);
-            } else if let Err(failure) = &answer {
-                tracing::debug!(failure = %RedactedError::new(failure, ""), "the other half of the groups could not be had");
+                mine = Some(exchanged);
+            } else if let Err(error) = &answer {
+                let error = RedactedError::new(error, "");
+                tracing::debug!(cache, %error, "the other half of the groups failed");
             }
             plan.feed(ticket, answer);
-            // After an error, what is still under way is of no use to anybody.
+            // After an error, the request that is still under way is of no use to anybody.
             if mine.is_some() && (plan.is_done() || plan.has_failed()) {
                 break;
             }
         }
         drop(under_way);
-        match plan.finish() {
-            Ok(discovered) => {
-                let mut found = discovered.snapshot;
-                if !found.stale().is_empty() && !shared.cache.tells_stale() {
-                    Arc::make_mut(&mut found).set_stale(Vec::new());
+        let mut found = match plan.finish() {
+            Ok(discovered) => discovered.snapshot,
+            Err(error) => {
+                tracing::debug!(
+                    cache,
+                    decision = "forward",
+                    reason = %RedactedError::new(&error, ""),
+                );
+                match leader {
+                    Some(leader) if !errors.is_empty() => {
+                        leader.complete_with(Landing::Errors(errors.into()));
+                    }
+                    leader => release(leader),
                 }
-                shared.keep(&ask, &found).await;
-                if let Some(lead) = lead {
-                    lead.complete_with(());
-                }
-                // The groups are there although the server has no `/api`; the caller that asked for
-                // it gets the server's own answer.
-                if let Some(outcome) = mine.filter(|mine| ask.endpoint == own && mine.is_error()) {
-                    return outcome.into_answer();
-                }
-                // A cache below may have told the groups alone, as its last resort.
-                Ok(shared
-                    .answer(&ask, &found, false)
-                    .or_else(|| shared.last_resort(&ask, Some(&found)))
-                    .unwrap_or_else(not_acceptable))
-            }
-            Err(failure) => {
-                if let Some(lead) = lead {
-                    lead.release();
-                }
-                tracing::debug!(failure = %RedactedError::new(&failure, ""), "the groups could not be had");
-                if let Some(answer) = shared.last_resort(&ask, known.as_ref()) {
+                if let Some(answer) = inner.last_resort(&discovery, known.as_ref()) {
                     return Ok(answer);
                 }
-                let answer = mine.and_then(|mine| shared.alone(&ask, &own, mine));
+                let answer = mine.and_then(|mine| inner.answer_half(&discovery, &own, mine));
                 if let Some(answer) = answer {
                     return answer;
                 }
                 let request = Request::from_parts(template, Bytes::new().into());
-                send(&shared, spare, false, request).await
+                return send(&inner, service, request).await;
             }
+        };
+        if !found.stale().is_empty() && !inner.cache.tells_stale() {
+            Arc::make_mut(&mut found).set_stale(Vec::new());
+        }
+        inner.keep(&discovery, &found).await;
+        if let Some(leader) = leader {
+            leader.complete_with(Landing::Found(Arc::clone(&found)));
+        }
+        // The groups are there although the server has no `/api`; the caller that asked for it gets the
+        // server's own answer.
+        if let Some(mine) = mine.filter(|mine| discovery.endpoint == own && mine.is_error()) {
+            return mine.into_answer();
+        }
+        // A cache below may have told the groups alone, as its last resort.
+        Ok(inner
+            .answer(&discovery, &found, false)
+            .or_else(|| inner.last_resort(&discovery, Some(&found)))
+            .unwrap_or_else(not_acceptable))
+    }
+}
+
+impl<C: Cache> Inner<C> {
+    /// Answers a caller when only the half of the groups that it asked for is there, or not even that. `None`
+    /// if the server's answer does not answer the caller's request, which was for another path or form.
+    fn answer_half<RB, E>(
+        &self,
+        discovery: &DiscoveryRequest,
+        own: &Endpoint,
+        exchanged: Exchanged<RB, E>,
+    ) -> Option<Answered<RB, E>>
+    where
+        RB: HttpBody<Data = Bytes>,
+        RB::Error: Into<BoxError>,
+    {
+        let half = exchanged
+            .to_answer(own.path().into(), self.options.max_body_size)
+            .ok()
+            .filter(|answer| answer.status().is_success() && !discovery.want_parsed)
+            .and_then(|answer| half_snapshot(own, answer));
+        if let Some(answer) = half.and_then(|half| self.answer(discovery, &half, false)) {
+            return Some(Ok(answer));
+        }
+        let fits = match &exchanged.0 {
+            Ok((parts, Collected::Whole(_) | Collected::TooLarge(..))) => {
+                let format = Format::from_headers(&parts.headers);
+                let is_taken = format.is_some_and(|format| discovery.accept.allows(format));
+                discovery.endpoint == *own && is_taken || exchanged.is_error()
+            }
+            Ok((_, Collected::Broken(..))) | Err(_) => true,
+        };
+        fits.then(|| exchanged.into_answer())
+    }
+}
+
+impl<RB, E> Exchanged<RB, E>
+where
+    RB: HttpBody<Data = Bytes>,
+    RB::Error: Into<BoxError>,
+{
+    /// Whether the server answered that something went wrong.
+    fn is_error(&self) -> bool {
+        matches!(&self.0, Ok((parts, _)) if !parts.status.is_success())
+    }
+
+    /// The answer for a [`Plan`].
+    fn to_answer(&self, url: String, limit: u64) -> Result<Response<Bytes>, Error> {
+        match &self.0 {
+            Ok((parts, Collected::Whole(body))) => {
+                let mut answer = Response::from_parts(parts.clone(), body.clone());
+                answer.extensions_mut().insert(AskedUrl(url.into()));
+                Ok(answer)
+            }
+            Ok((_, Collected::TooLarge(..))) => Err(Error::too_large(url, limit)),
+            Ok((_, Collected::Broken(..))) => Err(Error::cut_short(url, "the body broke off")),
+            Err(_) => Err(Error::transport(url, "the service failed")),
         }
     }
+
+    /// An answer that says that the server is in trouble. Answers that are about the caller, such as 403, are
+    /// not for others.
+    fn to_error(&self, endpoint: &Endpoint) -> Option<ErrorAnswer> {
+        match &self.0 {
+            Ok((parts, Collected::Whole(body))) if is_transient(parts.status) => {
+                Some(ErrorAnswer {
+                    endpoint: endpoint.clone(),
+                    parts: parts.clone(),
+                    body: body.clone(),
+                })
+            }
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// The answer for the caller, as it came.
+    fn into_answer(self) -> Answered<RB, E> {
+        let (parts, collected) = self.0?;
+        Ok(Response::from_parts(parts, collected.into_body()))
+    }
 }
 
-/// Sends the caller's request alone: what others could use, they would have got by now.
+/// Reads the answer to a request for one list: the list, or an answer that the next try would give again.
+fn read_list(group_version: &GroupVersion, answer: &Response<Bytes>) -> Option<Snapshot> {
+    let mut snapshot = Snapshot::default();
+    match take_list(group_version, answer) {
+        Ok(list) => snapshot.insert_shared(group_version, list),
+        Err(_) => snapshot.refuse(group_version, negative_answer(answer)?),
+    }
+    Some(snapshot)
+}
+
+/// Reads one half of the groups as if the other half were empty.
+fn half_snapshot(endpoint: &Endpoint, answer: Response<Bytes>) -> Option<Arc<Snapshot>> {
+    let mut plan = Plan::groups();
+    let mut answer = Some(answer);
+    while let Some((ticket, _)) = plan.next() {
+        let answer = if ticket.endpoint() == endpoint {
+            answer.take()
+        } else {
+            empty_half(&ticket)
+        };
+        plan.feed(ticket, Ok(answer?));
+    }
+    Some(plan.finish().ok()?.snapshot)
+}
+
+fn empty_half(ticket: &Ticket) -> Option<Response<Bytes>> {
+    if *ticket.endpoint() == Endpoint::Api {
+        return Response::builder()
+            .status(StatusCode::NOT_FOUND)
+            .body(Bytes::new())
+            .ok();
+    }
+    let empty = Bytes::from_static(br#"{"kind":"APIGroupDiscoveryList","items":[]}"#);
+    let content_type = Format::V2.content_type();
+    Response::builder()
+        .header(CONTENT_TYPE, content_type)
+        .body(empty)
+        .ok()
+}
+
+/// An error that the next try would meet again. A credential can change a 401, and an answer that would take
+/// much memory is not remembered.
+fn negative_answer(answer: &Response<Bytes>) -> Option<NegativeAnswer> {
+    let status = answer.status();
+    let lasting = status.is_client_error()
+        && status != StatusCode::UNAUTHORIZED
+        && status != StatusCode::REQUEST_TIMEOUT
+        && !is_transient(status)
+        && answer.body().len() <= NegativeAnswer::MAX_BODY;
+    lasting.then(|| NegativeAnswer {
+        status,
+        content_type: answer.headers().get(CONTENT_TYPE).cloned(),
+        body: answer.body().clone(),
+    })
+}
+
+fn release(leader: Option<Lead>) {
+    if let Some(leader) = leader {
+        leader.release();
+    }
+}
+
+/// Sends the caller's request as it is. Its answer is not kept.
 async fn send<S, B, C, RB>(
-    shared: &Shared<C>,
-    mut service: S,
-    is_ready: bool,
+    inner: &Inner<C>,
+    service: S,
     request: Request<B>,
-) -> Answer<RB, S::Error>
+) -> Answered<RB, S::Error>
 where
     S: Service<Request<B>, Response = Response<RB>>,
-    RB: HttpBody<Data = Bytes>,
 {
-    Counters::count(&shared.counters.sent);
-    if !is_ready {
-        poll_fn(|cx| service.poll_ready(cx)).await?;
-    }
-    Ok(service.call(request).await?.map(Body::inner))
+    Counters::count(&inner.counters.sent);
+    let response = Oneshot::new(service, request).await?;
+    Ok(response.map(Body::passed))
 }
 
-/// The caller's request, for another path and with another `Accept`.
-fn dress<B>(request: &Request<()>, template: &request::Parts, base: &str, body: B) -> Request<B> {
+/// Makes the caller's request one for another path and with another `Accept`.
+fn with_template<B>(
+    request: &Request<()>,
+    template: &request::Parts,
+    base: &str,
+    body: B,
+) -> Request<B> {
     let path = format!("{base}{}", request.uri().path());
     let mut parts = template.clone();
     parts.uri = with_path(&template.uri, &path);
-    readable(&mut parts.headers);
+    make_readable(&mut parts.headers);
     for (name, value) in request.headers() {
         parts.headers.insert(name, value.clone());
     }
     Request::from_parts(parts, body)
 }
 
-/// The cache can't read what is compressed. What is below may ask for that itself and undo it.
-fn readable(headers: &mut HeaderMap) {
+/// Asks for an answer that is not compressed, because the cache can't read another. A layer below may ask for
+/// compression itself and undo it.
+fn make_readable(headers: &mut HeaderMap) {
     headers.remove(ACCEPT_ENCODING);
 }
 
-fn not_acceptable<RB: HttpBody<Data = Bytes>>() -> Response<Body<RB>> {
+fn not_acceptable<RB>() -> Response<Body<RB>> {
     status(
         StatusCode::NOT_ACCEPTABLE,
         "NotAcceptable",

@@ -1,7 +1,9 @@
+//! The service, and the engine that makes it.
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,22 +13,165 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::fetch::Miss;
-use super::handle::Counters;
-use super::{Body, Cache, Engine, Refresh};
+use super::request::{DiscoveryRequest, Options};
+use super::state::{Cache, Control, Counters, Handle, Inner};
+use crate::BoxError;
+use crate::http::body::Body;
+use crate::http::reserved::Oneshot;
+use crate::kube::extensions::Refresh;
 use crate::store::Op;
+
+/// A [`Cache`] with everything around it that a discovery layer needs. Clones share one state.
+///
+/// A layer holds one, and makes services from it:
+///
+/// ```
+/// # use discovery_core::engine::{Cache, Scope};
+/// # use discovery_core::{Snapshot, store::Op};
+/// # use std::sync::{Arc, Mutex};
+/// use discovery_core::engine::{Engine, Options};
+///
+/// /// Keeps everything until it is told not to.
+/// #[derive(Default)]
+/// struct Keep(Mutex<Arc<Snapshot>>);
+///
+/// impl Cache for Keep {
+///     fn name(&self) -> &'static str { "keep" }
+///     fn load(&self, _: &Scope) -> Op<Arc<Snapshot>> { Op::Ready(self.0.lock().unwrap().clone()) }
+///     fn save(&self, found: &Arc<Snapshot>) -> Op<()> {
+///         Op::Ready(Arc::make_mut(&mut *self.0.lock().unwrap()).merge(found))
+///     }
+///     fn invalidate(&self) { *self.0.lock().unwrap() = Arc::default(); }
+///     fn fresh(&self) -> bool { true }
+///     fn answers_unknown(&self) -> bool { true }
+/// }
+///
+/// # type Body = http_body_util::Full<bytes::Bytes>;
+/// # let inner = tower::service_fn(|_: http::Request<Body>| async {
+/// #     Ok::<_, std::io::Error>(http::Response::new(Body::default()))
+/// # });
+/// let engine = Engine::new(Keep::default(), Options::new().base_path("/k8s/clusters/c-1"));
+/// let service = engine.service(inner);
+/// assert_eq!(engine.handle().stats().sent, 0);
+/// ```
+pub struct Engine<C> {
+    inner: Arc<Inner<C>>,
+}
+
+/// The settings of a layer, and the [`Engine`] that is made of them when it is first needed.
+///
+/// A setting can be changed at any time and always takes effect, on the value that it is changed on: that
+/// value gets an engine of its own, with nothing in it. Clones share one engine, until a setting of one of
+/// them is changed.
+///
+/// ```
+/// # use discovery_core::engine::{Cache, Scope};
+/// # use discovery_core::{Snapshot, store::Op};
+/// use discovery_core::engine::{Configured, Engine, Options, Settings};
+///
+/// # #[derive(Clone)]
+/// # struct Nothing;
+/// # impl Cache for Nothing {
+/// #     fn name(&self) -> &'static str { "nothing" }
+/// #     fn load(&self, _: &Scope) -> Op<std::sync::Arc<Snapshot>> { Op::Ready(Default::default()) }
+/// #     fn save(&self, _: &std::sync::Arc<Snapshot>) -> Op<()> { Op::Ready(()) }
+/// #     fn invalidate(&self) {}
+/// #     fn fresh(&self) -> bool { true }
+/// #     fn answers_unknown(&self) -> bool { false }
+/// # }
+/// #[derive(Clone)]
+/// struct MySettings { options: Options }
+///
+/// impl Settings for MySettings {
+///     type Cache = Nothing;
+///     fn engine(&self) -> Engine<Nothing> { Engine::new(Nothing, self.options.clone()) }
+/// }
+///
+/// let layer = Configured::new(MySettings { options: Options::new() });
+/// let smaller = layer.clone().set(|settings| {
+///     settings.options = settings.options.clone().max_body_size(1 << 20);
+/// });
+/// assert_ne!(layer.settings().options, smaller.settings().options);
+/// ```
+pub struct Configured<S: Settings> {
+    settings: S,
+    engine: OnceLock<Engine<S::Cache>>,
+}
+
+/// Settings that an [`Engine`] can be made of. The example is at [`Configured`].
+pub trait Settings: Clone {
+    /// The cache of the engine.
+    type Cache: Cache;
+
+    /// Makes an engine.
+    fn engine(&self) -> Engine<Self::Cache>;
+}
 
 /// An HTTP service behind a discovery cache. The [module documentation](super) tells what it does.
 ///
-/// Made by [`Engine::service`], or by a layer. Request bodies must be made from [`Bytes`] somehow,
-/// because the cache sends requests of its own.
+/// Made by [`Engine::service`], or by a layer. It is always ready: a request that the cache answers needs no
+/// ready inner service, and any other one waits for it in its future. Request bodies must be made from
+/// [`Bytes`] somehow, because the cache sends requests of its own.
 pub struct DiscoveryService<S, C> {
-    inner: S,
+    service: S,
     engine: Engine<C>,
 }
 
-impl<S, C> DiscoveryService<S, C> {
-    pub(super) const fn new(inner: S, engine: Engine<C>) -> Self {
-        Self { inner, engine }
+impl<C: Cache> Engine<C> {
+    /// Makes an engine around `cache`.
+    #[must_use]
+    pub fn new(cache: C, options: Options) -> Self {
+        Self {
+            inner: Arc::new(Inner::new(cache, options)),
+        }
+    }
+
+    /// The cache.
+    #[must_use]
+    pub fn cache(&self) -> &C {
+        &self.inner.cache
+    }
+
+    /// A handle.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.inner) as Arc<dyn Control>)
+    }
+
+    /// Wraps a service. All services of an engine share its cache.
+    pub fn service<S>(&self, inner: S) -> DiscoveryService<S, C> {
+        DiscoveryService {
+            service: inner,
+            engine: self.clone(),
+        }
+    }
+}
+
+impl<S: Settings> Configured<S> {
+    /// Takes settings, and makes nothing of them yet.
+    pub const fn new(settings: S) -> Self {
+        Self {
+            settings,
+            engine: OnceLock::new(),
+        }
+    }
+
+    /// Changes the settings. An engine that was made before stays with its services, handles and clones.
+    #[must_use]
+    pub fn set(mut self, change: impl FnOnce(&mut S)) -> Self {
+        change(&mut self.settings);
+        self.engine = OnceLock::new();
+        self
+    }
+
+    /// The settings.
+    pub const fn settings(&self) -> &S {
+        &self.settings
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine<S::Cache> {
+        self.engine.get_or_init(|| self.settings.engine())
     }
 }
 
@@ -36,93 +181,78 @@ where
     S: Service<Request<B>, Response = Response<RB>> + Clone + Send + 'static,
     S::Error: Send,
     S::Future: Send,
-    B: From<Bytes> + Send + 'static,
+    B: HttpBody + From<Bytes> + Send + 'static,
     RB: HttpBody<Data = Bytes> + Send + 'static,
-    RB::Error: Send,
+    RB::Error: Into<BoxError> + Send,
 {
     type Response = Response<Body<RB>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, RB, S::Error>;
+    type Future = ResponseFuture<S, B, RB>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        // The service that was waited for must be the one that is called; if it isn't called, the
-        // readiness goes with it.
-        let spare = self.inner.clone();
-        let mut ready = std::mem::replace(&mut self.inner, spare.clone());
-        let shared = &self.engine.shared;
-        let Some(ask) = shared.classify(&request) else {
-            Counters::count(&shared.counters.passed);
-            return ResponseFuture {
-                kind: Kind::Pass {
-                    future: ready.call(request),
-                },
-            };
+        let inner = &self.engine.inner;
+        let cache = inner.cache.name();
+        let (mut discovery, refresh) = match DiscoveryRequest::read(&request, &inner.options) {
+            Ok(read) => read,
+            Err(reason) => {
+                Counters::count(&inner.counters.passed);
+                let path = request.uri().path();
+                tracing::debug!(cache, decision = "pass", reason, %path);
+                let future = Oneshot::new(self.service.clone(), request);
+                return ResponseFuture::new(Kind::Pass { future });
+            }
         };
-        let saves = shared.saves();
-        let (load, known) = match shared.load(&ask) {
-            Some(Op::Ready(snapshot)) => match shared.answer(&ask, &snapshot, true) {
+        if let Some(refresh) = refresh {
+            inner.refresh(refresh, "a request asked for it");
+        }
+        discovery.generation = inner.generation();
+        let saves = inner.saves();
+        let (load, known) = match inner.load(&discovery) {
+            Some(Op::Ready(snapshot)) => match inner.answer(&discovery, &snapshot, true) {
                 Some(response) => {
-                    Counters::count(&shared.counters.hits);
-                    return ResponseFuture {
-                        kind: Kind::Hit {
-                            response: Some(response),
-                        },
-                    };
+                    Counters::count(&inner.counters.hits);
+                    let path = request.uri().path();
+                    tracing::debug!(cache, decision = "hit", %path);
+                    let response = Some(response);
+                    return ResponseFuture::new(Kind::Hit { response });
                 }
                 None => (None, Some(snapshot)),
             },
             load => (load, None),
         };
-        // What the caches below knew before the last refresh must not come back as new, and what is
-        // sent for one caller is one refresh, however many requests it is.
-        if ask.generation > 0 {
-            request.extensions_mut().insert(Refresh::of(ask.generation));
+        // Documents that the caches below knew before the last refresh must not come back as new, and all
+        // requests that are sent for one caller are one refresh.
+        if discovery.generation > 0 {
+            let refresh = Refresh::from_generation(discovery.generation);
+            request.extensions_mut().insert(refresh);
         }
         let miss = Miss {
-            shared: Arc::clone(shared),
-            ask,
+            inner: Arc::clone(inner),
+            discovery,
             request,
-            ready,
-            spare,
+            service: self.service.clone(),
             known,
             saves,
         };
-        ResponseFuture {
-            kind: Kind::Miss {
-                future: Box::pin(miss.after(load)),
-            },
-        }
-    }
-}
-
-impl<S: Clone, C> Clone for DiscoveryService<S, C> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            engine: self.engine.clone(),
-        }
-    }
-}
-
-impl<S: fmt::Debug, C: Cache> fmt::Debug for DiscoveryService<S, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DiscoveryService")
-            .field("inner", &self.inner)
-            .field("engine", &self.engine)
-            .finish()
+        ResponseFuture::new(Kind::Miss {
+            future: Box::pin(miss.answer(load)),
+        })
     }
 }
 
 pin_project! {
-    /// The future of a [`DiscoveryService`]. For a hit it is ready at once, and for what passes it
-    /// is the inner service's.
-    pub struct ResponseFuture<F, RB: HttpBody, E> {
+    /// The future of a [`DiscoveryService`]. For a hit it is ready at once. For a request that passes it is the
+    /// inner service's, once that is ready.
+    pub struct ResponseFuture<S, B, RB>
+    where
+        S: Service<Request<B>>,
+    {
         #[pin]
-        kind: Kind<F, RB, E>,
+        kind: Kind<S, B, RB, S::Error>,
     }
 }
 
@@ -130,25 +260,33 @@ type Answered<RB, E> = Result<Response<Body<RB>>, E>;
 
 pin_project! {
     #[project = KindProj]
-    enum Kind<F, RB: HttpBody, E> {
-        Pass { #[pin] future: F },
+    enum Kind<S, B, RB, E>
+    where
+        S: Service<Request<B>>,
+    {
+        Pass { #[pin] future: Oneshot<S, Request<B>> },
         Hit { response: Option<Response<Body<RB>>> },
         Miss { future: Pin<Box<dyn Future<Output = Answered<RB, E>> + Send>> },
     }
 }
 
-impl<F, RB, E> Future for ResponseFuture<F, RB, E>
+impl<S: Service<Request<B>>, B, RB> ResponseFuture<S, B, RB> {
+    const fn new(kind: Kind<S, B, RB, S::Error>) -> Self {
+        Self { kind }
+    }
+}
+
+impl<S, B, RB> Future for ResponseFuture<S, B, RB>
 where
-    F: Future<Output = Result<Response<RB>, E>>,
-    RB: HttpBody<Data = Bytes>,
+    S: Service<Request<B>, Response = Response<RB>>,
 {
-    type Output = Answered<RB, E>;
+    type Output = Answered<RB, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().kind.project() {
-            KindProj::Pass { future } => {
-                future.poll(cx).map_ok(|response| response.map(Body::inner))
-            }
+            KindProj::Pass { future } => future
+                .poll(cx)
+                .map_ok(|response| response.map(Body::passed)),
             KindProj::Hit { response } => match response.take() {
                 Some(response) => Poll::Ready(Ok(response)),
                 None => Poll::Pending,
@@ -158,15 +296,66 @@ where
     }
 }
 
-impl<F, RB: HttpBody, E> fmt::Debug for ResponseFuture<F, RB, E> {
+impl<C> Clone for Engine<C> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+/// Makes the engine, so that the clone shares it.
+impl<S: Settings> Clone for Configured<S> {
+    fn clone(&self) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            engine: OnceLock::from(self.engine().clone()),
+        }
+    }
+}
+
+impl<S: Clone, C> Clone for DiscoveryService<S, C> {
+    fn clone(&self) -> Self {
+        Self {
+            service: self.service.clone(),
+            engine: self.engine.clone(),
+        }
+    }
+}
+
+impl<C: Cache> fmt::Debug for Engine<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match &self.kind {
-            Kind::Pass { .. } => "Pass",
-            Kind::Hit { .. } => "Hit",
-            Kind::Miss { .. } => "Miss",
-        };
-        f.debug_struct("ResponseFuture")
-            .field("kind", &kind)
+        f.debug_struct("Engine")
+            .field("cache", &self.inner.cache.name())
+            .field("stats", &self.inner.counters.read())
             .finish_non_exhaustive()
+    }
+}
+
+impl<S: Settings + fmt::Debug> fmt::Debug for Configured<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Configured")
+            .field("settings", &self.settings)
+            .field("engine", &self.engine.get())
+            .finish()
+    }
+}
+
+impl<S: fmt::Debug, C: Cache> fmt::Debug for DiscoveryService<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiscoveryService")
+            .field("service", &self.service)
+            .field("engine", &self.engine)
+            .finish()
+    }
+}
+
+impl<S: Service<Request<B>>, B, RB> fmt::Debug for ResponseFuture<S, B, RB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.kind {
+            Kind::Pass { .. } => "ResponseFuture(pass)",
+            Kind::Hit { .. } => "ResponseFuture(hit)",
+            Kind::Miss { .. } => "ResponseFuture(miss)",
+        })
     }
 }

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod dump;
 pub mod entry_writer;
+pub mod exchange;
 pub mod headers;
 pub mod reserved;
 pub mod tee;

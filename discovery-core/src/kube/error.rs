@@ -44,7 +44,7 @@ enum Kind {
     Malformed,
     CutShort,
     TooLarge {
-        limit: usize,
+        limit: u64,
     },
     EmptyList(GroupVersion),
     Stale(GroupVersion),
@@ -112,14 +112,14 @@ impl Error {
         Self::new(Kind::Malformed, url.into(), Some(source.into()))
     }
 
-    /// As [`groups_status`](Self::groups_status), for what [`ask`](crate::engine::ask) asked.
+    /// As [`groups_status`](Self::groups_status), for what [`ask`](crate::plan::ask) asked.
     ///
     /// `path` stands for the URL in an answer that came some other way.
     pub fn answered(answer: &Response<Bytes>, path: &str) -> Self {
         Self::groups_status(crate::plan::url(answer, || path.into()), answer)
     }
 
-    /// As [`malformed`](Self::malformed), for what [`ask`](crate::engine::ask) asked.
+    /// As [`malformed`](Self::malformed), for what [`ask`](crate::plan::ask) asked.
     pub fn malformed_answer(
         answer: &Response<Bytes>,
         path: &str,
@@ -134,7 +134,7 @@ impl Error {
     }
 
     /// The answer has more than `limit` bytes.
-    pub fn too_large(url: impl Into<SmolStr>, limit: usize) -> Self {
+    pub fn too_large(url: impl Into<SmolStr>, limit: u64) -> Self {
         Self::new(Kind::TooLarge { limit }, url.into(), None)
     }
 

@@ -3,6 +3,7 @@
 pub mod document;
 pub(crate) mod endpoint;
 pub(crate) mod error;
+pub(crate) mod extensions;
 pub(crate) mod group_version;
 mod negotiation;
 pub mod plan;

@@ -14,8 +14,8 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 ///
 /// let mut headers = HeaderMap::new();
 /// headers.insert(CONTENT_TYPE, Format::V2.content_type().parse()?);
-/// assert_eq!(Format::from_headers(&headers), Format::V2);
-/// assert_eq!(Format::from_headers(&HeaderMap::new()), Format::Legacy);
+/// assert_eq!(Format::from_headers(&headers), Some(Format::V2));
+/// assert_eq!(Format::from_headers(&HeaderMap::new()), Some(Format::Legacy));
 /// # Ok::<(), http::header::InvalidHeaderValue>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,55 +38,89 @@ pub enum Format {
 /// assert!(Accept::parse(&Accept::KUBECTL.parse()?).allows(Format::V2));
 /// # Ok::<(), http::header::InvalidHeaderValue>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Accept {
     legacy: bool,
     v2beta1: bool,
     v2: bool,
+    more: bool,
 }
 
-impl Format {
-    /// The form that the `Content-Type` of a response tells: aggregated only where it says so
-    /// without contradiction. Names are compared without regard to case, in any order.
-    #[must_use]
-    pub fn from_headers(headers: &HeaderMap) -> Self {
-        let content_type = headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        content_type.map_or(Self::Legacy, Self::of_media_type)
-    }
+/// A media type as the API server reads it.
+#[derive(Debug, Default)]
+struct MediaType {
+    /// In lower case, without parameters.
+    name: String,
+    /// The format that the parameters `g`, `v` and `as` name; `None` if that is none of discovery.
+    format: Option<Format>,
+    /// Whether there is a parameter that may change the meaning: none of those three, no quality value, and
+    /// no UTF-8.
+    has_more: bool,
+    has_profile: bool,
+}
 
-    fn of_media_type(media_type: &str) -> Self {
-        let mut parts = media_type.split(';').map(str::trim);
-        if !parts
-            .next()
-            .is_some_and(|name| name.eq_ignore_ascii_case("application/json"))
-        {
-            return Self::Legacy;
-        }
+impl MediaType {
+    fn parse(text: &str) -> Self {
+        let mut parts = text.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let mut media_type = Self {
+            name,
+            ..Self::default()
+        };
         let (mut group, mut version, mut kind) = (None, None, None);
-        for parameter in parts {
-            let Some((name, value)) = parameter.split_once('=') else {
-                continue;
-            };
+        let mut contradicts = false;
+        for parameter in parts.filter(|parameter| !parameter.is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let value = value.trim().trim_matches('"');
             let slot = match name.trim().to_ascii_lowercase().as_str() {
                 "g" => &mut group,
                 "v" => &mut version,
                 "as" => &mut kind,
-                _ => continue,
+                "q" => continue,
+                "charset" if value.eq_ignore_ascii_case("utf-8") => continue,
+                other => {
+                    media_type.has_more = true;
+                    media_type.has_profile |= other == "profile";
+                    continue;
+                }
             };
             // Go's parser refuses a media type that gives a parameter two values.
-            let value = value.trim().trim_matches('"');
-            if slot.replace(value).is_some_and(|before| before != value) {
-                return Self::Legacy;
-            }
+            contradicts |= slot.replace(value).is_some_and(|before| before != value);
         }
-        match (group, version, kind) {
-            (Some("apidiscovery.k8s.io"), Some("v2"), Some("APIGroupDiscoveryList")) => Self::V2,
-            (Some("apidiscovery.k8s.io"), Some("v2beta1"), Some("APIGroupDiscoveryList")) => {
-                Self::V2Beta1
+        media_type.format = match (group, version, kind) {
+            _ if contradicts => None,
+            (None, None, None) => Some(Format::Legacy),
+            (Some("apidiscovery.k8s.io"), Some("v2"), Some("APIGroupDiscoveryList")) => {
+                Some(Format::V2)
             }
-            _ => Self::Legacy,
+            (Some("apidiscovery.k8s.io"), Some("v2beta1"), Some("APIGroupDiscoveryList")) => {
+                Some(Format::V2Beta1)
+            }
+            _ => None,
+        };
+        media_type
+    }
+}
+
+impl Format {
+    /// The format that the `Content-Type` of a response names: aggregated only where it says so without
+    /// contradiction, and legacy otherwise, as in client-go. `None` for a representation with another meaning,
+    /// such as that of `profile=nopeer`. Names are compared without regard to case, in any order.
+    #[must_use]
+    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        let content_type = headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let media_type = MediaType::parse(content_type);
+        if media_type.name != "application/json" {
+            return Some(Self::Legacy);
+        }
+        match media_type.format {
+            _ if media_type.has_profile => None,
+            Some(Self::Legacy) | None => Some(Self::Legacy),
+            Some(_) if media_type.has_more => None,
+            format => format,
         }
     }
 
@@ -120,7 +154,7 @@ impl Format {
 }
 
 impl Accept {
-    /// What kubectl 1.37 sends for `/api` and `/apis`.
+    /// The `Accept` of kubectl 1.37 for `/api` and `/apis`.
     pub const KUBECTL: &str = "application/json;g=apidiscovery.k8s.io;v=v2;\
          as=APIGroupDiscoveryList,application/json";
 
@@ -129,10 +163,10 @@ impl Accept {
          as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;\
          as=APIGroupDiscoveryList,application/json";
 
-    /// What kubectl sends for a single legacy document.
+    /// The `Accept` of kubectl for a single legacy document.
     pub const LEGACY: &str = "application/json, */*";
 
-    /// What a request accepts. No `Accept` means legacy.
+    /// The formats that a request accepts. A request without `Accept` accepts the legacy one.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(ACCEPT).iter().peekable();
@@ -148,21 +182,36 @@ impl Accept {
                 legacy: all.legacy || one.legacy,
                 v2beta1: all.v2beta1 || one.v2beta1,
                 v2: all.v2 || one.v2,
+                more: all.more || one.more,
             })
     }
 
-    /// What one `Accept` line allows. An empty one means legacy, as no `Accept` does.
+    /// The formats that one `Accept` line allows. An empty line means legacy, as no `Accept` does.
     #[must_use]
     pub fn parse(value: &http::HeaderValue) -> Self {
         let mut accept = Self::default();
-        for media_type in value.to_str().unwrap_or_default().split(',').map(str::trim) {
-            match Format::of_media_type(media_type) {
-                Format::V2 => accept.v2 = true,
-                Format::V2Beta1 => accept.v2beta1 = true,
-                Format::Legacy => accept.legacy |= is_plain(media_type) || value.is_empty(),
+        for text in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+            let media_type = MediaType::parse(text);
+            let is_json = media_type.name == "application/json";
+            let includes_json =
+                is_json || matches!(media_type.name.as_str(), "application/*" | "*/*");
+            match media_type.format {
+                _ if media_type.has_more => accept.more |= includes_json,
+                Some(Format::V2) => accept.v2 |= is_json,
+                Some(Format::V2Beta1) => accept.v2beta1 |= is_json,
+                Some(Format::Legacy) => accept.legacy |= includes_json || value.is_empty(),
+                None => {}
             }
         }
         accept
+    }
+
+    /// Whether the request would take a representation that is none of the [formats](Format): JSON with a
+    /// parameter that changes its meaning, such as `profile=nopeer`, with which an API server leaves out the
+    /// groups of its peers. A cache must not answer it, because the server may prefer that representation.
+    #[must_use]
+    pub const fn asks_for_more(self) -> bool {
+        self.more
     }
 
     /// Whether an answer in that form will do.
@@ -190,17 +239,4 @@ impl Accept {
             Self { .. } => None,
         }
     }
-}
-
-/// Whether plain JSON will do. Parameters that ask for some other representation exclude it.
-fn is_plain(media_type: &str) -> bool {
-    let mut parts = media_type.split(';').map(str::trim);
-    let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let special = |parameter: &str| {
-        let name = parameter.split('=').next().unwrap_or_default().trim();
-        ["g", "v", "as"]
-            .iter()
-            .any(|special| name.eq_ignore_ascii_case(special))
-    };
-    matches!(name.as_str(), "application/json" | "application/*" | "*/*") && !parts.any(special)
 }

@@ -10,7 +10,8 @@ use http::Request;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
 };
-use http_body_util::{BodyExt, Full};
+use http_body::Body as _;
+use http_body_util::Full;
 
 use crate::tools::*;
 
@@ -187,7 +188,6 @@ fn a_single_list_is_asked_for_alone_by_the_callers_own_request() {
     let (engine, service, mut server) = world(Keep::default());
     let mut request = get("/apis/a/v1?timeout=32s");
     request.headers_mut().insert("x-own", "1".parse().unwrap());
-    *request.body_mut() = Full::from("body");
     let mut first = call(&service, request);
     let (arrived, answer) = server.next();
     assert_eq!(arrived.uri(), "/apis/a/v1?timeout=32s");
@@ -195,8 +195,6 @@ fn a_single_list_is_asked_for_alone_by_the_callers_own_request() {
         (&arrived.headers()["x-own"], &arrived.headers()[ACCEPT]),
         (&"1".parse().unwrap(), &"application/json".parse().unwrap())
     );
-    let body = tokio_test::block_on(arrived.into_body().collect()).unwrap();
-    assert_eq!(body.to_bytes(), "body");
     server.idle();
     let mut response = list("a/v1");
     response
@@ -253,17 +251,18 @@ fn unknown_group_versions() {
 #[test]
 fn both_requests_look_like_the_callers() {
     let (inner, mut server) = Server::new();
-    let engine = discovery_core::engine::Engine::new(Keep::default()).base_path("/k8s/c-1/");
+    let engine =
+        discovery_core::engine::Engine::new(Keep::default(), Options::new().base_path("/k8s/c-1/"));
     let service = engine.service(inner);
     let request = Request::get("https://u:p@h:6443/k8s/c-1/apis/a?timeout=32s")
         .header(AUTHORIZATION, "Bearer x")
         .header(ACCEPT, "application/json")
         .header(ACCEPT_ENCODING, "gzip")
         .extension(5_u8)
-        .body(Full::from("body"))
+        .body(Full::default())
         .unwrap();
     let mut first = call(&service, request);
-    for (path, body) in [("/api", ""), ("/apis", "body")] {
+    for path in ["/api", "/apis"] {
         let (request, answer) = server.next();
         assert_eq!(
             request.uri().to_string(),
@@ -274,16 +273,10 @@ fn both_requests_look_like_the_callers() {
             request.headers().get_all(ACCEPT).iter().collect::<Vec<_>>(),
             [Accept::KUBECTL]
         );
-        // What is compressed could not be read.
+        // The cache could not read a compressed answer.
         assert!(!request.headers().contains_key(ACCEPT_ENCODING));
         assert_eq!(request.extensions().get(), Some(&5_u8));
-        let sent = tokio_test::block_on(request.into_body().collect())
-            .unwrap()
-            .to_bytes();
-        assert_eq!(
-            sent, body,
-            "the caller's body goes with the caller's request"
-        );
+        assert!(request.body().is_end_stream());
         answer.send_response(json(Format::V2, if path == "/api" { CORE } else { OTHERS }));
     }
     assert_eq!(done(&mut first).status(), 200);

@@ -1,5 +1,7 @@
 //! Two caches, one around the other.
 
+use std::io;
+
 use discovery_core::Format;
 use discovery_core::engine::{DiscoveryService, Engine, Refresh};
 use http_body_util::BodyExt;
@@ -30,9 +32,9 @@ fn two(above_answers_unknown: bool) -> Two {
         ..Keep::default()
     };
     let (inner, server) = Server::new();
-    let below = Engine::new(keep(!above_answers_unknown));
-    let above = Engine::new(keep(above_answers_unknown));
-    let boxing: Boxing = |response| response.map(BodyExt::boxed);
+    let below = Engine::new(keep(!above_answers_unknown), Options::new());
+    let above = Engine::new(keep(above_answers_unknown), Options::new());
+    let boxing: Boxing = |response| response.map(|body| body.map_err(io::Error::other).boxed());
     let service = above.service(MapResponse::new(below.service(inner), boxing));
     Two {
         above,

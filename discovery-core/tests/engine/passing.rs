@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use discovery_core::Format;
-use discovery_core::engine::Refresh;
+use discovery_core::engine::{Engine, Refresh};
+use discovery_core::{Accept, Format};
 use http::header::{
     ACCEPT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE,
 };
@@ -21,6 +21,7 @@ use crate::tools::*;
 struct Mark(u8);
 
 fn request(method: Method, path: &str) -> Req {
+    let body = content_of(&method);
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -28,12 +29,23 @@ fn request(method: Method, path: &str) -> Req {
     request
         .header("x-own", "1")
         .extension(Mark(1))
-        .body(Full::from("request"))
+        .body(Full::from(body))
         .unwrap()
+}
+
+/// A GET request with content would pass for that alone.
+fn content_of(method: &Method) -> &'static str {
+    if method == Method::GET { "" } else { "request" }
 }
 
 #[track_caller]
 fn passes(service: &TestService, server: &mut Server, request: Req) {
+    let content = content_of(request.method());
+    passes_with(service, server, request, content);
+}
+
+#[track_caller]
+fn passes_with(service: &TestService, server: &mut Server, request: Req, content: &str) {
     let (method, uri, headers) = (
         request.method().clone(),
         request.uri().clone(),
@@ -49,7 +61,7 @@ fn passes(service: &TestService, server: &mut Server, request: Req) {
     let body = tokio_test::block_on(arrived.into_body().collect())
         .unwrap()
         .to_bytes();
-    assert_eq!(body, "request");
+    assert_eq!(body, content);
     server.idle();
     let response = Response::builder()
         .status(418)
@@ -68,7 +80,7 @@ fn passes(service: &TestService, server: &mut Server, request: Req) {
 }
 
 #[test]
-fn untouched() {
+fn requests_that_are_not_discovery_pass_untouched() {
     let (engine, service, mut server) = world(Keep::default());
     // Knowing everything is no reason to meddle.
     warm(&service, &mut server);
@@ -154,6 +166,143 @@ fn untouched() {
     server.idle();
 }
 
+#[test]
+fn a_request_with_content_passes() {
+    let (_, service, mut server) = world(Keep::default());
+    warm(&service, &mut server);
+    for path in ["/apis", "/apis/a/v1"] {
+        let mut body = request(Method::GET, path);
+        *body.body_mut() = Full::from("content");
+        passes_with(&service, &mut server, body, "content");
+        for (name, value) in [("content-length", "7"), ("transfer-encoding", "chunked")] {
+            let mut announced = request(Method::GET, path);
+            let headers = announced.headers_mut();
+            headers.insert(name, value.parse().unwrap());
+            passes(&service, &mut server, announced);
+        }
+        let mut empty = request(Method::GET, path);
+        let length = "0".parse().unwrap();
+        empty.headers_mut().insert("content-length", length);
+        assert!(known(&done(&mut call(&service, empty))).hit);
+    }
+}
+
+#[test]
+fn a_request_whose_host_is_not_the_servers_passes() {
+    struct Case {
+        server: Option<&'static str>,
+        uri: &'static str,
+        hosts: &'static [&'static str],
+        passes: bool,
+    }
+    let cases = [
+        Case {
+            server: Some("https://a:6443"),
+            uri: "/apis",
+            hosts: &["A:6443"],
+            passes: false,
+        },
+        Case {
+            server: Some("https://a"),
+            uri: "/apis",
+            hosts: &["a:443"],
+            passes: false,
+        },
+        Case {
+            server: None,
+            uri: "https://b:6443/apis",
+            hosts: &["b:6443"],
+            passes: false,
+        },
+        Case {
+            server: Some("https://a:6443"),
+            uri: "/apis",
+            hosts: &["b:6443"],
+            passes: true,
+        },
+        Case {
+            server: Some("https://a:6443"),
+            uri: "https://a:6443/apis",
+            hosts: &["b:6443"],
+            passes: true,
+        },
+        Case {
+            server: Some("https://a:6443"),
+            uri: "/apis",
+            hosts: &[""],
+            passes: true,
+        },
+        Case {
+            server: Some("https://a:6443"),
+            uri: "/apis",
+            hosts: &["a:6443", "b:6443"],
+            passes: true,
+        },
+        Case {
+            server: Some("https://a:6443"),
+            uri: "/apis",
+            hosts: &["me@a:6443"],
+            passes: true,
+        },
+        // Nobody has said which server it is.
+        Case {
+            server: None,
+            uri: "/apis",
+            hosts: &["a:6443"],
+            passes: true,
+        },
+    ];
+    for case in cases {
+        let options = case.server.map_or_else(Options::new, |server| {
+            Options::new().server(&server.parse().unwrap())
+        });
+        let (inner, mut server) = Server::new();
+        let service = Engine::new(Keep::default(), options).service(inner);
+        warm(&service, &mut server);
+        let mut asked = request(Method::GET, case.uri);
+        for host in case.hosts {
+            let host = host.parse().unwrap();
+            asked.headers_mut().append("host", host);
+        }
+        if case.passes {
+            passes(&service, &mut server, asked);
+        } else {
+            assert!(known(&done(&mut call(&service, asked))).hit);
+        }
+    }
+}
+
+#[test]
+fn another_profile_is_neither_answered_from_nor_stored_as_the_merged_document() {
+    let (engine, service, mut server) = world(Keep::default());
+    let accept = format!("{};profile=nopeer", Format::V2.content_type());
+    for line in [accept.clone(), format!("{accept},application/json")] {
+        for path in ["/api", "/apis"] {
+            let mut asked = request(Method::GET, path);
+            asked.headers_mut().insert(ACCEPT, line.parse().unwrap());
+            passes(&service, &mut server, asked);
+        }
+    }
+    assert!(engine.cache().known.lock().unwrap().groups().is_none());
+    // With everything known.
+    warm(&service, &mut server);
+    let mut asked = request(Method::GET, "/apis");
+    asked.headers_mut().insert(ACCEPT, accept.parse().unwrap());
+    passes(&service, &mut server, asked);
+    // A server that answers with a profile that nobody asked for.
+    engine.handle().invalidate();
+    let mut call = call(&service, accepting("/apis", Accept::KUBECTL));
+    let with_profile = |body: &'static str| {
+        let response = Response::builder().header("content-type", &accept);
+        response.body(full(body)).unwrap()
+    };
+    server.groups(with_profile(CORE), with_profile(OTHERS));
+    pending(&mut call);
+    server.expect("/apis").send_response(with_profile(OTHERS));
+    assert_eq!(done(&mut call).headers()["content-type"], accept);
+    assert!(engine.cache().known.lock().unwrap().groups().is_none());
+}
+
 /// What a server sends while the test looks on; `None` is the end.
 #[derive(Clone, Default)]
 struct Pipe(Arc<Mutex<VecDeque<Option<Bytes>>>>);
@@ -210,11 +359,11 @@ fn a_request_to_an_invalid_port_passes() {
     let uri = "https://a:6443x/apis";
     for server in [None, Some(uri)] {
         let (inner, mut answers) = Server::new();
-        let mut engine = discovery_core::engine::Engine::new(Keep::default());
+        let mut options = Options::new();
         if let Some(server) = server {
-            engine = engine.server(&server.parse().unwrap());
+            options = options.server(&server.parse().unwrap());
         }
-        let service = engine.service(inner);
+        let service = Engine::new(Keep::default(), options).service(inner);
         warm(&service, &mut answers);
         passes(&service, &mut answers, request(Method::GET, uri));
         // The default port is another server's, or nobody has said whose.
@@ -227,7 +376,7 @@ fn a_request_to_an_invalid_port_passes() {
 fn another_servers_address() {
     let (inner, mut server) = Server::new();
     let address = "https://u:p@A:6443/k8s/c-1/".parse().unwrap();
-    let engine = discovery_core::engine::Engine::new(Keep::default()).server(&address);
+    let engine = Engine::new(Keep::default(), Options::new().server(&address));
     let service = engine.service(inner);
     warm(&service, &mut server);
     for uri in [

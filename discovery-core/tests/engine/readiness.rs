@@ -1,4 +1,4 @@
-//! A service is called when it has been made ready, and readiness is given back.
+//! The inner service is called when it has been made ready, and a reservation is given back.
 
 use std::task::Poll;
 
@@ -16,14 +16,14 @@ type Limited = discovery_core::engine::DiscoveryService<ConcurrencyLimit<Mock<Re
 fn limited(limit: usize) -> (Limited, Server) {
     let (inner, server) = Server::new();
     (
-        Engine::new(Keep::default()).service(ConcurrencyLimit::new(inner, limit)),
+        Engine::new(Keep::default(), Options::new()).service(ConcurrencyLimit::new(inner, limit)),
         server,
     )
 }
 
 /// A service that calls a fresh clone instead of the one that was ready hangs here.
 #[test]
-fn one_at_a_time() {
+fn a_limit_of_one_request_at_a_time_blocks_nothing() {
     let (service, mut server) = limited(1);
     let mut first = call(&service, get("/apis"));
     server.expect("/api").send_response(json(Format::V2, CORE));
@@ -42,7 +42,7 @@ fn one_at_a_time() {
 }
 
 #[test]
-fn errors_one_at_a_time() {
+fn errors_give_the_only_place_back() {
     let (service, mut server) = limited(1);
     for _ in 0..3 {
         let mut first = call(&service, get("/apis"));
@@ -64,27 +64,31 @@ fn errors_one_at_a_time() {
 }
 
 #[test]
-fn a_hit_gives_its_readiness_back() {
+fn a_hit_needs_no_ready_service() {
     let (mut service, mut server) = limited(1);
     let mut first = call(&service, get("/apis/a/v1"));
     server.expect("/apis/a/v1").send_response(list("a/v1"));
     done(&mut first);
+    // The only place is taken for as long as the server does not answer.
+    let mut busy = call(&service, get("/version"));
+    let answer = server.expect("/version");
     let mut ready = task::spawn(());
     assert!(ready.enter(|cx, _| service.poll_ready(cx)).is_ready());
-    let mut other = service.clone();
-    assert!(
-        ready.enter(|cx, _| other.poll_ready(cx)).is_pending(),
-        "there is but one"
-    );
-    // Called, and not even polled.
-    let hit = service.call(get("/apis/a/v1"));
-    assert!(ready.enter(|cx, _| other.poll_ready(cx)).is_ready());
-    drop(hit);
+    let mut hit = call(&service, get("/apis/a/v1"));
+    assert_eq!(done(&mut hit).status(), 200);
+    // A request that passes waits for the place in its future.
+    let mut passing = call(&service, get("/healthz"));
+    pending(&mut passing);
     server.idle();
+    answer.send_response(status(200));
+    done(&mut busy);
+    pending(&mut passing);
+    server.expect("/healthz").send_response(status(200));
+    done(&mut passing);
 }
 
 #[test]
-fn followers_hold_no_readiness() {
+fn followers_reserve_nothing() {
     let (service, mut server) = limited(2);
     let mut leader = call(&service, get("/apis/a/v1"));
     let answer = server.expect("/apis/a/v1");
@@ -130,15 +134,15 @@ fn a_follower_that_leads_waits_until_the_service_is_ready() {
 }
 
 #[test]
-fn an_error_of_readiness_comes_out() {
-    let (_, mut service, mut server) = world(Keep::default());
-    server.fail(std::fmt::Error);
-    let mut ready = task::spawn(());
-    match ready.enter(|cx, _| service.poll_ready(cx)) {
-        Poll::Ready(Err(error)) => assert!(
+fn an_error_of_readiness_comes_out_of_the_call() {
+    for path in ["/version", "/apis/a/v1"] {
+        let (_, service, mut server) = world(Keep::default());
+        server.fail(std::fmt::Error);
+        let mut call = call(&service, get(path));
+        let error = result(&mut call).unwrap_err();
+        assert!(
             error.is::<std::fmt::Error>() || error.source().is_some(),
             "{error:?}"
-        ),
-        other => panic!("{other:?}"),
+        );
     }
 }

@@ -53,7 +53,7 @@ impl Cache for Noting {
 fn the_work_of_saving_is_done_after_the_lock_and_before_the_answer() {
     let cache = Noting::default();
     let (inner, mut server) = Server::new();
-    let engine = Engine::new(cache.clone());
+    let engine = Engine::new(cache.clone(), Options::new());
     cache.0.handle.set(engine.handle()).unwrap();
     let service = engine.service(inner);
     let mut groups = call(&service, get("/apis"));
@@ -70,7 +70,7 @@ fn the_work_of_saving_is_done_after_the_lock_and_before_the_answer() {
 fn no_more_is_asked_for_than_the_answer_needs() {
     let cache = Noting::default();
     let (inner, _server) = Server::new();
-    let service = Engine::new(cache.clone()).service(inner);
+    let service = Engine::new(cache.clone(), Options::new()).service(inner);
     for (path, accept, need) in [
         ("/apis", "application/json", Scope::Groups),
         ("/api", Accept::KUBECTL, Scope::Everything),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use bytes::Bytes;
+pub(crate) use discovery_core::engine::Options;
 use discovery_core::engine::{self, Cache, DiscoveryService, Engine, ParsedAnswer, Scope};
 use discovery_core::store::Op;
 use discovery_core::{Format, Snapshot};
@@ -147,7 +148,7 @@ pub(crate) type TestService = DiscoveryService<Mock<Req, Res>, Keep>;
 
 pub(crate) fn world(keep: Keep) -> (Engine<Keep>, TestService, Server) {
     let (inner, server) = Server::new();
-    let engine = Engine::new(keep);
+    let engine = Engine::new(keep, Options::new());
     let service = engine.service(inner);
     (engine, service, server)
 }

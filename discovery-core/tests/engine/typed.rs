@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use discovery_core::document::{ApiGroupList, ApiResource, ApiResourceList, decode};
-use discovery_core::engine::{GroupsOnly, ParsedAnswer, WantParsed, drive};
+use discovery_core::engine::{GroupsOnly, ParsedAnswer, WantParsed};
+use discovery_core::plan::drive;
 use discovery_core::{Accept, Format, GroupVersion, Plan, Snapshot};
 use http_body::Body as _;
 use http_body_util::Full;
@@ -200,7 +201,7 @@ fn errors_come_with_their_bodies() {
 #[test]
 fn plans_over_caches() {
     let (_, below, mut server) = world(partial(9, 8));
-    let engine = discovery_core::engine::Engine::new(Keep::default());
+    let engine = discovery_core::engine::Engine::new(Keep::default(), Options::new());
     let above = engine.service(tower::util::MapResponse::new(
         below,
         |response: http::Response<_>| response.map(http_body_util::BodyExt::boxed),

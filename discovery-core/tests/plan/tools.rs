@@ -115,10 +115,8 @@ pub(crate) fn failed(discovered: &Discovered) -> BTreeMap<String, String> {
 pub(crate) fn known(snapshot: &Snapshot) -> Answer {
     let mut response = Response::new(Bytes::from_static(b"not read"));
     let snapshot = Arc::new(snapshot.clone());
-    response.extensions_mut().insert(ParsedAnswer {
-        snapshot,
-        cache: "test",
-        hit: true,
-    });
+    response
+        .extensions_mut()
+        .insert(ParsedAnswer::new(snapshot, "test", true));
     Ok(response)
 }

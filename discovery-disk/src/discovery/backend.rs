@@ -1,11 +1,10 @@
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use discovery_core::clock::{Clock, SystemClock};
+use discovery_core::clock::Clock;
 use discovery_core::document::{ApiGroupList, ApiResourceList, Document};
 use discovery_core::engine::{Cache, Scope};
 use discovery_core::internal::WarnOnce;
@@ -13,13 +12,14 @@ use discovery_core::store::Op;
 use discovery_core::{Format, Snapshot};
 use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
 
+use super::layer::DiskSettings;
 use super::state::State;
 use super::stats::{Counters, DiskStats};
 use super::tree::Tree;
 use crate::store::fs::Stamp;
 
 /// The time to live of kubectl's files.
-const TTL: Duration = Duration::from_secs(6 * 60 * 60);
+pub(super) const TTL: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// From how many files on they are read on a blocking thread, where there are several threads to
 /// gain from it. Handing over a single read costs ten times the read.
@@ -38,7 +38,7 @@ pub struct DiskBackend {
 pub(super) struct Shared {
     pub(super) tree: Tree,
     pub(super) ttl: Duration,
-    pub(super) clock: Box<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     /// Whether only files count that this process wrote.
     pub(super) invalidated: AtomicBool,
     pub(super) fresh: AtomicBool,
@@ -61,11 +61,17 @@ pub(super) enum Part {
 }
 
 impl DiskBackend {
-    pub(super) fn new(dir: Option<PathBuf>) -> Self {
+    pub(super) fn new(settings: &DiskSettings) -> Self {
+        #[cfg_attr(not(feature = "testing"), expect(unused_mut))]
+        let mut tree = Tree::new(settings.dir.clone());
+        #[cfg(feature = "testing")]
+        {
+            tree.fs.hook.clone_from(&settings.faults);
+        }
         let shared = Shared {
-            tree: Tree::new(dir),
-            ttl: TTL,
-            clock: Box::new(SystemClock),
+            tree,
+            ttl: settings.ttl,
+            clock: Arc::clone(&settings.clock),
             invalidated: AtomicBool::new(false),
             fresh: AtomicBool::new(true),
             state: Mutex::default(),
@@ -80,35 +86,12 @@ impl DiskBackend {
         }
     }
 
-    pub(super) fn set(&mut self, change: impl FnOnce(&mut Shared)) {
-        if let Some(shared) = Arc::get_mut(&mut self.shared) {
-            change(shared);
-        }
-    }
-
     pub(super) fn stats(&self) -> DiskStats {
         self.shared.counters.read()
     }
 }
 
 impl Shared {
-    pub(super) fn dir(&self) -> Option<&Path> {
-        self.tree.dir.as_deref()
-    }
-
-    pub(super) fn set_ttl(&mut self, ttl: Duration) {
-        self.ttl = ttl;
-    }
-
-    pub(super) fn set_clock(&mut self, clock: impl Clock) {
-        self.clock = Box::new(clock);
-    }
-
-    #[cfg(feature = "testing")]
-    pub(super) fn set_faults(&mut self, hook: crate::store::faults::Hook) {
-        self.tree.fs.hook = Some(hook);
-    }
-
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,12 +1,15 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use discovery_core::clock::Clock;
-use discovery_core::engine::{DiscoveryService, Engine, Handle};
+use discovery_core::clock::{Clock, SystemClock};
+use discovery_core::engine::{Configured, DiscoveryService, Engine, Handle, Options, Settings};
+use discovery_core::key::{NameError, server_directory};
 use http::Uri;
 use tower_layer::Layer;
 
+use super::backend::TTL;
 use super::{DiskBackend, DiskStats};
 
 /// Keeps discovery answers in kubectl's files.
@@ -16,7 +19,7 @@ use super::{DiskBackend, DiskStats};
 /// client-go's `CachedDiscoveryClient`, with two differences: it asks only for what is missing, and
 /// nothing that it finds in the directory makes it fail.
 ///
-/// All services of a layer and of its clones share what the layer knows about its files.
+/// All services of a layer and of its clones share one state.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -44,78 +47,102 @@ use super::{DiskBackend, DiskStats};
 /// # std::io::Result::Ok(())
 /// # }).unwrap();
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct DiskDiscoveryLayer {
-    engine: Engine<DiskBackend>,
+    configured: Configured<DiskSettings>,
+}
+
+#[derive(Clone)]
+pub(super) struct DiskSettings {
+    options: Options,
+    pub(super) dir: Option<PathBuf>,
+    pub(super) ttl: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+    #[cfg(feature = "testing")]
+    pub(super) faults: Option<crate::store::faults::Hook>,
 }
 
 /// An HTTP service behind a [`DiskDiscoveryLayer`].
 pub type DiskDiscovery<S> = DiscoveryService<S, DiskBackend>;
 
 impl DiskDiscoveryLayer {
-    /// A layer over the files in `dir`, the directory of one server, for a server without a base
-    /// path. For kubectl's, `dir` is `<root>/discovery/` and the name that
-    /// [`server_directory`](discovery_core::key::server_directory) makes of the server's URL.
+    /// Makes a layer over the files in `dir`, the directory of one server, for a server without a base path.
+    /// [`for_server`](Self::for_server) finds kubectl's directory.
     ///
     /// Nothing is made until there is something to write.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            engine: Engine::new(DiskBackend::new(Some(dir.into()))),
-        }
+        Self::with_dir(Some(dir.into()))
     }
 
-    /// A layer without a directory, for a server whose address gives no safe name for one: answers
-    /// are kept in memory, for the same time.
+    /// Makes a layer over kubectl's files for the server at `address`: those in `<root>/discovery/`, in the
+    /// directory that [`server_directory`] derives from the address. kubectl's own root is `~/.kube/cache`.
+    ///
+    /// ```
+    /// use discovery_disk::DiskDiscoveryLayer;
+    ///
+    /// let layer = DiskDiscoveryLayer::for_server("cache", &"https://10.0.0.1:6443".parse()?)?;
+    /// assert_eq!(layer.dir(), Some("cache/discovery/10.0.0.1_6443".as_ref()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the address gives no name for a directory, or one that leads out of `root`.
+    pub fn for_server(root: impl AsRef<Path>, address: &Uri) -> Result<Self, NameError> {
+        let name = server_directory(&address.to_string())?;
+        let dir = root.as_ref().join("discovery").join(name);
+        Ok(Self::new(dir).server(address))
+    }
+
+    /// Makes a layer without a directory, for a server whose address gives no safe name for one: answers are
+    /// kept in memory, for the same time.
     ///
     /// ```
     /// assert_eq!(discovery_disk::DiskDiscoveryLayer::without_files().dir(), None);
     /// ```
     #[must_use]
     pub fn without_files() -> Self {
+        Self::with_dir(None)
+    }
+
+    fn with_dir(dir: Option<PathBuf>) -> Self {
         Self {
-            engine: Engine::new(DiskBackend::new(None)),
+            configured: Configured::new(DiskSettings::new(dir)),
         }
     }
 
-    /// How long a file counts after its modification time: six hours unless set, as in kubectl.
+    /// Sets how long a file counts after its modification time: six hours unless set, as in kubectl.
     /// [`Duration::MAX`] is for ever.
     ///
-    /// As all setters, to be called before the layer is cloned or used.
+    /// As all setters, it gives the layer a state of its own, over the same files. Clones, services and handles
+    /// that were made before keep theirs.
     #[must_use]
     pub fn ttl(self, ttl: Duration) -> Self {
-        self.set(|files| files.set(|shared| shared.set_ttl(ttl)))
+        self.set(|settings| settings.ttl = ttl)
     }
 
-    /// What tells the time: the system's clock unless set.
+    /// Sets the clock: the system's unless set.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
-        self.set(|files| files.set(|shared| shared.set_clock(clock)))
+        self.set(|settings| settings.clock = Arc::new(clock))
     }
 
-    /// For a server that is mounted under a path, such as `/k8s/clusters/c-1`.
+    /// Sets the path that relative URIs begin with, such as `/k8s/clusters/c-1`. None unless set.
     #[must_use]
     pub fn base_path(self, base: &str) -> Self {
-        Self {
-            engine: self.engine.base_path(base),
-        }
+        self.set_option(|options| options.base_path(base))
     }
 
-    /// The address of the server that the services reach: a request whose URI names another server
-    /// passes, and one that names this one is for what is below the path of the address. Relative
-    /// URIs are always this server's, and [`base_path`](Self::base_path) counts for them.
+    /// Names the server that the services reach, as [`Options::server`] tells: requests for other servers pass.
     #[must_use]
     pub fn server(self, address: &Uri) -> Self {
-        Self {
-            engine: self.engine.server(address),
-        }
+        self.set_option(|options| options.server(address))
     }
 
-    /// The largest answer that is kept, in bytes; larger ones pass through. 64 MiB unless set.
+    /// Sets the largest answer that is kept, in bytes; larger ones pass through. 64 MiB unless set.
     #[must_use]
-    pub fn max_body_size(self, bytes: usize) -> Self {
-        Self {
-            engine: self.engine.max_body_size(bytes),
-        }
+    pub fn max_body_size(self, bytes: u64) -> Self {
+        self.set_option(|options| options.max_body_size(bytes))
     }
 
     /// Asks `hook` before each call to the file system whether it goes wrong.
@@ -128,31 +155,56 @@ impl DiskDiscoveryLayer {
             + Sync
             + 'static,
     {
-        self.set(|files| files.set(|shared| shared.set_faults(std::sync::Arc::new(hook))))
+        self.set(|settings| settings.faults = Some(Arc::new(hook)))
     }
 
     /// The directory.
     #[must_use]
     pub fn dir(&self) -> Option<&Path> {
-        self.engine.cache().shared.dir()
+        self.configured.settings().dir.as_deref()
     }
 
-    /// Sees and steers the cache: invalidation, freshness, statistics.
+    /// A handle, which sees and steers the cache: invalidation, freshness, counts.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        self.engine.handle()
+        self.configured.engine().handle()
     }
 
-    /// What was done to the files.
+    /// The counts of reads and writes of the files.
     #[must_use]
     pub fn disk_stats(&self) -> DiskStats {
-        self.engine.cache().stats()
+        self.configured.engine().cache().stats()
     }
 
-    fn set(self, change: impl FnOnce(&mut DiskBackend)) -> Self {
+    fn set(self, change: impl FnOnce(&mut DiskSettings)) -> Self {
         Self {
-            engine: self.engine.with_cache(change),
+            configured: self.configured.set(change),
         }
+    }
+
+    fn set_option(self, change: impl FnOnce(Options) -> Options) -> Self {
+        self.set(|settings| settings.options = change(settings.options.clone()))
+    }
+}
+
+impl DiskSettings {
+    pub(super) fn new(dir: Option<PathBuf>) -> Self {
+        Self {
+            options: Options::new(),
+            dir,
+            ttl: TTL,
+            clock: Arc::new(SystemClock),
+            #[cfg(feature = "testing")]
+            faults: None,
+        }
+    }
+}
+
+impl Settings for DiskSettings {
+    type Cache = DiskBackend;
+
+    fn engine(&self) -> Engine<DiskBackend> {
+        Engine::new(DiskBackend::new(self), self.options.clone())
     }
 }
 
@@ -160,14 +212,16 @@ impl<S> Layer<S> for DiskDiscoveryLayer {
     type Service = DiskDiscovery<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        self.engine.service(inner)
+        self.configured.engine().service(inner)
     }
 }
 
-impl fmt::Debug for DiskDiscoveryLayer {
+impl fmt::Debug for DiskSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DiskDiscoveryLayer")
-            .field("engine", &self.engine)
-            .finish()
+        f.debug_struct("DiskSettings")
+            .field("options", &self.options)
+            .field("dir", &self.dir)
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
     }
 }

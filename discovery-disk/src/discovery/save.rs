@@ -144,10 +144,17 @@ mod tests {
     use discovery_core::engine::Cache;
     use tokio_test::block_on;
 
+    use std::path::Path;
+
     use super::super::DiskBackend;
+    use super::super::layer::DiskSettings;
     use super::*;
 
-    /// What a fetch of one list found.
+    fn backend(dir: Option<&Path>) -> DiskBackend {
+        DiskBackend::new(&DiskSettings::new(dir.map(Path::to_owned)))
+    }
+
+    /// The documents of a fetch of one list.
     fn found(resource: &str) -> Arc<Snapshot> {
         let json = format!(
             r#"{{"kind":"APIResourceList","groupVersion":"a/v1","resources":[{{"name":"{resource}"}}]}}"#
@@ -164,7 +171,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/v1/serverresources.json");
         let content = || std::fs::read_to_string(&path).unwrap();
-        let files = DiskBackend::new(Some(dir.path().to_owned()));
+        let files = backend(Some(dir.path()));
         let (first, second) = (files.save(&found("one")), files.save(&found("two")));
         assert!(!path.exists(), "nothing before it is waited for");
         block_on(second);
@@ -183,7 +190,7 @@ mod tests {
         assert!(content().contains("four"));
 
         // The same where nothing can be written.
-        let files = DiskBackend::new(None);
+        let files = backend(None);
         let (first, second) = (files.save(&found("one")), files.save(&found("two")));
         block_on(second);
         block_on(first);

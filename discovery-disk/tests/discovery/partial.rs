@@ -4,7 +4,8 @@ use std::fs;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use discovery_core::engine::{WantParsed, drive};
+use discovery_core::engine::WantParsed;
+use discovery_core::plan::drive;
 use discovery_core::{Discovered, Plan};
 use discovery_disk::DiskDiscoveryLayer;
 use http::Request;

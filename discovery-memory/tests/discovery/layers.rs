@@ -76,7 +76,7 @@ fn one_memory_over_another() {
 }
 
 #[test]
-fn settings() {
+fn a_base_path_and_a_limit_of_size_take_effect() {
     let layer = MemoryDiscoveryLayer::new()
         .base_path("/k8s/")
         .max_body_size(50);
@@ -96,9 +96,32 @@ fn settings() {
     done(&mut again);
     done(&mut call(&service, get("/k8s/apis/a/v1")));
     idle(&mut server);
-    // Too late: it is shared.
+}
+
+#[test]
+fn clones_share_a_memory_until_a_setting_of_one_is_changed() {
+    let layer = MemoryDiscoveryLayer::new();
     let clone = layer.clone();
-    assert!(format!("{:?}", clone.base_path("/x")).contains("memory"));
+    let (service, mut server) = world(&layer);
+    let mut first = call(&service, get("/apis/a/v1"));
+    answer(&mut server, "/apis/a/v1", list());
+    done(&mut first);
+    let (shares, mut its_server) = world(&clone);
+    done(&mut call(&shares, get("/apis/a/v1")));
+    idle(&mut its_server);
+    assert_eq!(layer.handle().stats().hits, 1);
+
+    let other = clone.base_path("/k8s");
+    let (service, mut server) = world(&other);
+    let mut own = call(&service, get("/k8s/apis/a/v1"));
+    answer(&mut server, "/k8s/apis/a/v1", list());
+    done(&mut own);
+    assert_eq!(other.handle().stats().misses, 1);
+    assert_eq!(
+        layer.handle().stats().misses,
+        1,
+        "the first layer's is untouched"
+    );
 }
 
 #[test]

@@ -150,7 +150,7 @@ async fn not_found_on_apis_is_an_error() {
 
 #[tokio::test]
 async fn bodies_without_end() {
-    const LIMIT: usize = 1 << 20;
+    const LIMIT: u64 = 1 << 20;
     for (wire, order) in HALF {
         let rig = Rig::new(wire, order, EmbeddedServer::builder()).await;
         for path in ["/api", "/apis"] {

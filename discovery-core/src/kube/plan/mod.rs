@@ -1,5 +1,6 @@
 //! Discovery without I/O: which requests are still needed, and what their answers mean.
 
+mod drive;
 mod read;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,6 +14,7 @@ use self::read::{has_fit_names, read_groups};
 use crate::document::{Aggregated, ApiGroup, ApiGroupList};
 use crate::{Accept, Endpoint, Error, Format, GroupVersion, Snapshot};
 
+pub use self::drive::{DeadlineExceeded, ask, drive};
 pub use self::read::parse_list;
 pub(crate) use self::read::{AskedUrl, take_list, url};
 

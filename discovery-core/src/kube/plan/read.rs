@@ -11,7 +11,7 @@ use crate::document::{
     ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, ApiVersions, Document,
     GroupVersionForDiscovery, decode,
 };
-use crate::engine::ParsedAnswer;
+use crate::kube::extensions::ParsedAnswer;
 use crate::kube::group_version::check_group;
 use crate::{Endpoint, Error, Format, GroupVersion};
 
@@ -80,7 +80,10 @@ pub(super) fn read_groups(
     if let Some(known) = known.filter(|known| known.groups().is_some()) {
         return Ok(Part::Known(Arc::clone(known)));
     }
-    let format = Format::from_headers(answer.headers());
+    let Some(format) = Format::from_headers(answer.headers()) else {
+        let source = "the answer is another representation than a discovery document";
+        return Err(Error::malformed(url, source));
+    };
     let body = answer.body();
     let part = if format.is_aggregated() {
         decode::<ApiGroupDiscoveryList>(body).map(|list| Part::Aggregated(format, list.into()))

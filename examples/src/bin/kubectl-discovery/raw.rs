@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use bytes::Bytes;
 use discovery_client::request_defaults::go_duration;
 use discovery_client::retry::RetryAfterLayer;
-use discovery_core::engine::{Collected, collect};
+use discovery_core::http::exchange::{Collected, collect};
 use discovery_core::{Accept, Error as DiscoveryError};
 use http::header::ACCEPT;
 use http::uri::PathAndQuery;
@@ -18,7 +18,7 @@ use crate::errors::Fatal;
 use crate::session::{Session, agent};
 
 /// The most that is read of an error answer.
-const MAX_ERROR: usize = 1 << 20;
+const MAX_ERROR: u64 = 1 << 20;
 
 pub(crate) fn run(session: &Session, flags: &Get) -> Result<(), Fatal> {
     let uri = uri(session, &flags.raw)?;

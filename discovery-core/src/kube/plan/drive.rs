@@ -1,37 +1,27 @@
-use std::fmt;
-use std::future::poll_fn;
-use std::pin::Pin;
+//! Plans carried out over an HTTP service.
 
-use bytes::{Buf, Bytes, BytesMut};
+use std::fmt;
+
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::{Request, Response, response};
+use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
+use super::{AskedUrl, Plan};
+use crate::http::exchange::{Collected, exchange};
 use crate::kube::error::url_text;
-use crate::plan::AskedUrl;
-use crate::{BoxError, Error, Plan};
+use crate::{BoxError, Error};
 
-/// A body that was read to its end, or as far as it went.
-#[derive(Debug)]
-pub enum Collected<B: HttpBody> {
-    /// All of it.
-    Whole(Bytes),
-    /// More than the limit: what was read, and the rest to come.
-    TooLarge(Bytes, Pin<Box<B>>),
-    /// It broke off: what was read, and the error.
-    Broken(Bytes, B::Error),
-}
-
-/// A response extension, and the source of a [`Error`]: the server put the request off for longer
+/// A response extension, and the source of an [`Error`]: the server put the request off for longer
 /// than the caller has time. The response is the last that came.
 ///
 /// A layer below, which repeats requests, puts it there; a layer can't make an error of its inner
 /// service's type.
 ///
 /// ```
-/// use discovery_core::engine::{DeadlineExceeded, ask};
+/// use discovery_core::plan::{DeadlineExceeded, ask};
 /// use http::{Request, Response};
 /// use http_body_util::Full;
 /// # tokio_test::block_on(async {
@@ -51,50 +41,6 @@ pub enum Collected<B: HttpBody> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadlineExceeded;
 
-/// Reads a body of up to `limit` bytes. Trailers are dropped.
-///
-/// ```
-/// use discovery_core::engine::{Collected, collect};
-/// use http_body_util::Full;
-/// # tokio_test::block_on(async {
-///
-/// let body = || Full::new(bytes::Bytes::from("body"));
-/// assert!(matches!(collect(body(), 4).await, Collected::Whole(data) if data == "body"));
-/// assert!(matches!(collect(body(), 3).await, Collected::TooLarge(..)));
-/// # });
-/// ```
-pub async fn collect<B: HttpBody<Data = Bytes>>(body: B, limit: usize) -> Collected<B> {
-    let mut body = Box::pin(body);
-    let mut first: Option<Bytes> = None;
-    let mut all = BytesMut::new();
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        match frame {
-            Ok(frame) => {
-                let Ok(data) = frame.into_data() else {
-                    continue;
-                };
-                // Most bodies come in one piece, which need not be copied.
-                match first.take() {
-                    None if all.is_empty() => first = Some(data),
-                    before => {
-                        all.extend_from_slice(&before.unwrap_or_default());
-                        all.extend_from_slice(&data);
-                    }
-                }
-            }
-            Err(error) => return Collected::Broken(joined(first, all), error),
-        }
-        if first.as_ref().map_or(0, Buf::remaining) + all.len() > limit {
-            return Collected::TooLarge(joined(first, all), body);
-        }
-    }
-    Collected::Whole(joined(first, all))
-}
-
-fn joined(first: Option<Bytes>, all: BytesMut) -> Bytes {
-    first.unwrap_or_else(|| all.freeze())
-}
-
 /// Carries out a [`Plan`] over an HTTP service, with all requests of the plan in flight that it
 /// allows.
 ///
@@ -103,7 +49,7 @@ fn joined(first: Option<Bytes>, all: BytesMut) -> Bytes {
 /// [`Error`]s of the plan.
 ///
 /// ```
-/// use discovery_core::{Plan, engine::drive};
+/// use discovery_core::{Plan, plan::drive};
 /// use http::{Request, Response, response};
 /// use http_body_util::Full;
 /// # tokio_test::block_on(async {
@@ -126,7 +72,7 @@ pub async fn drive<S, B, RB>(
     plan: &mut Plan,
     service: &S,
     mut dress: impl FnMut(Request<()>) -> Request<B>,
-    limit: usize,
+    limit: u64,
     mut progress: impl FnMut(&Plan),
 ) where
     S: Service<Request<B>, Response = Response<RB>> + Clone,
@@ -152,11 +98,11 @@ pub async fn drive<S, B, RB>(
     }
 }
 
-/// Sends a request, reads the answer of up to `limit` bytes, and makes a [`Error`] of what goes
-/// wrong. An error answer is an answer.
+/// Sends a request, reads the answer of up to `limit` bytes, and makes an [`Error`] of a
+/// failure. An error answer is an answer.
 ///
 /// ```
-/// use discovery_core::engine::ask;
+/// use discovery_core::plan::ask;
 /// use http::{Request, Response};
 /// use http_body_util::Full;
 /// # tokio_test::block_on(async {
@@ -179,7 +125,7 @@ pub async fn drive<S, B, RB>(
 pub async fn ask<S, B, RB>(
     service: S,
     request: Request<B>,
-    limit: usize,
+    limit: u64,
 ) -> Result<Response<Bytes>, Error>
 where
     S: Service<Request<B>, Response = Response<RB>>,
@@ -188,7 +134,7 @@ where
     RB::Error: Into<BoxError>,
 {
     let url = url_text(request.uri());
-    match exchange(service, false, request, limit).await {
+    match exchange(service, request, limit).await {
         Err(error) => Err(Error::transport(url, error)),
         Ok((parts, _)) if parts.extensions.get::<DeadlineExceeded>().is_some() => {
             Err(Error::transport(url, DeadlineExceeded))
@@ -200,27 +146,6 @@ where
             Ok(Response::from_parts(parts, body))
         }
     }
-}
-
-/// Sends a request and reads the answer. `is_ready` says that the service has been waited for.
-pub(super) async fn exchange<S, B, RB>(
-    mut service: S,
-    is_ready: bool,
-    request: Request<B>,
-    limit: usize,
-) -> Result<(response::Parts, Collected<RB>), S::Error>
-where
-    S: Service<Request<B>, Response = Response<RB>>,
-    RB: HttpBody<Data = Bytes>,
-{
-    if !is_ready {
-        poll_fn(|cx| service.poll_ready(cx)).await?;
-    }
-    let answer = service.call(request);
-    // A readiness that is no longer needed is given back before the answer comes.
-    drop(service);
-    let (parts, body) = answer.await?.into_parts();
-    Ok((parts, collect(body, limit).await))
 }
 
 impl fmt::Display for DeadlineExceeded {

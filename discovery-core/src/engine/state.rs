@@ -1,0 +1,379 @@
+//! The state that all services of an engine share.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode, response};
+
+use super::request::{DiscoveryRequest, FlightKey, Options, Scope};
+use crate::http::body::Body;
+use crate::kube::extensions::{ParsedAnswer, Refresh};
+use crate::store::Op;
+use crate::sync::single_flight::SingleFlight;
+use crate::{Answer, Endpoint, Format, Snapshot};
+
+/// The number of lists that a caller of parsed documents is left to ask for itself. So many cost no more
+/// than the two requests that would bring everything from an aggregated server.
+const FEW: usize = 2;
+
+/// A place where an [`Engine`](super::Engine) keeps discovery documents.
+///
+/// A cache never fails. Documents that it cannot read are missing, and documents that it cannot write it
+/// keeps some other way or not at all, which it tells in a `tracing` event.
+pub trait Cache: Send + Sync + 'static {
+    /// A name for `tracing` events, such as `disk`.
+    fn name(&self) -> &'static str;
+
+    /// The documents of `scope` that are known and have not expired. There may be more in the snapshot.
+    fn load(&self, scope: &Scope) -> Op<Arc<Snapshot>>;
+
+    /// Keeps the documents that a fetch has found, unless an invalidation comes between.
+    ///
+    /// The call itself must be short, because it is made with the engine locked. Work that takes longer,
+    /// such as writing files, is for the operation that it returns, which the engine awaits without the
+    /// lock and before any caller is answered. That work belongs to the time of the call. As soon as there
+    /// was an [`invalidate`](Self::invalidate) since then, which may come while the work is under way, it
+    /// must change nothing any more: the cache counts its invalidations and compares. Several such works
+    /// may be under way at the same time; where two write the same thing, the later call's should last. An
+    /// operation may be dropped before its end, and may then stay undone in part.
+    fn save(&self, found: &Arc<Snapshot>) -> Op<()>;
+
+    /// Forgets everything, or stops using it. This is short too, because the engine is locked.
+    fn invalidate(&self);
+
+    /// Whether everything that it answered with was fetched by this process, as far as it knows. As
+    /// client-go's `Fresh`.
+    fn fresh(&self) -> bool;
+
+    /// Whether a group version that the known groups do not list is answered with 404 unasked.
+    fn answers_unknown(&self) -> bool;
+
+    /// Whether it tells which group versions the server marked as stale. A cache that could do so only until
+    /// its process ends had better not do it at all.
+    fn tells_stale(&self) -> bool {
+        true
+    }
+}
+
+/// Shared by the clones of an engine, its services and its handles.
+pub(super) struct Inner<C> {
+    pub(super) cache: C,
+    pub(super) options: Options,
+    pub(super) flights: SingleFlight<FlightKey, Landing>,
+    /// The latest [`Refresh`] that was obeyed.
+    refreshed: AtomicU64,
+    /// Held while the cache starts to forget or to save, so that nothing is saved that a refresh has made
+    /// old.
+    changing: Mutex<()>,
+    saves: AtomicU64,
+    pub(super) counters: Counters,
+}
+
+/// The result of a fetch, for the callers that waited for it.
+#[derive(Clone)]
+pub(super) enum Landing {
+    /// The documents that it found.
+    Found(Arc<Snapshot>),
+    /// The server's answers when it was in trouble.
+    Errors(Arc<[ErrorAnswer]>),
+}
+
+/// An error answer that may be another at the next try.
+pub(super) struct ErrorAnswer {
+    pub(super) endpoint: Endpoint,
+    pub(super) parts: response::Parts,
+    pub(super) body: Bytes,
+}
+
+/// Sees and steers the cache behind a layer. Cheap to clone.
+///
+/// ```
+/// # use discovery_core::engine::{Cache, Engine, Options, Scope};
+/// # use discovery_core::{Snapshot, store::Op};
+/// # struct Nothing;
+/// # impl Cache for Nothing {
+/// #     fn name(&self) -> &'static str { "nothing" }
+/// #     fn load(&self, _: &Scope) -> Op<std::sync::Arc<Snapshot>> { Op::Ready(Default::default()) }
+/// #     fn save(&self, _: &std::sync::Arc<Snapshot>) -> Op<()> { Op::Ready(()) }
+/// #     fn invalidate(&self) {}
+/// #     fn fresh(&self) -> bool { true }
+/// #     fn answers_unknown(&self) -> bool { false }
+/// # }
+/// let handle = Engine::new(Nothing, Options::new()).handle();
+/// handle.invalidate();
+/// assert!(handle.fresh());
+/// assert_eq!(handle.stats().hits, 0);
+/// ```
+#[derive(Clone)]
+pub struct Handle {
+    control: Arc<dyn Control>,
+}
+
+/// The part of an engine that a [`Handle`] uses, whatever its cache.
+pub(super) trait Control: Send + Sync {
+    fn invalidate(&self);
+    fn fresh(&self) -> bool;
+    fn stats(&self) -> Stats;
+}
+
+/// Counts of a discovery cache, since it was made.
+///
+/// ```
+/// assert_eq!(discovery_core::engine::Stats::default().misses, 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Requests answered from the cache.
+    pub hits: u64,
+    /// Requests that the cache could not answer.
+    pub misses: u64,
+    /// Of the misses, those that waited for another caller's fetch and took its result.
+    pub coalesced: u64,
+    /// Requests that are not for a discovery cache.
+    pub passed: u64,
+    /// Requests sent to the inner service for misses.
+    pub sent: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) hits: AtomicU64,
+    pub(super) misses: AtomicU64,
+    pub(super) coalesced: AtomicU64,
+    pub(super) passed: AtomicU64,
+    pub(super) sent: AtomicU64,
+}
+
+impl<C: Cache> Inner<C> {
+    pub(super) fn new(cache: C, options: Options) -> Self {
+        Self {
+            cache,
+            options,
+            flights: SingleFlight::new(),
+            refreshed: AtomicU64::new(0),
+            changing: Mutex::default(),
+            saves: AtomicU64::new(0),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.refreshed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn refresh(&self, refresh: Refresh, reason: &'static str) {
+        if self.generation() >= refresh.generation() {
+            return;
+        }
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.generation() < refresh.generation() {
+            tracing::debug!(cache = self.cache.name(), decision = "refresh", reason);
+            self.cache.invalidate();
+            // Not before it is done: whoever sees this joins the fetches that come after.
+            self.refreshed
+                .store(refresh.generation(), Ordering::Release);
+        }
+    }
+
+    /// The number of saves. A caller that sees the same number before it looked at the cache and later need
+    /// not look again.
+    pub(super) fn saves(&self) -> u64 {
+        self.saves.load(Ordering::Acquire)
+    }
+
+    /// The known documents for the request; `None` if they do not count.
+    pub(super) fn load(&self, request: &DiscoveryRequest) -> Option<Op<Arc<Snapshot>>> {
+        let anew = request.no_cache && request.list().is_some();
+        (!anew).then(|| self.cache.load(&request.scope()))
+    }
+
+    /// The answer from `snapshot`. `None` if the server has to be asked.
+    pub(super) fn answer<B>(
+        &self,
+        request: &DiscoveryRequest,
+        snapshot: &Arc<Snapshot>,
+        hit: bool,
+    ) -> Option<Response<Body<B>>> {
+        let response = if request.takes_groups() {
+            snapshot.groups()?;
+            let wants_lists = request.endpoint == Endpoint::Apis && !request.groups_only;
+            let legacy = snapshot.format() == Some(Format::Legacy);
+            if wants_lists && !legacy && snapshot.missing().nth(FEW).is_some() {
+                return None;
+            }
+            Response::new(Body::default())
+        } else {
+            match snapshot.answer(&request.endpoint, request.accept)? {
+                Answer::Document { format, json } => document(format, json, request.want_parsed),
+                Answer::Refused(negative) => {
+                    let mut response = Response::new(Body::full(negative.body));
+                    *response.status_mut() = negative.status;
+                    if let Some(content_type) = negative.content_type {
+                        response.headers_mut().insert(CONTENT_TYPE, content_type);
+                    }
+                    response
+                }
+                Answer::NotFound if hit && !self.cache.answers_unknown() => return None,
+                Answer::NotFound => status(
+                    StatusCode::NOT_FOUND,
+                    "NotFound",
+                    "the server could not find the requested resource",
+                ),
+            }
+        };
+        Some(self.with_parsed(response, snapshot, hit))
+    }
+
+    /// The groups, however many of their lists are missing, for a caller that takes incomplete documents. If
+    /// the server can't be asked, they are better than nothing.
+    pub(super) fn last_resort<B>(
+        &self,
+        request: &DiscoveryRequest,
+        known: Option<&Arc<Snapshot>>,
+    ) -> Option<Response<Body<B>>> {
+        let known = known.filter(|known| request.takes_groups() && known.groups().is_some())?;
+        tracing::debug!(
+            cache = self.cache.name(),
+            decision = "hit",
+            reason = "the server has no answer, and the groups are known",
+            path = %request.endpoint.path(),
+        );
+        Some(self.with_parsed(Response::new(Body::default()), known, true))
+    }
+
+    fn with_parsed<B>(
+        &self,
+        mut response: Response<B>,
+        snapshot: &Arc<Snapshot>,
+        hit: bool,
+    ) -> Response<B> {
+        response.extensions_mut().insert(ParsedAnswer {
+            snapshot: Arc::clone(snapshot),
+            cache: self.cache.name(),
+            hit,
+        });
+        response
+    }
+
+    /// Keeps the documents of a fetch, unless a refresh has made them old meanwhile.
+    pub(super) async fn keep(&self, request: &DiscoveryRequest, found: &Arc<Snapshot>) {
+        let saving = {
+            let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            (self.generation() == request.generation).then(|| self.cache.save(found))
+        };
+        let cache = self.cache.name();
+        // Its work comes after the lock.
+        match saving {
+            Some(saving) => {
+                saving.await;
+                self.saves.fetch_add(1, Ordering::Release);
+                tracing::debug!(
+                    cache,
+                    decision = "save",
+                    groups = found.groups().is_some(),
+                    lists = found.lists().len(),
+                );
+            }
+            None => tracing::debug!(
+                cache,
+                decision = "discard",
+                reason = "the cache was refreshed while the fetch was under way",
+            ),
+        }
+    }
+}
+
+fn document<B>(format: Format, json: Bytes, parsed: bool) -> Response<Body<B>> {
+    let json = if parsed { Bytes::new() } else { json };
+    let length = HeaderValue::from(json.len());
+    let mut response = Response::new(Body::full(json));
+    let headers = response.headers_mut();
+    let content_type = HeaderValue::from_static(format.content_type());
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CONTENT_LENGTH, length);
+    response
+}
+
+/// An error answer as the server would give it.
+pub(super) fn status<B>(code: StatusCode, reason: &str, message: &str) -> Response<Body<B>> {
+    let json = format!(
+        r#"{{"kind":"Status","apiVersion":"v1","metadata":{{}},"status":"Failure","message":"{message}","reason":"{reason}","details":{{}},"code":{}}}"#,
+        code.as_u16()
+    );
+    let mut response = document(Format::Legacy, json.into(), false);
+    *response.status_mut() = code;
+    response
+}
+
+impl<C: Cache> Control for Inner<C> {
+    fn invalidate(&self) {
+        self.refresh(Refresh::next(), "its handle was told to invalidate it");
+    }
+
+    fn fresh(&self) -> bool {
+        self.cache.fresh()
+    }
+
+    fn stats(&self) -> Stats {
+        self.counters.read()
+    }
+}
+
+impl ErrorAnswer {
+    pub(super) fn to_response<B>(&self) -> Response<Body<B>> {
+        Response::from_parts(self.parts.clone(), Body::full(self.body.clone()))
+    }
+}
+
+impl Handle {
+    pub(super) fn new(control: Arc<dyn Control>) -> Self {
+        Self { control }
+    }
+
+    /// Forgets everything that was fetched before, as client-go's `Invalidate`.
+    pub fn invalidate(&self) {
+        self.control.invalidate();
+    }
+
+    /// Whether everything that the cache answered with was fetched by this process, as far as it knows. As
+    /// client-go's `Fresh`.
+    #[must_use]
+    pub fn fresh(&self) -> bool {
+        self.control.fresh()
+    }
+
+    /// The counts of the cache.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.control.stats()
+    }
+}
+
+impl Counters {
+    pub(super) fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            hits: read(&self.hits),
+            misses: read(&self.misses),
+            coalesced: read(&self.coalesced),
+            passed: read(&self.passed),
+            sent: read(&self.sent),
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
