@@ -1,4 +1,4 @@
-use discovery_core::SmolStr;
+use discovery_core::Text;
 use serde::{Deserialize, Serialize};
 
 /// What `/version` tells of a server.
@@ -14,33 +14,33 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", default)]
 pub struct VersionInfo {
     /// For example `1`.
-    pub major: SmolStr,
+    pub major: Text,
     /// For example `36`, or `36+`.
-    pub minor: SmolStr,
+    pub minor: Text,
     /// The major version whose behaviour it shows, where that is another's.
-    #[serde(skip_serializing_if = "SmolStr::is_empty")]
-    pub emulation_major: SmolStr,
+    #[serde(skip_serializing_if = "Text::is_empty")]
+    pub emulation_major: Text,
     /// The minor version whose behaviour it shows, where that is another's.
-    #[serde(skip_serializing_if = "SmolStr::is_empty")]
-    pub emulation_minor: SmolStr,
+    #[serde(skip_serializing_if = "Text::is_empty")]
+    pub emulation_minor: Text,
     /// The oldest major version that it can work together with.
-    #[serde(skip_serializing_if = "SmolStr::is_empty")]
-    pub min_compatibility_major: SmolStr,
+    #[serde(skip_serializing_if = "Text::is_empty")]
+    pub min_compatibility_major: Text,
     /// The oldest minor version that it can work together with.
-    #[serde(skip_serializing_if = "SmolStr::is_empty")]
-    pub min_compatibility_minor: SmolStr,
+    #[serde(skip_serializing_if = "Text::is_empty")]
+    pub min_compatibility_minor: Text,
     /// For example `v1.36.2`.
-    pub git_version: SmolStr,
+    pub git_version: Text,
     /// The commit that it was built from.
-    pub git_commit: SmolStr,
+    pub git_commit: Text,
     /// `clean`, or `dirty` where there were changes to the commit.
-    pub git_tree_state: SmolStr,
+    pub git_tree_state: Text,
     /// When it was built, as RFC 3339 has it.
-    pub build_date: SmolStr,
+    pub build_date: Text,
     /// For example `go1.26.1`.
-    pub go_version: SmolStr,
+    pub go_version: Text,
     /// For example `gc`.
-    pub compiler: SmolStr,
+    pub compiler: Text,
     /// For example `linux/amd64`.
-    pub platform: SmolStr,
+    pub platform: Text,
 }

@@ -17,6 +17,7 @@
 //! - [`clock`]: time as an input.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "discovery")]
 pub mod engine;
 pub mod http;
 #[doc(hidden)]
@@ -28,12 +29,13 @@ pub mod sync;
 pub use self::http::uri as key;
 pub use self::http::{dump, headers};
 pub use self::kube::{
-    Accept, Answer, Discovered, Endpoint, Error, Format, GroupVersion, GroupVersionKind,
-    GroupVersionResource, InvalidName, NegativeAnswer, Plan, Snapshot, document, plan,
+    Accept, Endpoint, Format, GroupVersion, GroupVersionKind, GroupVersionResource, InvalidName,
+    Text,
 };
+#[cfg(feature = "discovery")]
+pub use self::kube::{Answer, Discovered, Error, NegativeAnswer, Plan, Snapshot, document, plan};
 pub use self::sync::clock;
 pub use self::sync::single_flight as flight;
-pub use smol_str::SmolStr;
 
 /// An error of any type.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

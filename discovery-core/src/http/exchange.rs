@@ -5,12 +5,9 @@ use std::future::poll_fn;
 use std::pin::Pin;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{Request, Response, response};
 use http_body::Body as HttpBody;
-use tower_service::Service;
 
 use super::body::Body;
-use super::reserved::Oneshot;
 use crate::BoxError;
 
 /// A body that was read to its end, or as far as it went.
@@ -69,16 +66,19 @@ fn joined(first: Option<Bytes>, all: BytesMut) -> Bytes {
 }
 
 /// Sends a request once the service is ready, and reads the answer.
+#[cfg(feature = "discovery")]
 pub(crate) async fn exchange<S, B, RB>(
     service: S,
-    request: Request<B>,
+    request: http::Request<B>,
     limit: u64,
-) -> Result<(response::Parts, Collected<RB>), S::Error>
+) -> Result<(http::response::Parts, Collected<RB>), S::Error>
 where
-    S: Service<Request<B>, Response = Response<RB>>,
+    S: tower_service::Service<http::Request<B>, Response = http::Response<RB>>,
     RB: HttpBody<Data = Bytes>,
 {
-    let (parts, body) = Oneshot::new(service, request).await?.into_parts();
+    let (parts, body) = super::reserved::Oneshot::new(service, request)
+        .await?
+        .into_parts();
     Ok((parts, collect(body, limit).await))
 }
 

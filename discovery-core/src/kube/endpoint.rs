@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::Uri;
-use smol_str::SmolStr;
+use crate::Text;
 
 use crate::GroupVersion;
 use crate::kube::group_version::check_group;
@@ -29,7 +28,7 @@ pub enum Endpoint {
     /// `/apis`: the other groups, or all of them in aggregated form.
     Apis,
     /// `/apis/<group>`: one group.
-    Group(SmolStr),
+    Group(Text),
     /// `/api/<version>`, `/apis/<group>/<version>`: the resources of a group version.
     Resources(GroupVersion),
     /// `/version`: the server's version.
@@ -39,7 +38,7 @@ pub enum Endpoint {
     /// `/openapi/v3`: the index of the OpenAPI documents.
     OpenApiV3,
     /// `/openapi/v3/…`: one OpenAPI document. The text is what follows `/openapi/v3/`.
-    OpenApiV3Document(SmolStr),
+    OpenApiV3Document(Text),
 }
 
 impl Endpoint {
@@ -119,12 +118,13 @@ fn is_plain(part: &str) -> bool {
 }
 
 /// Puts an endpoint's path in the place of the path of `uri`; scheme, authority and query stay.
-pub(crate) fn with_path(uri: &Uri, path: &str) -> Uri {
+#[cfg(feature = "discovery")]
+pub(crate) fn with_path(uri: &http::Uri, path: &str) -> http::Uri {
     let target = match uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = target.parse().ok();
-    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+    http::Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::Text;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
 use serde::Deserialize;
-use smol_str::{SmolStr, format_smolstr};
 
 use crate::{BoxError, GroupVersion};
 
@@ -29,7 +29,7 @@ use crate::{BoxError, GroupVersion};
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: Kind,
-    url: SmolStr,
+    url: Text,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -38,7 +38,7 @@ enum Kind {
     Transport,
     Status {
         code: StatusCode,
-        reason: SmolStr,
+        reason: Text,
         message: String,
     },
     Malformed,
@@ -55,18 +55,18 @@ enum Kind {
 #[serde(default)]
 struct Status {
     kind: String,
-    reason: Option<SmolStr>,
+    reason: Option<Text>,
     message: Option<String>,
 }
 
 impl Error {
     /// The request could not be sent, or no answer came.
-    pub fn transport(url: impl Into<SmolStr>, source: impl Into<BoxError>) -> Self {
+    pub fn transport(url: impl Into<Text>, source: impl Into<BoxError>) -> Self {
         Self::new(Kind::Transport, url.into(), Some(source.into()))
     }
 
     /// The server answered with an error.
-    pub fn status(url: impl Into<SmolStr>, answer: &Response<Bytes>) -> Self {
+    pub fn status(url: impl Into<Text>, answer: &Response<Bytes>) -> Self {
         let code = answer.status();
         let status: Status = serde_json::from_slice(answer.body())
             .ok()
@@ -96,7 +96,7 @@ impl Error {
     ///
     /// As [`status`](Self::status), but without regard to a `Status` object in the answer: here
     /// kubectl goes by the code alone. What the server says is the error's source.
-    pub fn groups_status(url: impl Into<SmolStr>, answer: &Response<Bytes>) -> Self {
+    pub fn groups_status(url: impl Into<Text>, answer: &Response<Bytes>) -> Self {
         let (reason, message) = generic(answer);
         let said = Self::status("", answer);
         let kind = Kind::Status {
@@ -108,7 +108,7 @@ impl Error {
     }
 
     /// The server answered with something that is not the document asked for.
-    pub fn malformed(url: impl Into<SmolStr>, source: impl Into<BoxError>) -> Self {
+    pub fn malformed(url: impl Into<Text>, source: impl Into<BoxError>) -> Self {
         Self::new(Kind::Malformed, url.into(), Some(source.into()))
     }
 
@@ -129,28 +129,28 @@ impl Error {
     }
 
     /// The answer broke off.
-    pub fn cut_short(url: impl Into<SmolStr>, source: impl Into<BoxError>) -> Self {
+    pub fn cut_short(url: impl Into<Text>, source: impl Into<BoxError>) -> Self {
         Self::new(Kind::CutShort, url.into(), Some(source.into()))
     }
 
     /// The answer has more than `limit` bytes.
-    pub fn too_large(url: impl Into<SmolStr>, limit: u64) -> Self {
+    pub fn too_large(url: impl Into<Text>, limit: u64) -> Self {
         Self::new(Kind::TooLarge { limit }, url.into(), None)
     }
 
     /// A legacy server has no resources in a group version that it lists.
     #[must_use]
     pub fn empty_list(group_version: GroupVersion) -> Self {
-        Self::new(Kind::EmptyList(group_version), SmolStr::default(), None)
+        Self::new(Kind::EmptyList(group_version), Text::default(), None)
     }
 
     /// An aggregated answer marks the group version as stale.
     #[must_use]
     pub fn stale(group_version: GroupVersion) -> Self {
-        Self::new(Kind::Stale(group_version), SmolStr::default(), None)
+        Self::new(Kind::Stale(group_version), Text::default(), None)
     }
 
-    fn new(kind: Kind, url: SmolStr, source: Option<BoxError>) -> Self {
+    fn new(kind: Kind, url: Text, source: Option<BoxError>) -> Self {
         Self {
             kind,
             url,
@@ -357,7 +357,7 @@ impl std::error::Error for Error {
 }
 
 /// Tells the URL in messages: path and query alone would not say which server.
-pub(crate) fn url_text(uri: &http::Uri) -> SmolStr {
+pub(crate) fn url_text(uri: &http::Uri) -> Text {
     // User-info is a secret.
     match (uri.scheme_str(), uri.authority()) {
         (Some(scheme), Some(authority)) => {
@@ -365,8 +365,8 @@ pub(crate) fn url_text(uri: &http::Uri) -> SmolStr {
             let target = uri
                 .path_and_query()
                 .map_or("/", http::uri::PathAndQuery::as_str);
-            format_smolstr!("{scheme}://{host}{target}")
+            Text::format(format_args!("{scheme}://{host}{target}"))
         }
-        _ => format_smolstr!("{uri}"),
+        _ => Text::format(format_args!("{uri}")),
     }
 }

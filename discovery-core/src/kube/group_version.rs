@@ -4,8 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use smol_str::SmolStr;
+use crate::Text;
 
 /// The longest group or version name that is taken: that of a DNS subdomain.
 const MAX_NAME: usize = 253;
@@ -33,7 +32,7 @@ const MAX_NAME: usize = 253;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupVersion {
     /// `group/version`, or `version`. Names have no slash, so the first one divides them.
-    text: SmolStr,
+    text: Text,
 }
 
 /// A kind of objects, within a group version.
@@ -50,7 +49,7 @@ pub struct GroupVersionKind {
     /// The group version.
     pub group_version: GroupVersion,
     /// The kind, for example `Deployment`.
-    pub kind: SmolStr,
+    pub kind: Text,
 }
 
 /// A resource, within a group version.
@@ -68,7 +67,7 @@ pub struct GroupVersionResource {
     /// The group version.
     pub group_version: GroupVersion,
     /// The plural name, for example `deployments`.
-    pub resource: SmolStr,
+    pub resource: Text,
 }
 
 /// A name that can't be that of a group or a version.
@@ -99,7 +98,7 @@ impl GroupVersion {
         }
         check(group)?;
         Ok(Self {
-            text: smol_str::format_smolstr!("{group}/{version}"),
+            text: Text::format(format_args!("{group}/{version}")),
         })
     }
 
@@ -136,7 +135,7 @@ impl GroupVersion {
 
     /// One of its kinds.
     #[must_use]
-    pub fn with_kind(&self, kind: impl Into<SmolStr>) -> GroupVersionKind {
+    pub fn with_kind(&self, kind: impl Into<Text>) -> GroupVersionKind {
         GroupVersionKind {
             group_version: self.clone(),
             kind: kind.into(),
@@ -145,7 +144,7 @@ impl GroupVersion {
 
     /// One of its resources.
     #[must_use]
-    pub fn with_resource(&self, resource: impl Into<SmolStr>) -> GroupVersionResource {
+    pub fn with_resource(&self, resource: impl Into<Text>) -> GroupVersionResource {
         GroupVersionResource {
             group_version: self.clone(),
             resource: resource.into(),
@@ -209,17 +208,25 @@ impl fmt::Debug for GroupVersion {
     }
 }
 
-impl Serialize for GroupVersion {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
-}
+#[cfg(feature = "discovery")]
+mod serialized {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-impl<'de> Deserialize<'de> for GroupVersion {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        SmolStr::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+    use super::GroupVersion;
+    use crate::Text;
+
+    impl Serialize for GroupVersion {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str(&self.text)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for GroupVersion {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Text::deserialize(deserializer)?
+                .parse()
+                .map_err(serde::de::Error::custom)
+        }
     }
 }
 

@@ -1,17 +1,27 @@
 //! Kubernetes discovery: names, documents, and discovery without I/O.
 
+#[cfg(feature = "discovery")]
 pub mod document;
 pub(crate) mod endpoint;
+#[cfg(feature = "discovery")]
 pub(crate) mod error;
+#[cfg(feature = "discovery")]
 pub(crate) mod extensions;
 pub(crate) mod group_version;
 mod negotiation;
+#[cfg(feature = "discovery")]
 pub mod plan;
+#[cfg(feature = "discovery")]
 mod snapshot;
+mod text;
 
 pub use self::endpoint::Endpoint;
-pub use self::error::Error;
 pub use self::group_version::{GroupVersion, GroupVersionKind, GroupVersionResource, InvalidName};
 pub use self::negotiation::{Accept, Format};
-pub use self::plan::{Discovered, Plan};
-pub use self::snapshot::{Answer, NegativeAnswer, Snapshot};
+pub use self::text::Text;
+#[cfg(feature = "discovery")]
+pub use self::{
+    error::Error,
+    plan::{Discovered, Plan},
+    snapshot::{Answer, NegativeAnswer, Snapshot},
+};

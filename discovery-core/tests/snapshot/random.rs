@@ -30,7 +30,7 @@ impl Random {
             .collect()
     }
 
-    fn texts(&mut self) -> Vec<discovery_core::SmolStr> {
+    fn texts(&mut self) -> Vec<discovery_core::Text> {
         (0..self.below(3)).map(|_| self.text().into()).collect()
     }
 

@@ -178,7 +178,12 @@ async fn bodies_without_end() {
             .iter()
             .find(|name| !kept(name) && !others.contains(name));
         assert_eq!(odd, None);
-        assert!(entries.files.values().all(|file| file.bytes.len() < LIMIT));
+        assert!(
+            entries
+                .files
+                .values()
+                .all(|file| (file.bytes.len() as u64) < LIMIT)
+        );
         assert!(rig.program().discover().await.snapshot.is_complete());
     }
 }

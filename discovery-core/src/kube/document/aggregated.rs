@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
+use crate::Text;
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
 
 use super::{Kind, nullable};
 
@@ -22,10 +22,10 @@ use super::{Kind, nullable};
 pub struct ApiGroupDiscoveryList {
     /// `APIGroupDiscoveryList`.
     #[serde(default, deserialize_with = "nullable")]
-    pub kind: SmolStr,
+    pub kind: Text,
     /// `apidiscovery.k8s.io/v2` or `apidiscovery.k8s.io/v2beta1`.
     #[serde(default, deserialize_with = "nullable")]
-    pub api_version: SmolStr,
+    pub api_version: Text,
     /// Servers send it empty.
     #[serde(default, deserialize_with = "nullable")]
     pub metadata: ListMeta,
@@ -45,9 +45,9 @@ pub struct ObjectMeta {
     #[serde(
         default,
         deserialize_with = "nullable",
-        skip_serializing_if = "SmolStr::is_empty"
+        skip_serializing_if = "Text::is_empty"
     )]
-    pub name: SmolStr,
+    pub name: Text,
 }
 
 /// A group with all its versions. The example is at [`ApiGroupDiscoveryList`].
@@ -70,7 +70,7 @@ pub struct ApiGroupDiscovery {
 pub struct ApiVersionDiscovery {
     /// The version alone, for example `v1`.
     #[serde(default, deserialize_with = "nullable")]
-    pub version: SmolStr,
+    pub version: Text,
     /// The resources, in the server's order.
     #[serde(
         default,
@@ -82,9 +82,9 @@ pub struct ApiVersionDiscovery {
     #[serde(
         default,
         deserialize_with = "nullable",
-        skip_serializing_if = "SmolStr::is_empty"
+        skip_serializing_if = "Text::is_empty"
     )]
-    pub freshness: SmolStr,
+    pub freshness: Text,
 }
 
 /// A resource with its subresources. The example is at [`ApiGroupDiscoveryList`].
@@ -93,33 +93,33 @@ pub struct ApiVersionDiscovery {
 pub struct ApiResourceDiscovery {
     /// The plural name.
     #[serde(default, deserialize_with = "nullable")]
-    pub resource: SmolStr,
+    pub resource: Text,
     /// What the server answers with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_kind: Option<ResponseKind>,
     /// `Namespaced` or `Cluster`.
     #[serde(default, deserialize_with = "nullable")]
-    pub scope: SmolStr,
+    pub scope: Text,
     /// The singular name.
     #[serde(default, deserialize_with = "nullable")]
-    pub singular_resource: SmolStr,
+    pub singular_resource: Text,
     /// What can be done. `None` is Go's nil slice, which is written `null`.
     #[serde(default)]
-    pub verbs: Option<Arc<[SmolStr]>>,
+    pub verbs: Option<Arc<[Text]>>,
     /// Abbreviations.
     #[serde(
         default,
         deserialize_with = "nullable",
         skip_serializing_if = "Vec::is_empty"
     )]
-    pub short_names: Vec<SmolStr>,
+    pub short_names: Vec<Text>,
     /// Groups of resources that it belongs to.
     #[serde(
         default,
         deserialize_with = "nullable",
         skip_serializing_if = "Vec::is_empty"
     )]
-    pub categories: Vec<SmolStr>,
+    pub categories: Vec<Text>,
     /// Its parts, for example `status`.
     #[serde(
         default,
@@ -135,13 +135,13 @@ pub struct ApiResourceDiscovery {
 pub struct ApiSubresourceDiscovery {
     /// The name, without the resource's.
     #[serde(default, deserialize_with = "nullable")]
-    pub subresource: SmolStr,
+    pub subresource: Text,
     /// What the server answers with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_kind: Option<ResponseKind>,
     /// What can be done. `None` is Go's nil slice, which is written `null`.
     #[serde(default)]
-    pub verbs: Option<Arc<[SmolStr]>>,
+    pub verbs: Option<Arc<[Text]>>,
 }
 
 /// A kind with its group and version, which are empty where they are those of the document.
@@ -149,13 +149,13 @@ pub struct ApiSubresourceDiscovery {
 pub struct ResponseKind {
     /// The group.
     #[serde(default, deserialize_with = "nullable")]
-    pub group: SmolStr,
+    pub group: Text,
     /// The version.
     #[serde(default, deserialize_with = "nullable")]
-    pub version: SmolStr,
+    pub version: Text,
     /// The kind.
     #[serde(default, deserialize_with = "nullable")]
-    pub kind: SmolStr,
+    pub kind: Text,
 }
 
 impl ApiVersionDiscovery {

@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use smol_str::SmolStr;
+use crate::Text;
 
 use super::legacy::{ApiGroup, ApiGroupList, ApiResource, ApiResourceList};
 use super::{GroupVersionForDiscovery, Kind};
@@ -26,11 +26,11 @@ thread_local! {
 }
 
 /// A list of verbs and its text up to the `]`.
-type Verbs = (Box<str>, Arc<[SmolStr]>);
+type Verbs = (Box<str>, Arc<[Text]>);
 
 /// `servergroups.json`.
 pub(super) fn group_list(text: &str) -> Option<ApiGroupList> {
-    let mut text = Text::plain(text)?;
+    let mut text = Input::plain(text)?;
     text.literal(r#"{"kind":"APIGroupList","apiVersion":"v1","groups":["#)?;
     let groups = text.items(64, |text| {
         text.literal(r#"{"name":"#)?;
@@ -53,7 +53,7 @@ pub(super) fn group_list(text: &str) -> Option<ApiGroupList> {
 
 /// `serverresources.json`.
 pub(super) fn resource_list(text: &str) -> Option<ApiResourceList> {
-    let mut text = Text::plain(text)?;
+    let mut text = Input::plain(text)?;
     text.literal(r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"#)?;
     let group_version = text.string()?;
     text.literal(r#","resources":["#)?;
@@ -67,7 +67,7 @@ pub(super) fn resource_list(text: &str) -> Option<ApiResourceList> {
     })
 }
 
-fn version(text: &mut Text<'_>) -> Option<GroupVersionForDiscovery> {
+fn version(text: &mut Input<'_>) -> Option<GroupVersionForDiscovery> {
     text.literal(r#"{"groupVersion":"#)?;
     let group_version = text.string()?;
     text.literal(r#","version":"#)?;
@@ -79,7 +79,7 @@ fn version(text: &mut Text<'_>) -> Option<GroupVersionForDiscovery> {
     })
 }
 
-fn resource(text: &mut Text<'_>) -> Option<ApiResource> {
+fn resource(text: &mut Input<'_>) -> Option<ApiResource> {
     text.literal(r#"{"name":"#)?;
     let name = text.string()?;
     text.literal(r#","singularName":"#)?;
@@ -114,7 +114,7 @@ fn resource(text: &mut Text<'_>) -> Option<ApiResource> {
 }
 
 /// The rest of a list of verbs.
-fn verbs(text: &mut Text<'_>) -> Option<Arc<[SmolStr]>> {
+fn verbs(text: &mut Input<'_>) -> Option<Arc<[Text]>> {
     LISTS_OF_VERBS.with_borrow_mut(|lists| {
         for (known, list) in &*lists {
             if text.is_next(known) {
@@ -122,7 +122,7 @@ fn verbs(text: &mut Text<'_>) -> Option<Arc<[SmolStr]>> {
             }
         }
         let before = text.rest;
-        let list: Arc<[SmolStr]> = text.strings()?.into();
+        let list: Arc<[Text]> = text.strings()?.into();
         let len = before.len() - text.rest.len();
         if lists.len() < LISTS && len <= LIST_TEXT {
             lists.push((before[..len].into(), Arc::clone(&list)));
@@ -132,12 +132,12 @@ fn verbs(text: &mut Text<'_>) -> Option<Arc<[SmolStr]>> {
 }
 
 /// What is still to be read.
-struct Text<'a> {
+struct Input<'a> {
     rest: &'a str,
 }
 
-impl<'a> Text<'a> {
-    /// Text without escapes, and without the control characters that JSON forbids in strings. Where
+impl<'a> Input<'a> {
+    /// Input without escapes, and without the control characters that JSON forbids in strings. Where
     /// that is so, a string ends at the next quote. One look at everything is faster than one at
     /// each string.
     fn plain(text: &'a str) -> Option<Self> {
@@ -158,27 +158,27 @@ impl<'a> Text<'a> {
     }
 
     /// A string with its quotes.
-    fn string(&mut self) -> Option<SmolStr> {
+    fn string(&mut self) -> Option<Text> {
         let inside = self.rest.strip_prefix('"')?;
         let end = inside.bytes().position(|byte| byte == b'"')?;
         self.rest = &inside[end + 1..];
-        Some(SmolStr::new(&inside[..end]))
+        Some(Text::from(&inside[..end]))
     }
 
-    fn strings(&mut self) -> Option<Vec<SmolStr>> {
+    fn strings(&mut self) -> Option<Vec<Text>> {
         self.items(STRINGS, Self::string)
     }
 
     /// The outer `None` is a failure; a field that is left out is empty.
-    fn optional_string(&mut self, field: &str) -> Option<SmolStr> {
+    fn optional_string(&mut self, field: &str) -> Option<Text> {
         if self.is_next(field) {
             self.string()
         } else {
-            Some(SmolStr::default())
+            Some(Text::default())
         }
     }
 
-    fn optional_strings(&mut self, field: &str) -> Option<Vec<SmolStr>> {
+    fn optional_strings(&mut self, field: &str) -> Option<Vec<Text>> {
         if self.is_next(field) {
             self.strings()
         } else {

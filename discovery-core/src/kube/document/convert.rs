@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use smol_str::{SmolStr, format_smolstr};
+use crate::Text;
 
 use super::{
     ApiGroup, ApiGroupDiscovery, ApiGroupDiscoveryList, ApiGroupList, ApiResource,
@@ -107,7 +107,7 @@ fn legacy_resources(resource: ApiResourceDiscovery) -> Vec<ApiResource> {
             verbs: resource.verbs,
             short_names: resource.short_names,
             categories: resource.categories,
-            storage_version_hash: SmolStr::default(),
+            storage_version_hash: Text::default(),
         });
     }
     for sub in resource.subresources {
@@ -115,7 +115,7 @@ fn legacy_resources(resource: ApiResourceDiscovery) -> Vec<ApiResource> {
             continue;
         };
         all.push(ApiResource {
-            name: format_smolstr!("{}/{}", resource.resource, sub.subresource),
+            name: Text::format(format_args!("{}/{}", resource.resource, sub.subresource)),
             singular_name: resource.singular_resource.clone(),
             namespaced,
             group: kind.group,
@@ -251,10 +251,10 @@ fn aggregated_resources(resources: &[ApiResource]) -> Vec<ApiResourceDiscovery> 
     all
 }
 
-fn scope(resource: &ApiResource) -> SmolStr {
+fn scope(resource: &ApiResource) -> Text {
     if resource.namespaced {
-        SmolStr::new_static("Namespaced")
+        Text::from_static("Namespaced")
     } else {
-        SmolStr::new_static("Cluster")
+        Text::from_static("Cluster")
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
+use crate::Text;
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
 
 use super::{Kind, canonical, nullable};
 use crate::{GroupVersion, InvalidName};
@@ -20,17 +20,17 @@ use crate::{GroupVersion, InvalidName};
 pub struct ApiVersions {
     /// `APIVersions`.
     #[serde(default, deserialize_with = "nullable")]
-    pub kind: SmolStr,
+    pub kind: Text,
     /// Servers send none.
     #[serde(
         default,
         deserialize_with = "nullable",
-        skip_serializing_if = "SmolStr::is_empty"
+        skip_serializing_if = "Text::is_empty"
     )]
-    pub api_version: SmolStr,
+    pub api_version: Text,
     /// The versions, the preferred one first.
     #[serde(default, deserialize_with = "nullable")]
-    pub versions: Vec<SmolStr>,
+    pub versions: Vec<Text>,
     /// Where clients of given networks reach the server. Kept for the sake of clients that ask for
     /// the field.
     #[serde(default, rename = "serverAddressByClientCIDRs")]
@@ -56,14 +56,14 @@ pub struct ApiVersions {
 pub struct ApiGroupList {
     /// `APIGroupList`.
     #[serde(default, deserialize_with = "nullable")]
-    pub kind: SmolStr,
+    pub kind: Text,
     /// `v1`.
     #[serde(
         default,
         deserialize_with = "nullable",
-        skip_serializing_if = "SmolStr::is_empty"
+        skip_serializing_if = "Text::is_empty"
     )]
-    pub api_version: SmolStr,
+    pub api_version: Text,
     /// The groups, in the server's order.
     #[serde(default, deserialize_with = "nullable")]
     pub groups: Vec<ApiGroup>,
@@ -79,19 +79,19 @@ pub struct ApiGroup {
     #[serde(
         default,
         deserialize_with = "nullable",
-        skip_serializing_if = "SmolStr::is_empty"
+        skip_serializing_if = "Text::is_empty"
     )]
-    pub kind: SmolStr,
+    pub kind: Text,
     /// `v1`, where the server sent it.
     #[serde(
         default,
         deserialize_with = "nullable",
-        skip_serializing_if = "SmolStr::is_empty"
+        skip_serializing_if = "Text::is_empty"
     )]
-    pub api_version: SmolStr,
+    pub api_version: Text,
     /// The name, `""` for the core group.
     #[serde(default, deserialize_with = "nullable")]
-    pub name: SmolStr,
+    pub name: Text,
     /// The versions in the server's order. `None` is Go's nil slice, which is written `null`.
     #[serde(default)]
     pub versions: Option<Vec<GroupVersionForDiscovery>>,
@@ -116,10 +116,10 @@ pub struct ApiGroup {
 pub struct GroupVersionForDiscovery {
     /// For example `apps/v1`.
     #[serde(default, deserialize_with = "nullable")]
-    pub group_version: SmolStr,
+    pub group_version: Text,
     /// For example `v1`.
     #[serde(default, deserialize_with = "nullable")]
-    pub version: SmolStr,
+    pub version: Text,
 }
 
 /// Where clients of a network reach the server.
@@ -128,10 +128,10 @@ pub struct GroupVersionForDiscovery {
 pub struct ServerAddressByClientCidr {
     /// The network, for example `0.0.0.0/0`.
     #[serde(default, rename = "clientCIDR", deserialize_with = "nullable")]
-    pub client_cidr: SmolStr,
+    pub client_cidr: Text,
     /// Host and port.
     #[serde(default, deserialize_with = "nullable")]
-    pub server_address: SmolStr,
+    pub server_address: Text,
 }
 
 /// The resources of a group version: `GET /api/v1` and `/apis/<group>/<version>`, and kubectl's
@@ -151,17 +151,17 @@ pub struct ServerAddressByClientCidr {
 pub struct ApiResourceList {
     /// `APIResourceList`.
     #[serde(default, deserialize_with = "nullable")]
-    pub kind: SmolStr,
+    pub kind: Text,
     /// `v1`.
     #[serde(
         default,
         deserialize_with = "nullable",
-        skip_serializing_if = "SmolStr::is_empty"
+        skip_serializing_if = "Text::is_empty"
     )]
-    pub api_version: SmolStr,
+    pub api_version: Text,
     /// The group version, for example `apps/v1`.
     #[serde(default, deserialize_with = "nullable")]
-    pub group_version: SmolStr,
+    pub group_version: Text,
     /// The resources in the server's order, subresources among them.
     #[serde(default, deserialize_with = "nullable")]
     pub resources: Vec<ApiResource>,
@@ -175,10 +175,10 @@ pub struct ApiResourceList {
 pub struct ApiResource {
     /// The plural name, for example `pods` or `pods/status`.
     #[serde(default, deserialize_with = "nullable")]
-    pub name: SmolStr,
+    pub name: Text,
     /// For example `pod`.
     #[serde(default, deserialize_with = "nullable")]
-    pub singular_name: SmolStr,
+    pub singular_name: Text,
     /// Whether its objects live in namespaces.
     #[serde(default, deserialize_with = "nullable")]
     pub namespaced: bool,
@@ -186,44 +186,44 @@ pub struct ApiResource {
     #[serde(
         default,
         deserialize_with = "nullable",
-        skip_serializing_if = "SmolStr::is_empty"
+        skip_serializing_if = "Text::is_empty"
     )]
-    pub group: SmolStr,
+    pub group: Text,
     /// The kind's version, where it is not that of the list.
     #[serde(
         default,
         deserialize_with = "nullable",
-        skip_serializing_if = "SmolStr::is_empty"
+        skip_serializing_if = "Text::is_empty"
     )]
-    pub version: SmolStr,
+    pub version: Text,
     /// For example `Pod`.
     #[serde(default, deserialize_with = "nullable")]
-    pub kind: SmolStr,
+    pub kind: Text,
     /// What can be done. `None` is Go's nil slice, which is written `null`. Shared, for a server has
     /// a handful of such lists for thousands of resources.
     #[serde(default)]
-    pub verbs: Option<Arc<[SmolStr]>>,
+    pub verbs: Option<Arc<[Text]>>,
     /// For example `po`.
     #[serde(
         default,
         deserialize_with = "nullable",
         skip_serializing_if = "Vec::is_empty"
     )]
-    pub short_names: Vec<SmolStr>,
+    pub short_names: Vec<Text>,
     /// For example `all`.
     #[serde(
         default,
         deserialize_with = "nullable",
         skip_serializing_if = "Vec::is_empty"
     )]
-    pub categories: Vec<SmolStr>,
+    pub categories: Vec<Text>,
     /// A hash of the version that objects are stored in.
     #[serde(
         default,
         deserialize_with = "nullable",
-        skip_serializing_if = "SmolStr::is_empty"
+        skip_serializing_if = "Text::is_empty"
     )]
-    pub storage_version_hash: SmolStr,
+    pub storage_version_hash: Text,
 }
 
 impl ApiVersions {
@@ -324,7 +324,7 @@ impl ApiResourceList {
 impl ApiResource {
     /// What can be done with it.
     #[must_use]
-    pub fn verbs(&self) -> &[SmolStr] {
+    pub fn verbs(&self) -> &[Text] {
         self.verbs.as_deref().unwrap_or_default()
     }
 
@@ -339,7 +339,7 @@ impl Default for ApiVersions {
     fn default() -> Self {
         Self {
             kind: Self::KIND.into(),
-            api_version: SmolStr::default(),
+            api_version: Text::default(),
             versions: Vec::new(),
             server_address_by_client_cidrs: None,
         }

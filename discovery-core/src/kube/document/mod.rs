@@ -20,10 +20,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::OnceLock;
 
+use crate::Text;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
-use smol_str::SmolStr;
 
 pub use self::aggregated::{
     ApiGroupDiscovery, ApiGroupDiscoveryList, ApiResourceDiscovery, ApiSubresourceDiscovery,
@@ -68,10 +68,7 @@ pub struct DecodeError {
 #[derive(Debug)]
 enum DecodeErrorKind {
     Json(serde_json::Error),
-    Kind {
-        expected: &'static str,
-        found: SmolStr,
-    },
+    Kind { expected: &'static str, found: Text },
 }
 
 /// Reads a document, which must be of the right kind and have nothing behind it.

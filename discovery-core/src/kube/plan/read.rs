@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::Text;
 use bytes::Bytes;
 use http::Response;
-use smol_str::SmolStr;
 
 use super::Part;
 use crate::document::{
@@ -126,7 +126,7 @@ pub(super) fn has_fit_names(group: &mut ApiGroup) -> bool {
 }
 
 /// The URL that was asked, which whoever sent the request leaves with the answer.
-pub(crate) fn url(answer: &Response<Bytes>, fallback: impl FnOnce() -> SmolStr) -> SmolStr {
+pub(crate) fn url(answer: &Response<Bytes>, fallback: impl FnOnce() -> Text) -> Text {
     answer
         .extensions()
         .get::<AskedUrl>()
@@ -135,4 +135,4 @@ pub(crate) fn url(answer: &Response<Bytes>, fallback: impl FnOnce() -> SmolStr) 
 
 /// A response extension: the URL that was asked, for messages.
 #[derive(Clone, Debug)]
-pub(crate) struct AskedUrl(pub(crate) SmolStr);
+pub(crate) struct AskedUrl(pub(crate) Text);

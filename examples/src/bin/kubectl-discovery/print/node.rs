@@ -58,7 +58,7 @@ impl<'a> Node<'a> {
         optional(&mut fields, "group", row.group_version.group());
         optional(&mut fields, "version", row.group_version.version());
         fields.push(("kind", Self::Text(kind)));
-        let texts = |texts: &'a [discovery_core::SmolStr]| {
+        let texts = |texts: &'a [discovery_core::Text]| {
             Self::List(texts.iter().map(|text| Self::Text(text)).collect())
         };
         fields.push(("verbs", texts(verbs.as_deref().unwrap_or_default())));

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use discovery_core::SmolStr;
+use discovery_core::Text;
 
 use super::Row;
 
@@ -69,7 +69,7 @@ fn cells<'a>(row: &Row<'a>, wide: bool) -> [Cow<'a, str>; 7] {
     ]
 }
 
-fn joined(texts: &[SmolStr]) -> Cow<'_, str> {
+fn joined(texts: &[Text]) -> Cow<'_, str> {
     match texts {
         [] => "".into(),
         [text] => text.as_str().into(),
