@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn a_target_is_certain_only_if_uri_and_host_agree() {
         let fixed =
-            || TargetOrigin::Fixed(Origin::of(&Uri::from_static("https://h:6443")).unwrap());
+            || TargetOrigin::Fixed(Origin::from_uri(&Uri::from_static("https://h:6443")).unwrap());
         let by_host = || TargetOrigin::Host(Scheme::HTTP);
         struct Row {
             uri: &'static str,
