@@ -381,9 +381,9 @@ async fn a_streamed_body_reads_like_a_whole_one() {
         let head = dump::encode_head(&Method::GET, &parts(|b| b), framing, Some(6));
         let mut encoder = Encoder::new(store.create("key", head).await.unwrap(), framing);
         for chunk in ["abc", "", "de", "f"] {
-            encoder.write(&chunk.into()).unwrap();
+            encoder = encoder.write(chunk.into()).await.unwrap();
         }
-        encoder.finish().unwrap().await.unwrap();
+        encoder.finish().await.unwrap();
         let value = store.get("key").await.unwrap().unwrap();
         assert_eq!(dump::decode(&Method::GET, &value).unwrap().body(), "abcdef");
     }

@@ -1,16 +1,20 @@
 //! The stores of this crate against the conformance suite, and the suite against stores that break
 //! the contract.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
-use discovery_core::store::conformance::{self, Memory};
-use discovery_core::store::{MapStore, NoStore, Op, Store, Value, Writer};
+use discovery_core::store::conformance::{self, Suite};
+use discovery_core::store::{
+    Buffered, MapStore, NoStore, Op, PutOptions, Store, StoreSize, Value, WriteOrder, Writer,
+};
 use tokio_test::block_on;
 
 #[test]
@@ -44,7 +48,7 @@ fn map_store_is_shared_by_clones() {
     assert!(store.is_empty());
     block_on(store.clone().put("key", Value::new("", "value"))).unwrap();
     assert_eq!(store.len(), 1);
-    assert_eq!(store.keys(), ["key"]);
+    assert_eq!(store.all_keys(), ["key"]);
     assert_eq!(format!("{store:?}"), "MapStore { len: 1 }");
 }
 
@@ -66,11 +70,11 @@ fn no_store_keeps_nothing() {
     block_on(async {
         NoStore.put("key", Value::new("", "value")).await.unwrap();
         assert_eq!(NoStore.get("key").await.unwrap(), None);
-        let mut writer = NoStore.create("key", "head".into()).await.unwrap();
-        writer.write(&"body".into()).unwrap();
+        let writer = NoStore.create("key", "head".into()).await.unwrap();
+        let writer = writer.write("body".into()).await.unwrap();
         writer.commit().await.unwrap();
         assert_eq!(NoStore.get("key").await.unwrap(), None);
-        assert!(!NoStore.remove("key").await.unwrap());
+        NoStore.remove("key").await.unwrap();
     });
 }
 
@@ -78,7 +82,7 @@ fn no_store_keeps_nothing() {
 fn stores_that_drop_a_table_of_values_may_forget() {
     let flaw = Flaw::ForgetsNow;
     block_on(conformance::run_forgetful(|| Broken::new(flaw)));
-    assert!(fails(flaw, Memory::Keeps));
+    assert!(fails(flaw, &Suite::new()));
 }
 
 #[test]
@@ -124,8 +128,7 @@ fn suite_finds_each_flaw() {
         VisibleBeforeCommit,
         CommitsOnDrop,
         EmptyIsAbsent,
-        RemoveLies,
-        RemoveForgetsToTell,
+        RemovesNothing,
         LowerCasesKeys,
         CleansPaths,
         CutsKeys,
@@ -135,9 +138,15 @@ fn suite_finds_each_flaw() {
         ComparesLengthsOnly,
         LosesEmptyWrites,
         CancelledPutsLandLate,
+        CancelledRemovesLandLate,
         RemovedComesBack,
+        ListsTwice,
+        ListsPrefixesOnly,
+        CountsRemoved,
+        ClearsNothing,
+        TakesKeepForAsKeysOwn,
     ] {
-        assert!(fails(flaw, Memory::Keeps), "{flaw:?} was not found");
+        assert!(fails(flaw, &Suite::new()), "{flaw:?} was not found");
     }
     // To be allowed to forget excuses no wrong value.
     for flaw in [
@@ -145,11 +154,14 @@ fn suite_finds_each_flaw() {
         LosesHead,
         VisibleBeforeCommit,
         CommitsOnDrop,
-        RemoveLies,
+        RemovesNothing,
         LowerCasesKeys,
         CutsKeys,
     ] {
-        assert!(fails(flaw, Memory::Forgets), "{flaw:?} was not found");
+        assert!(
+            fails(flaw, &Suite::new().forgetful()),
+            "{flaw:?} was not found"
+        );
     }
 }
 
@@ -158,8 +170,8 @@ fn suite_finds_torn_values() {
     // It takes a reader at the wrong moment: tried until there is one.
     for flaw in [Flaw::Tears, Flaw::AbsentWhileReplaced] {
         let found = (0..1000).any(|_| {
-            let store = Broken::new(flaw);
-            quiet_panics(|| conformance::concurrent_writers(&store, Memory::Keeps))
+            let store: Arc<dyn Store> = Arc::new(Broken::new(flaw));
+            quiet_panics(|| block_on(conformance::concurrent_writers(&store, &Suite::new())))
         });
         assert!(found, "{flaw:?} was not found");
     }
@@ -168,6 +180,198 @@ fn suite_finds_torn_values() {
 #[test]
 fn without_a_flaw_the_wrapper_conforms() {
     block_on(conformance::run(|| Broken::new(Flaw::None)));
+}
+
+/// A store over a server: each operation is a request that goes on when nobody waits for it.
+#[derive(Clone)]
+struct Remote {
+    map: MapStore,
+    /// `None` breaks the promise for operations that are given up.
+    order: Option<WriteOrder>,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Remote {
+    fn new(is_in_order: bool) -> Self {
+        Self {
+            map: MapStore::new(),
+            order: is_in_order.then(|| WriteOrder::new().spawn(|op| drop(tokio::spawn(op)))),
+            requests: Arc::default(),
+        }
+    }
+
+    /// Takes several turns of the runtime for a change, also when it is given up. It panics without
+    /// a runtime.
+    fn write(
+        &self,
+        key: &str,
+        change: impl FnOnce(&MapStore) + Send + 'static,
+    ) -> Op<io::Result<()>> {
+        let map = self.map.clone();
+        // Some are quicker than others.
+        let turns = [9, 1][self.requests.fetch_add(1, Ordering::Relaxed) % 2];
+        let request = async move {
+            let task = tokio::spawn(async move {
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+                change(&map);
+            });
+            task.await.map_err(io::Error::other)
+        };
+        match &self.order {
+            Some(order) => order.run(key, request),
+            None => Op::wait(request),
+        }
+    }
+}
+
+impl Store for Remote {
+    fn get(&self, key: &str) -> Op<io::Result<Option<Value>>> {
+        let (map, key) = (self.map.clone(), key.to_owned());
+        Op::wait(async move {
+            tokio::spawn(async {}).await.map_err(io::Error::other)?;
+            map.get(&key).await
+        })
+    }
+
+    fn put_with(&self, key: &str, value: Value, options: PutOptions) -> Op<io::Result<()>> {
+        let name = key.to_owned();
+        self.write(key, move |map| drop(map.put_with(&name, value, options)))
+    }
+
+    fn create_with(
+        &self,
+        key: &str,
+        head: Bytes,
+        options: PutOptions,
+    ) -> Op<io::Result<Box<dyn Writer>>> {
+        let writer = Waiting(Buffered::new(self.clone(), key, head, options));
+        Op::wait(async move {
+            tokio::task::yield_now().await;
+            Ok(Box::new(writer) as Box<dyn Writer>)
+        })
+    }
+
+    fn remove(&self, key: &str) -> Op<io::Result<()>> {
+        let name = key.to_owned();
+        self.write(key, move |map| drop(map.remove(&name)))
+    }
+}
+
+/// A writer whose writes take their time.
+struct Waiting(Buffered<Remote>);
+
+impl Writer for Waiting {
+    fn write(self: Box<Self>, data: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+        Op::wait(async move {
+            tokio::spawn(async {}).await.map_err(io::Error::other)?;
+            Box::new(self.0).write(data).await
+        })
+    }
+
+    fn commit(self: Box<Self>) -> Op<io::Result<()>> {
+        Box::new(self.0).commit()
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_needs_a_runtime_conforms_in_one_thread() {
+    let suite = Suite::new().spawn(|task| drop(tokio::spawn(task)));
+    suite.run(|| Remote::new(true)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_needs_a_runtime_conforms_in_several_threads() {
+    let suite = Suite::new().spawn(|task| drop(tokio::spawn(task)));
+    suite.run(|| Remote::new(true)).await;
+    let pair = || {
+        let store = Remote::new(true);
+        (store.clone(), store)
+    };
+    suite.run_shared(pair).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "polled")]
+async fn a_store_whose_given_up_requests_arrive_late_is_found() {
+    conformance::cancelled_operations(&Remote::new(false), &Suite::new()).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "a task of the suite has panicked")]
+async fn a_panic_of_a_task_fails_the_suite() {
+    let store: Arc<dyn Store> = Arc::new(Remote::new(true));
+    // Plain threads have no runtime.
+    conformance::concurrent_removes(&store, &Suite::new()).await;
+}
+
+#[test]
+fn a_store_that_lists_nothing_says_that_it_is_unsupported() {
+    let store = Remote::new(true);
+    for error in [
+        block_on(store.keys("")).unwrap_err(),
+        block_on(store.clear()).unwrap_err(),
+        block_on(store.size()).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}");
+    }
+}
+
+#[test]
+fn map_store_lists_keys_by_prefix_counts_and_clears() {
+    let store = MapStore::new();
+    for key in ["a", "ab", "b"] {
+        block_on(store.put(key, Value::new("head", key))).unwrap();
+    }
+    assert_eq!(block_on(store.keys("a")).unwrap(), ["a", "ab"]);
+    assert_eq!(block_on(store.size()).unwrap(), StoreSize::new(3, 16));
+    block_on(store.clear()).unwrap();
+    assert!(store.is_empty());
+}
+
+#[test]
+fn a_buffered_writer_puts_its_options_and_no_spare_capacity() {
+    let options = PutOptions::new().with_keep_for(Duration::from_secs(7));
+    let kept = Kept::default();
+    let writer = Buffered::new(kept.clone(), "key", "head ".into(), options.clone());
+    let shown = format!("{writer:?}");
+    assert!(
+        shown.contains("len: 5") && !shown.contains("key"),
+        "{shown}"
+    );
+    let writer = block_on(Box::new(writer).write("bo".into())).unwrap();
+    let writer = block_on(writer.write("dy".into())).unwrap();
+    block_on(writer.commit()).unwrap();
+    let (key, value, seen) = kept.0.lock().unwrap().take().unwrap();
+    assert_eq!((key.as_str(), seen), ("key", options));
+    assert_eq!(
+        (&value.head[..], &value.body[..]),
+        (&b"head "[..], &b"body"[..])
+    );
+}
+
+/// Keeps the last put with its options.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Option<(String, Value, PutOptions)>>>);
+
+impl Store for Kept {
+    fn get(&self, _: &str) -> Op<io::Result<Option<Value>>> {
+        Op::Ready(Ok(None))
+    }
+
+    fn put_with(&self, key: &str, value: Value, options: PutOptions) -> Op<io::Result<()>> {
+        *self.0.lock().unwrap() = Some((key.to_owned(), value, options));
+        Op::Ready(Ok(()))
+    }
+
+    fn create_with(&self, _: &str, _: Bytes, _: PutOptions) -> Op<io::Result<Box<dyn Writer>>> {
+        Op::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    fn remove(&self, _: &str) -> Op<io::Result<()>> {
+        Op::Ready(Ok(()))
+    }
 }
 
 /// How a store breaks the contract.
@@ -180,8 +384,7 @@ enum Flaw {
     VisibleBeforeCommit,
     CommitsOnDrop,
     EmptyIsAbsent,
-    RemoveLies,
-    RemoveForgetsToTell,
+    RemovesNothing,
     LowerCasesKeys,
     CleansPaths,
     CutsKeys,
@@ -191,14 +394,21 @@ enum Flaw {
     ComparesLengthsOnly,
     LosesEmptyWrites,
     CancelledPutsLandLate,
+    CancelledRemovesLandLate,
     RemovedComesBack,
+    ListsTwice,
+    ListsPrefixesOnly,
+    CountsRemoved,
+    ClearsNothing,
+    TakesKeepForAsKeysOwn,
     /// Not broken, but forgetful.
     ForgetsNow,
     Tears,
     AbsentWhileReplaced,
 }
 
-type Entry = (String, Vec<u8>);
+/// A write, or a removal.
+type Change = (String, Option<Vec<u8>>);
 
 #[derive(Clone)]
 struct Broken {
@@ -206,7 +416,8 @@ struct Broken {
     values: Arc<Mutex<HashMap<String, Vec<u8>>>>,
     removed: Arc<Mutex<HashMap<String, Vec<u8>>>>,
     writing: Arc<Mutex<HashMap<String, Vec<u8>>>>,
-    late: Arc<Mutex<Vec<Entry>>>,
+    late: Arc<Mutex<Vec<Change>>>,
+    short: Arc<Mutex<HashSet<String>>>,
 }
 
 struct BrokenWriter {
@@ -224,6 +435,27 @@ impl Broken {
             removed: Arc::default(),
             writing: Arc::default(),
             late: Arc::default(),
+            short: Arc::default(),
+        }
+    }
+
+    /// A change that comes later if it is given up.
+    fn late(&self, key: &str, bytes: Option<Vec<u8>>) -> Op<io::Result<()>> {
+        let change = (key.to_owned(), bytes);
+        self.late.lock().unwrap().push(change.clone());
+        let store = self.clone();
+        Op::wait(async move {
+            tokio::task::yield_now().await;
+            store.late.lock().unwrap().retain(|late| *late != change);
+            store.apply(&change.0, change.1);
+            Ok(())
+        })
+    }
+
+    fn apply(&self, key: &str, bytes: Option<Vec<u8>>) {
+        match bytes {
+            Some(bytes) => self.set(key, bytes),
+            None => drop(self.values.lock().unwrap().remove(key)),
         }
     }
 
@@ -282,35 +514,40 @@ impl Store for Broken {
         }
         let value = self.values.lock().unwrap().get(&name).cloned();
         for (key, bytes) in self.late.lock().unwrap().drain(..) {
-            self.set(&key, bytes);
+            self.apply(&key, bytes);
         }
         let value = value.filter(|bytes| self.flaw != Flaw::EmptyIsAbsent || !bytes.is_empty());
         let value = value.or_else(|| self.removed.lock().unwrap().get(&name).cloned());
         Op::Ready(Ok(value.map(|bytes| Value::new("", bytes))))
     }
 
-    fn put(&self, key: &str, value: Value) -> Op<io::Result<()>> {
+    fn put_with(&self, key: &str, value: Value, options: PutOptions) -> Op<io::Result<()>> {
         if self.flaw == Flaw::LosesHead {
             self.set(key, value.body.to_vec());
             return Op::Ready(Ok(()));
         }
         let bytes = value.into_bytes().to_vec();
+        if self.flaw == Flaw::TakesKeepForAsKeysOwn {
+            let mut short = self.short.lock().unwrap();
+            if short.contains(key) || options.keep_for == Some(Duration::ZERO) {
+                short.insert(key.to_owned());
+                self.values.lock().unwrap().remove(key);
+                return Op::Ready(Ok(()));
+            }
+        }
         if self.flaw == Flaw::CancelledPutsLandLate && bytes.len() > 100_000 {
-            let entry = (key.to_owned(), bytes);
-            self.late.lock().unwrap().push(entry.clone());
-            let store = self.clone();
-            return Op::wait(async move {
-                tokio::task::yield_now().await;
-                store.late.lock().unwrap().retain(|late| *late != entry);
-                store.set(&entry.0, entry.1);
-                Ok(())
-            });
+            return self.late(key, Some(bytes));
         }
         self.set(key, bytes);
         Op::Ready(Ok(()))
     }
 
-    fn create(&self, key: &str, head: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+    fn create_with(
+        &self,
+        key: &str,
+        head: Bytes,
+        _: PutOptions,
+    ) -> Op<io::Result<Box<dyn Writer>>> {
         Op::Ready(Ok(Box::new(BrokenWriter {
             store: self.clone(),
             key: key.to_owned(),
@@ -319,43 +556,70 @@ impl Store for Broken {
         })))
     }
 
-    fn remove(&self, key: &str) -> Op<io::Result<bool>> {
+    fn remove(&self, key: &str) -> Op<io::Result<()>> {
         let name = self.name(key);
+        if self.flaw == Flaw::RemovesNothing {
+            return Op::Ready(Ok(()));
+        }
+        if self.flaw == Flaw::CancelledRemovesLandLate {
+            return self.late(key, None);
+        }
         let removed = self.values.lock().unwrap().remove(&name);
-        let was_there = removed.is_some();
         if let Some(bytes) = removed
             && self.flaw == Flaw::RemovedComesBack
             && bytes.len() > 100_000
         {
             self.removed.lock().unwrap().insert(name, bytes);
         }
-        Op::Ready(Ok(match self.flaw {
-            Flaw::RemoveLies => true,
-            Flaw::RemoveForgetsToTell => false,
-            _ => was_there,
-        }))
+        Op::Ready(Ok(()))
+    }
+
+    fn keys(&self, prefix: &str) -> Op<io::Result<Vec<String>>> {
+        let mut keys: Vec<String> = self.values.lock().unwrap().keys().cloned().collect();
+        if self.flaw == Flaw::ListsPrefixesOnly {
+            keys.retain(|key| key == prefix);
+        }
+        keys.retain(|key| key.starts_with(prefix));
+        if self.flaw == Flaw::ListsTwice {
+            keys.extend(keys.clone());
+        }
+        Op::Ready(Ok(keys))
+    }
+
+    fn clear(&self) -> Op<io::Result<()>> {
+        if self.flaw != Flaw::ClearsNothing {
+            self.values.lock().unwrap().clear();
+        }
+        Op::Ready(Ok(()))
+    }
+
+    fn size(&self) -> Op<io::Result<StoreSize>> {
+        let values = self.values.lock().unwrap();
+        let more = u64::from(self.flaw == Flaw::CountsRemoved);
+        let bytes: usize = values.values().map(Vec::len).sum();
+        Op::Ready(Ok(StoreSize::new(values.len() as u64 + more, bytes as u64)))
     }
 }
 
 impl Writer for BrokenWriter {
-    fn write(&mut self, data: &Bytes) -> io::Result<()> {
+    fn write(mut self: Box<Self>, data: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
         let name = self.store.name(&self.key);
         match self.store.flaw {
             Flaw::OneWriterPerKey => {
                 let mut writing = self.store.writing.lock().unwrap();
                 let bytes = writing.entry(name).or_default();
-                bytes.extend_from_slice(data);
+                bytes.extend_from_slice(&data);
                 self.bytes = bytes.clone();
             }
             Flaw::VisibleBeforeCommit => {
-                self.bytes.extend_from_slice(data);
+                self.bytes.extend_from_slice(&data);
                 let mut writing = self.store.writing.lock().unwrap();
                 writing.insert(name, self.bytes.clone());
             }
             Flaw::LosesEmptyWrites if data.is_empty() => self.bytes.clear(),
-            _ => self.bytes.extend_from_slice(data),
+            _ => self.bytes.extend_from_slice(&data),
         }
-        Ok(())
+        Op::Ready(Ok(self))
     }
 
     fn commit(mut self: Box<Self>) -> Op<io::Result<()>> {
@@ -377,11 +641,8 @@ impl Drop for BrokenWriter {
 }
 
 /// Whether the suite finds that a store is broken.
-fn fails(flaw: Flaw, memory: Memory) -> bool {
-    quiet_panics(|| match memory {
-        Memory::Keeps => block_on(conformance::run(|| Broken::new(flaw))),
-        Memory::Forgets => block_on(conformance::run_forgetful(|| Broken::new(flaw))),
-    })
+fn fails(flaw: Flaw, suite: &Suite) -> bool {
+    quiet_panics(|| block_on(suite.run(|| Broken::new(flaw))))
 }
 
 fn quiet_panics(run: impl FnOnce()) -> bool {

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use discovery_core::key;
-use discovery_core::store::{Op, Store, Value, Writer};
+use discovery_core::store::{Op, PutOptions, Store, Value, Writer};
 use discovery_disk::record::{DiskStoreLayer, Mode};
+use discovery_disk::store::DiskStoreOptions;
 use discovery_disk::{DiskDiscoveryLayer, DiskStore, KubectlStore};
 use http::{Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full};
@@ -100,15 +101,15 @@ impl Store for Failing {
         Self::fail(key)
     }
 
-    fn put(&self, key: &str, _: Value) -> Op<io::Result<()>> {
+    fn put_with(&self, key: &str, _: Value, _: PutOptions) -> Op<io::Result<()>> {
         Self::fail(key)
     }
 
-    fn create(&self, key: &str, _: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+    fn create_with(&self, key: &str, _: Bytes, _: PutOptions) -> Op<io::Result<Box<dyn Writer>>> {
         Self::fail(key)
     }
 
-    fn remove(&self, key: &str) -> Op<io::Result<bool>> {
+    fn remove(&self, key: &str) -> Op<io::Result<()>> {
         Self::fail(key)
     }
 }
@@ -189,15 +190,19 @@ fn no_event_has_a_credential_a_query_or_a_line_break_and_each_warning_is_given_o
     let stores: [(&str, Arc<dyn Store>); 4] = [
         (
             "disk",
-            Arc::new(DiskStore::new(sub("a")).max_value_size(900)),
+            Arc::new(DiskStore::with_options(
+                sub("a"),
+                DiskStoreOptions::new().max_value_size(900),
+            )),
         ),
         (
             "names",
-            Arc::new(
-                DiskStore::new(sub("b"))
+            Arc::new(DiskStore::with_options(
+                sub("b"),
+                DiskStoreOptions::new()
                     .file_names(plain)
                     .max_value_size(900),
-            ),
+            )),
         ),
         ("kubectl", Arc::new(KubectlStore::new(sub("c")))),
         ("failing", Arc::new(Failing)),

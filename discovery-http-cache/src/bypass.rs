@@ -286,8 +286,10 @@ where
             return None;
         }
         let stored = storage::to_store(&parts, &fields, request, requested, now, rules).ok()?;
+        let meta = cache.understand(&key, &stored, fields.directives, now);
         debug!(key = %Redacted::new(&key), decision = "to be stored", reason = "POST");
         Some(NewEntry {
+            options: storage::put_options(&stored, &meta, now),
             key,
             method: Method::GET,
             parts: Arc::new(stored),

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use discovery_core::http::uri::{Redacted, RedactedError};
 use discovery_core::internal::WarnOnce;
-use discovery_core::store::{Op, Store, Value};
+use discovery_core::store::{Op, PutOptions, Store, Value};
 use http::{HeaderMap, HeaderValue, Method, Uri, response};
 use tracing::{debug, warn};
 
@@ -172,7 +172,7 @@ impl Cache {
     pub(crate) fn remove(self: &Arc<Self>, key: &str) -> Op<()> {
         self.state.counters.removals.add();
         match self.store.remove(key) {
-            Op::Ready(Ok(_)) => Op::Ready(()),
+            Op::Ready(Ok(())) => Op::Ready(()),
             op => {
                 let (cache, key) = (Arc::clone(self), key.to_owned());
                 Op::wait(async move {
@@ -190,12 +190,13 @@ impl Cache {
         self: &Arc<Self>,
         key: &str,
         value: Value,
+        options: PutOptions,
         generation: &Generation,
     ) -> bool {
         if !generation.is_current() {
             return false;
         }
-        if let Err(error) = self.bounded(self.store.put(key, value)).await {
+        if let Err(error) = self.bounded(self.store.put_with(key, value, options)).await {
             self.store_failed(key, "write", &error);
             return false;
         }

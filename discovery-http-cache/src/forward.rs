@@ -255,6 +255,7 @@ impl Exchange {
             framing,
             expected: storable.expected,
             max_body_size: cache.config.max_body_size,
+            options: storage::put_options(&parts, &storable.meta, now),
         };
         let store = Arc::clone(&cache.store);
         let reader = Reader::new(body, EntryWriter::new(store, entry, Box::new(publication)));
@@ -472,7 +473,8 @@ impl Exchange {
         } else {
             self.log("revalidated", "updated");
             let value = dump::encode(&self.lookup.method, &kept, framing, stored.body.clone());
-            cache.put(key, value, &self.generation).await;
+            let options = storage::put_options(&kept, &meta, now);
+            cache.put(key, value, options, &self.generation).await;
         }
         // Not if it came too late to be stored.
         is_shareable &= self.generation.is_current();

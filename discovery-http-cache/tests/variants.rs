@@ -50,7 +50,7 @@ async fn each_variant_has_an_entry() {
     // kubectl has room for one.
     let world = World::kubectl();
     fill(&world).await;
-    assert_eq!(world.store.keys(), [URI]);
+    assert_eq!(world.store.all_keys(), [URI]);
     assert!(!world.stored(URI).await.unwrap().contains('*'));
 }
 
@@ -67,7 +67,7 @@ async fn a_sensitive_value_is_in_no_key() {
     token.set_sensitive(true);
     secret.headers_mut().insert("x-token", token);
     assert_eq!(world.send(secret).await.unwrap().body, "two");
-    for key in world.store.keys() {
+    for key in world.store.all_keys() {
         assert!(!key.contains("s3cret"), "{key}");
         assert!(!world.stored(&key).await.unwrap().contains("s3cret"));
     }
@@ -100,7 +100,7 @@ async fn an_invalidation_removes_all_variants_and_the_loss_of_the_first_removes_
     fill(&world).await;
     world.server.answer(204, &[], "");
     world.send(request(Method::PUT, &[])).await.unwrap();
-    assert!(world.store.is_empty(), "{:?}", world.store.keys());
+    assert!(world.store.is_empty(), "{:?}", world.store.all_keys());
     for (accept, body) in [("a", "new a"), ("b", "new b")] {
         world.server.ok(&[FRESH, VARY], body);
         let got = world.get(&[("accept", accept)]).await;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use common::World;
-use discovery_core::store::{Op, Store, Value, Writer};
+use discovery_core::store::{Op, PutOptions, Store, Value, Writer};
 use discovery_http_cache::HttpCacheLayer;
 use http::Request;
 use http_body_util::BodyExt;
@@ -71,15 +71,15 @@ impl Store for Failing {
         Self::fail(key)
     }
 
-    fn put(&self, key: &str, _: Value) -> Op<io::Result<()>> {
+    fn put_with(&self, key: &str, _: Value, _: PutOptions) -> Op<io::Result<()>> {
         Self::fail(key)
     }
 
-    fn create(&self, key: &str, _: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+    fn create_with(&self, key: &str, _: Bytes, _: PutOptions) -> Op<io::Result<Box<dyn Writer>>> {
         Self::fail(key)
     }
 
-    fn remove(&self, key: &str) -> Op<io::Result<bool>> {
+    fn remove(&self, key: &str) -> Op<io::Result<()>> {
         Self::fail(key)
     }
 }
@@ -118,7 +118,7 @@ fn no_event_has_a_credential_a_query_or_a_line_break_and_each_warning_is_given_o
                 world.server.ok(&[FRESH, VARY], "one");
                 world.send(request(value)).await.unwrap();
             }
-            let keys = world.store.keys();
+            let keys = world.store.all_keys();
             assert!(keys.iter().any(|key| key.contains('\n')), "{keys:?}");
             world.server.ok(&[], "");
             let options = Request::options(URI).body(common::empty()).unwrap();

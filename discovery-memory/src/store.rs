@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use discovery_core::store::{Op, Store, Value, Writer};
+use discovery_core::store::{Buffered, Op, PutOptions, Store, StoreSize, Value, Writer};
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
@@ -54,13 +54,6 @@ struct Bytewise;
 
 #[derive(Clone)]
 struct CollectEvicted;
-
-struct MemoryWriter {
-    store: MemoryStore,
-    key: Box<str>,
-    head: Bytes,
-    body: Vec<u8>,
-}
 
 impl MemoryStore {
     /// An empty store that holds at most `max_bytes`.
@@ -159,7 +152,7 @@ impl Store for MemoryStore {
         Op::Ready(Ok(self.entries.get(key)))
     }
 
-    fn put(&self, key: &str, value: Value) -> Op<io::Result<()>> {
+    fn put_with(&self, key: &str, value: Value, _options: PutOptions) -> Op<io::Result<()>> {
         if weight(key, value.len()) > self.max_entry {
             // What was there is older than what was asked to be kept.
             self.entries.remove(key);
@@ -174,38 +167,36 @@ impl Store for MemoryStore {
         Op::Ready(Ok(()))
     }
 
-    fn create(&self, key: &str, head: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
-        Op::Ready(Ok(Box::new(MemoryWriter {
-            store: self.clone(),
-            key: key.into(),
-            head,
-            body: Vec::new(),
-        })))
+    fn create_with(
+        &self,
+        key: &str,
+        head: Bytes,
+        options: PutOptions,
+    ) -> Op<io::Result<Box<dyn Writer>>> {
+        let max_value_size = self.max_entry.saturating_sub(weight(key, 0));
+        let writer = Buffered::new(self.clone(), key, head, options);
+        Op::Ready(Ok(Box::new(writer.max_value_size(max_value_size))))
     }
 
-    fn remove(&self, key: &str) -> Op<io::Result<bool>> {
-        Op::Ready(Ok(self.entries.remove(key).is_some()))
-    }
-}
-
-impl Writer for MemoryWriter {
-    fn write(&mut self, data: &Bytes) -> io::Result<()> {
-        let len = self.head.len() + self.body.len() + data.len();
-        if weight(&self.key, len) > self.store.max_entry {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                "the value takes more than its share of the memory store",
-            ));
-        }
-        self.body.extend_from_slice(data);
-        Ok(())
+    fn remove(&self, key: &str) -> Op<io::Result<()>> {
+        self.entries.remove(key);
+        Op::Ready(Ok(()))
     }
 
-    fn commit(self: Box<Self>) -> Op<io::Result<()>> {
-        // A boxed slice has no spare capacity, which the bound would not see.
-        let body = Bytes::from(self.body.into_boxed_slice());
-        let head = self.head;
-        self.store.put(&self.key, Value { head, body })
+    fn keys(&self, prefix: &str) -> Op<io::Result<Vec<String>>> {
+        let keys = self.entries.iter().map(|(key, _)| key);
+        let keys = keys.filter(|key| key.starts_with(prefix));
+        Op::Ready(Ok(keys.map(String::from).collect()))
+    }
+
+    fn clear(&self) -> Op<io::Result<()>> {
+        self.entries.clear();
+        Op::Ready(Ok(()))
+    }
+
+    /// The bytes are those of [`MemoryStore::bytes`].
+    fn size(&self) -> Op<io::Result<StoreSize>> {
+        Op::Ready(Ok(StoreSize::new(self.len() as u64, self.bytes())))
     }
 }
 
@@ -216,7 +207,7 @@ impl Weighter<Box<str>, Value> for Bytewise {
 }
 
 impl Lifecycle<Box<str>, Value> for CollectEvicted {
-    /// What was evicted or replaced, to be dropped when no lock is held.
+    /// Entries that were evicted or replaced, to be dropped when no lock is held.
     type RequestState = Vec<(Box<str>, Value)>;
 
     fn on_evict(&self, evicted: &mut Self::RequestState, key: Box<str>, value: Value) {

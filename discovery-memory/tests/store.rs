@@ -1,9 +1,10 @@
 //! `MemoryStore`: the contract, the bound and the bytes.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use discovery_core::store::conformance::{self, Memory};
+use discovery_core::store::conformance::{self, Suite};
 use discovery_core::store::{Store, Value, Writer};
 use discovery_memory::MemoryStore;
 use tokio_test::block_on;
@@ -23,6 +24,10 @@ fn create(store: &MemoryStore, key: &str, head: Bytes) -> Box<dyn Writer> {
     block_on(store.create(key, head)).unwrap()
 }
 
+fn write(writer: Box<dyn Writer>, len: usize) -> Box<dyn Writer> {
+    block_on(writer.write(vec![2; len].into())).unwrap()
+}
+
 #[test]
 fn conforms() {
     block_on(conformance::run(|| MemoryStore::new(256 << 20)));
@@ -33,16 +38,16 @@ fn conforms_with_little_room() {
     // Room for the largest value of the suite, and little more.
     block_on(conformance::run_forgetful(|| MemoryStore::new(22 << 20)));
 
+    let suite = Suite::new().forgetful();
     let store = || MemoryStore::new(200_000);
-    block_on(conformance::odd_keys(&store(), Memory::Forgets));
-    conformance::concurrent_writers(&store(), Memory::Forgets);
-    conformance::concurrent_removes(&store(), Memory::Forgets);
+    block_on(conformance::odd_keys(&store(), &suite));
+    block_on(conformance::lists_counts_and_clears(&store(), &suite));
+    let shared = || -> Arc<dyn Store> { Arc::new(store()) };
+    block_on(conformance::concurrent_writers(&shared(), &suite));
+    block_on(conformance::concurrent_removes(&shared(), &suite));
     for seed in 1..20 {
-        block_on(conformance::model(
-            &MemoryStore::new(16_000),
-            Memory::Forgets,
-            seed,
-        ));
+        let store = MemoryStore::new(16_000);
+        block_on(conformance::model(&store, &suite, seed));
     }
 }
 
@@ -82,7 +87,7 @@ fn what_was_streamed_is_copied_once() {
     let head = Bytes::from(vec![1; 100]);
     let mut writer = create(&store, "key", head.clone());
     for _ in 0..10 {
-        writer.write(&vec![2; 777].into()).unwrap();
+        writer = write(writer, 777);
     }
     block_on(writer.commit()).unwrap();
     let first = get(&store, "key").unwrap();
@@ -105,8 +110,8 @@ fn counts_keys_values_and_entries() {
         (store.len(), store.bytes()),
         (2, 2 * OVERHEAD + 3 + 10 + 1000)
     );
-    assert!(block_on(store.remove("key")).unwrap());
-    assert!(block_on(store.remove("longer key")).unwrap());
+    block_on(store.remove("key")).unwrap();
+    block_on(store.remove("longer key")).unwrap();
     assert_eq!((store.len(), store.bytes()), (0, 0));
     assert_eq!(store.evictions(), 0, "replaced and removed is not evicted");
     assert!(store.is_empty());
@@ -159,17 +164,15 @@ fn an_entry_of_more_than_a_quarter_is_not_kept() {
 fn a_writer_refuses_too_much() {
     let store = MemoryStore::new(40_000);
     put(&store, "key", Value::new("", "old"));
-    let mut writer = create(&store, "key", vec![0; 5_000].into());
-    writer.write(&vec![0; 4_000].into()).unwrap();
-    let error = writer.write(&vec![0; 4_000].into()).unwrap_err();
+    let writer = write(create(&store, "key", vec![0; 5_000].into()), 4_000);
+    let error = block_on(writer.write(vec![0; 4_000].into())).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::FileTooLarge);
-    drop(writer);
     assert_eq!(get(&store, "key"), Some(Value::new("", "old")));
 
     // Up to the limit it goes on taking.
     let mut writer = create(&store, "key", Bytes::new());
     for _ in 0..9 {
-        writer.write(&vec![0; 1_000].into()).unwrap();
+        writer = write(writer, 1_000);
     }
     block_on(writer.commit()).unwrap();
     assert_eq!(get(&store, "key").map(|value| value.len()), Some(9_000));

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{Method, response};
 
 use super::dump::{self, Encoder, Framing};
-use crate::store::{Op, Store, Writer};
+use crate::store::{Op, PutOptions, Store};
 
 /// How much of a body, in bytes, is held before it is written piece by piece. Up to here the entry is stored with a
 /// single `put`, and a chunked body gets the one chunk that kubectl writes.
@@ -36,6 +36,8 @@ pub struct NewEntry {
     pub expected: Option<u64>,
     /// The size of the body in bytes above which the entry is not stored.
     pub max_body_size: u64,
+    /// Hints for the store.
+    pub options: PutOptions,
 }
 
 /// Sees what becomes of an entry, and may stop it.
@@ -92,8 +94,8 @@ pub struct EntryWriter {
 enum State {
     /// The body is held; nothing is written yet.
     Holding(BodyBuffer),
-    /// The store prepares to take the body piece by piece.
-    Opening(Op<io::Result<Box<dyn Writer>>>, BodyBuffer),
+    /// The store begins to take the body piece by piece, or takes a piece. The bytes come after that.
+    Busy(Op<io::Result<Encoder>>, BodyBuffer),
     Writing(Encoder),
     /// The observer prepares the publication of an entry in this state.
     Preparing(Op<()>, Box<State>),
@@ -200,12 +202,8 @@ impl EntryWriter {
                     self.open(buffer);
                 }
             }
-            State::Opening(_, buffer) => buffer.push(data, None),
-            State::Writing(encoder) => {
-                if let Err(error) = encoder.write(data) {
-                    self.fail(&error);
-                }
-            }
+            State::Busy(_, buffer) => buffer.push(data, None),
+            State::Writing(_) => self.write(data.clone()),
             State::Preparing(..)
             | State::Committing(..)
             | State::Abandoning(_)
@@ -224,6 +222,7 @@ impl EntryWriter {
             parts,
             framing,
             expected,
+            options,
             ..
         } = &mut self.entry;
         if *framing == Framing::Chunked {
@@ -231,8 +230,25 @@ impl EntryWriter {
             // as well.
             *framing = Framing::Close;
         }
-        let head = dump::encode_head(method, parts, *framing, *expected);
-        self.state = State::Opening(self.store.create(key, head), buffer);
+        let (head, framing) = (
+            dump::encode_head(method, parts, *framing, *expected),
+            *framing,
+        );
+        let writer = self.store.create_with(key, head, options.clone());
+        let encoder = writer.map(move |writer| Ok(Encoder::new(writer?, framing)));
+        self.state = State::Busy(encoder, buffer);
+    }
+
+    /// Gives the store a piece of the body, if it is ready to take one.
+    fn write(&mut self, data: Bytes) {
+        match mem::replace(&mut self.state, State::Abandoned) {
+            State::Writing(encoder) => match encoder.write(data) {
+                Op::Ready(Ok(encoder)) => self.state = State::Writing(encoder),
+                Op::Ready(Err(error)) => self.fail(&error),
+                op @ Op::Wait(_) => self.state = State::Busy(op, BodyBuffer::default()),
+            },
+            state => self.state = state,
+        }
     }
 
     /// The body has ended without an error.
@@ -267,13 +283,13 @@ impl EntryWriter {
                     entry.framing,
                     buffer.into_body(),
                 );
-                self.state = State::Committing(self.store.put(&entry.key, value), None);
+                let put = self
+                    .store
+                    .put_with(&entry.key, value, entry.options.clone());
+                self.state = State::Committing(put, None);
             }
-            State::Writing(encoder) => match encoder.finish() {
-                Ok(commit) => self.state = State::Committing(commit, None),
-                Err(error) => self.fail(&error),
-            },
-            // An entry that is opening is committed when it is open.
+            State::Writing(encoder) => self.state = State::Committing(encoder.finish(), None),
+            // An entry is committed when the store has taken what it is taking.
             state => self.state = state,
         }
     }
@@ -313,18 +329,15 @@ impl EntryWriter {
                     ready!(Pin::new(op).poll(cx));
                     self.state = State::Abandoned;
                 }
-                State::Opening(op, buffer) => {
-                    let opened = ready!(Pin::new(op).poll(cx));
+                State::Busy(op, buffer) => {
+                    let taken = ready!(Pin::new(op).poll(cx));
                     let buffer = mem::take(buffer);
-                    let framing = self.entry.framing;
-                    let written = opened.and_then(|writer| {
-                        let mut encoder = Encoder::new(writer, framing);
-                        encoder.write(&buffer.into_body())?;
-                        Ok(encoder)
-                    });
-                    match written {
+                    match taken {
                         Ok(encoder) => self.state = State::Writing(encoder),
                         Err(error) => self.fail(&error),
+                    }
+                    if !buffer.is_empty() {
+                        self.write(buffer.into_body());
                     }
                     if self.ended {
                         self.commit();
@@ -405,6 +418,10 @@ impl BodyBuffer {
         } else {
             Bytes::copy_from_slice(&self.several)
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.one.is_empty() && self.several.is_empty()
     }
 
     fn into_body(self) -> Bytes {

@@ -3,9 +3,9 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::{Op, Store, Value, Writer};
+use super::{Buffered, Op, PutOptions, Store, StoreSize, Value, Writer};
 
 /// A store in a hash map, without any bound: for tests and for programs that end soon. Clones
 /// share one map.
@@ -23,13 +23,6 @@ use super::{Op, Store, Value, Writer};
 #[derive(Clone, Default)]
 pub struct MapStore {
     values: Arc<Mutex<HashMap<String, Value>>>,
-}
-
-struct MapWriter {
-    store: MapStore,
-    key: String,
-    head: Bytes,
-    body: BytesMut,
 }
 
 impl MapStore {
@@ -51,10 +44,12 @@ impl MapStore {
         self.len() == 0
     }
 
-    /// The keys that it holds, in no order.
+    /// The keys that it holds, in order.
     #[must_use]
-    pub fn keys(&self) -> Vec<String> {
-        self.lock().keys().cloned().collect()
+    pub fn all_keys(&self) -> Vec<String> {
+        let mut keys: Vec<_> = self.lock().keys().cloned().collect();
+        keys.sort_unstable();
+        keys
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Value>> {
@@ -67,40 +62,45 @@ impl Store for MapStore {
         Op::Ready(Ok(self.lock().get(key).cloned()))
     }
 
-    fn put(&self, key: &str, value: Value) -> Op<io::Result<()>> {
+    fn put_with(&self, key: &str, value: Value, _options: PutOptions) -> Op<io::Result<()>> {
         self.lock().insert(key.to_owned(), value);
         Op::Ready(Ok(()))
     }
 
-    fn create(&self, key: &str, head: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
-        let (store, key, body) = (self.clone(), key.to_owned(), BytesMut::new());
-        Op::Ready(Ok(Box::new(MapWriter {
-            store,
+    fn create_with(
+        &self,
+        key: &str,
+        head: Bytes,
+        options: PutOptions,
+    ) -> Op<io::Result<Box<dyn Writer>>> {
+        Op::Ready(Ok(Box::new(Buffered::new(
+            self.clone(),
             key,
             head,
-            body,
-        })))
+            options,
+        ))))
     }
 
-    fn remove(&self, key: &str) -> Op<io::Result<bool>> {
-        Op::Ready(Ok(self.lock().remove(key).is_some()))
-    }
-}
-
-impl Writer for MapWriter {
-    fn write(&mut self, data: &Bytes) -> io::Result<()> {
-        self.body.extend_from_slice(data);
-        Ok(())
+    fn remove(&self, key: &str) -> Op<io::Result<()>> {
+        self.lock().remove(key);
+        Op::Ready(Ok(()))
     }
 
-    fn commit(self: Box<Self>) -> Op<io::Result<()>> {
-        self.store.put(
-            &self.key,
-            Value {
-                head: self.head,
-                body: self.body.freeze(),
-            },
-        )
+    fn keys(&self, prefix: &str) -> Op<io::Result<Vec<String>>> {
+        let mut keys = self.all_keys();
+        keys.retain(|key| key.starts_with(prefix));
+        Op::Ready(Ok(keys))
+    }
+
+    fn clear(&self) -> Op<io::Result<()>> {
+        self.lock().clear();
+        Op::Ready(Ok(()))
+    }
+
+    fn size(&self) -> Op<io::Result<StoreSize>> {
+        let values = self.lock();
+        let bytes = values.values().map(|value| value.len() as u64).sum();
+        Op::Ready(Ok(StoreSize::new(values.len() as u64, bytes)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where a cache keeps its bytes.
 //!
-//! A [`Store`] maps keys to values and knows nothing of what they mean: no HTTP, no expiry. A
-//! cache encodes what it wants to keep, a store keeps it.
+//! A [`Store`] maps keys to values and does not interpret them: it knows no HTTP, and decides no
+//! freshness. A cache encodes an entry, and a store keeps the bytes.
 //!
 //! # Contract
 //!
@@ -10,27 +10,90 @@
 //! - **Whole values.** [`get`](Store::get) returns the bytes of one successful
 //!   [`put`](Store::put) or [`commit`](Writer::commit) of that key, whole, or nothing. It never
 //!   returns a mix of two values or a part of one, whatever runs at the same time.
-//! - **The bytes, not the split.** What counts in a [`Value`] is `head` followed by `body`. A
-//!   store may return the same bytes with another split, an empty `head` included.
+//! - **The bytes, not the split.** A [`Value`] is `head` followed by `body`. A store may return the
+//!   same bytes with another split, an empty `head` included.
 //! - **Last write wins.** A `put` or `commit` that has completed is seen by every `get` that starts
 //!   after it, in this process. Of concurrent writes, one wins.
-//! - **Nothing before the commit.** What a [`Writer`] was given becomes visible with `commit`, at
-//!   once. A writer that is dropped leaves no trace.
+//! - **Nothing before the commit.** The bytes that a [`Writer`] was given become visible with
+//!   `commit`, at once. A writer that is dropped leaves no trace.
 //! - **Forgetting is allowed.** A store may drop any value at any time: it is a cache. `get` then
 //!   returns `None`.
+//! - **Removing is idempotent.** After a [`remove`](Store::remove) that has completed, `get` finds
+//!   nothing until the key is written again. To remove a key that is not there is no error, and
+//!   nobody is told whether it was there: a store behind a network cannot know.
 //! - **Keys are any strings**, the empty one, very long ones, and ones with slashes, dots and
 //!   control characters included. Two different keys never share a value, and no key reaches
 //!   anything outside the store.
+//! - **Keys are secret.** A key may hold a password or a token. It appears in no event and in no
+//!   error text of the store, unless it is [redacted](crate::key::Redacted).
 //! - **Damage is absence.** A value that the store can tell is damaged is reported as `None`.
-//!   Errors are for what may pass or needs an operator: permission denied, no space left.
-//! - **Cancelling is safe.** Dropping a future before it is ready leaves the store consistent; the
-//!   write may or may not have happened.
+//!   Errors are for causes that may pass or that need an operator: permission denied, no space left.
+//! - **Cancelling is safe.** Dropping a future before it is ready leaves the store consistent. A
+//!   write or removal that was given up so may or may not happen, and it may still happen after
+//!   the drop; but never after a later one. Once a `put`, `commit` or `remove` of the same key that
+//!   was begun after the drop has completed, the earlier one has no effect any more.
+//!
+//! An operation that goes on when its future is dropped needs care to keep the last promise: a
+//! request to a server, or work on another thread. [`WriteOrder`] keeps it for such stores.
 //!
 //! Stores are cheap to share: wrap one in an [`Arc`] and it is a store again.
+//!
+//! # Writing a store
+//!
+//! Three methods are required beside [`get`](Store::get): [`put_with`](Store::put_with),
+//! [`create_with`](Store::create_with) and [`remove`](Store::remove). A store that takes whole
+//! values returns a [`Buffered`] writer from `create_with`:
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use std::io;
+//! use std::sync::{Arc, Mutex};
+//!
+//! use bytes::Bytes;
+//! use discovery_core::store::{Buffered, Op, PutOptions, Store, Value, Writer};
+//!
+//! #[derive(Clone, Default)]
+//! struct Map(Arc<Mutex<HashMap<String, Value>>>);
+//!
+//! impl Store for Map {
+//!     fn get(&self, key: &str) -> Op<io::Result<Option<Value>>> {
+//!         Op::Ready(Ok(self.0.lock().unwrap().get(key).cloned()))
+//!     }
+//!
+//!     fn put_with(&self, key: &str, value: Value, _: PutOptions) -> Op<io::Result<()>> {
+//!         self.0.lock().unwrap().insert(key.to_owned(), value);
+//!         Op::Ready(Ok(()))
+//!     }
+//!
+//!     fn create_with(
+//!         &self,
+//!         key: &str,
+//!         head: Bytes,
+//!         options: PutOptions,
+//!     ) -> Op<io::Result<Box<dyn Writer>>> {
+//!         Op::Ready(Ok(Box::new(Buffered::new(self.clone(), key, head, options))))
+//!     }
+//!
+//!     fn remove(&self, key: &str) -> Op<io::Result<()>> {
+//!         self.0.lock().unwrap().remove(key);
+//!         Op::Ready(Ok(()))
+//!     }
+//! }
+//! # tokio_test::block_on(async {
+//! let store = Map::default();
+//! let writer = store.create("key", "one ".into()).await?;
+//! writer.write("two".into()).await?.commit().await?;
+//! assert_eq!(store.get("key").await?, Some(Value::new("", "one two")));
+//! # io::Result::Ok(())
+//! # }).unwrap();
+//! ```
 
+mod buffered;
 mod map;
 mod none;
 mod op;
+mod options;
+mod order;
 
 #[cfg(feature = "testing")]
 pub mod conformance;
@@ -40,11 +103,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use self::buffered::Buffered;
 pub use self::map::MapStore;
 pub use self::none::NoStore;
 pub use self::op::Op;
+pub use self::options::{PutOptions, StoreSize};
+pub use self::order::WriteOrder;
 
-/// What a [`Store`] keeps under a key: the bytes of `head`, then those of `body`.
+/// The value that a [`Store`] keeps under a key: the bytes of `head`, then those of `body`.
 ///
 /// The split lets a cache hand over a small encoded head and a large body without copying the
 /// body. It is not part of the value: see the [contract](self#contract).
@@ -58,6 +124,7 @@ pub use self::op::Op;
 /// assert_eq!(value.into_bytes(), "head;body");
 /// ```
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Value {
     /// The first bytes.
     pub head: Bytes,
@@ -124,51 +191,119 @@ impl Eq for Value {}
 /// assert_eq!(store.get("key").await?, Some(Value::new("", "value")));
 ///
 /// let mut writer = store.create("streamed", "head ".into()).await?;
-/// writer.write(&"and ".into())?;
-/// writer.write(&"body".into())?;
+/// for piece in ["and ", "body"] {
+///     writer = writer.write(piece.into()).await?;
+/// }
 /// writer.commit().await?;
 /// assert_eq!(store.get("streamed").await?, Some(Value::new("", "head and body")));
 ///
-/// assert!(store.remove("key").await?);
+/// store.remove("key").await?;
 /// assert_eq!(store.get("key").await?, None);
 /// # std::io::Result::Ok(())
 /// # }).unwrap();
 /// ```
 pub trait Store: Send + Sync + 'static {
-    /// The value under `key`, or `None`.
+    /// Returns the value under `key`, or `None`.
     ///
     /// # Errors
     ///
     /// When the store can't tell. A cache treats that as `None` and logs it.
     fn get(&self, key: &str) -> Op<io::Result<Option<Value>>>;
 
-    /// Keeps `value` under `key`, in place of what was there.
+    /// Keeps `value` under `key`, in place of the value that was there.
+    ///
+    /// The options may be ignored: each of them is a hint.
     ///
     /// # Errors
     ///
-    /// When it could not be kept. What was there before may still be there.
-    fn put(&self, key: &str, value: Value) -> Op<io::Result<()>>;
+    /// When the value could not be kept. The one that was there before may still be there.
+    fn put_with(&self, key: &str, value: Value, options: PutOptions) -> Op<io::Result<()>>;
 
-    /// Starts a value whose bytes come bit by bit: `head` first, then what the writer is given.
+    /// Starts a value whose bytes come piece by piece: `head` first, then the bytes that the writer
+    /// is given.
+    ///
+    /// The options are those of [`put_with`](Self::put_with). A time in them counts from the commit.
     ///
     /// # Errors
     ///
     /// When nothing can be written.
-    fn create(&self, key: &str, head: Bytes) -> Op<io::Result<Box<dyn Writer>>>;
+    fn create_with(
+        &self,
+        key: &str,
+        head: Bytes,
+        options: PutOptions,
+    ) -> Op<io::Result<Box<dyn Writer>>>;
 
-    /// Forgets `key`, and says whether there was something.
+    /// Forgets `key`, whether or not there is a value.
     ///
     /// # Errors
     ///
     /// When the value may still be there.
-    fn remove(&self, key: &str) -> Op<io::Result<bool>>;
+    fn remove(&self, key: &str) -> Op<io::Result<()>>;
+
+    /// Keeps `value` under `key`, without any option. This is for callers; stores implement
+    /// [`put_with`](Self::put_with).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`put_with`](Self::put_with).
+    fn put(&self, key: &str, value: Value) -> Op<io::Result<()>> {
+        self.put_with(key, value, PutOptions::default())
+    }
+
+    /// Starts a value without any option. This is for callers; stores implement
+    /// [`create_with`](Self::create_with).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`create_with`](Self::create_with).
+    fn create(&self, key: &str, head: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+        self.create_with(key, head, PutOptions::default())
+    }
+
+    /// Lists the keys that begin with `prefix`, in no order; all keys for an empty prefix.
+    ///
+    /// This is for administration, not for each request: it may take as long as reading all
+    /// entries. A key that is written or removed meanwhile may be in the list or not.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::Unsupported`] if the store does not know its keys, which is the default.
+    /// Others when they can't be read.
+    fn keys(&self, prefix: &str) -> Op<io::Result<Vec<String>>> {
+        let _ = prefix;
+        Op::Ready(Err(unsupported("the store does not list its keys")))
+    }
+
+    /// Forgets all keys. A value that is written meanwhile may stay.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::Unsupported`] if the store can't, which is the default. Others when values
+    /// may still be there.
+    fn clear(&self) -> Op<io::Result<()>> {
+        Op::Ready(Err(unsupported("the store can't be cleared")))
+    }
+
+    /// Counts the values and their bytes. As [`keys`](Self::keys), this may take long.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::Unsupported`] if the store can't tell, which is the default. Others when the
+    /// values can't be counted.
+    fn size(&self) -> Op<io::Result<StoreSize>> {
+        Op::Ready(Err(unsupported("the store does not know its size")))
+    }
 }
 
 /// Takes the bytes of one value. Dropped before [`commit`](Writer::commit), it leaves no trace.
 ///
-/// A writer is made by [`Store::create`], where an example is.
+/// A writer is made by [`Store::create`], where an example is. Each write consumes the writer and
+/// returns it with the outcome, so that a store may take its time for a write without borrowing from
+/// anybody, and so that a writer is gone when a write has failed. One that answers at once, which
+/// is the rule, costs no allocation.
 pub trait Writer: Send + 'static {
-    /// Takes more bytes, behind those it has.
+    /// Takes more bytes, behind those it has. The writer comes back when it can take more.
     ///
     /// Chunks are a response body's frames. A writer to disk may block for as long as it takes to
     /// hand them to the page cache.
@@ -176,15 +311,19 @@ pub trait Writer: Send + 'static {
     /// # Errors
     ///
     /// When the bytes could not be taken, for example because the value has become larger than the
-    /// store allows. The writer is of no use then and is to be dropped.
-    fn write(&mut self, data: &Bytes) -> io::Result<()>;
+    /// store allows.
+    fn write(self: Box<Self>, data: Bytes) -> Op<io::Result<Box<dyn Writer>>>;
 
     /// Publishes the value under its key, at once and whole.
     ///
     /// # Errors
     ///
-    /// When it could not be published. What was there before is still there.
+    /// When it could not be published. The value that was there before is still there.
     fn commit(self: Box<Self>) -> Op<io::Result<()>>;
+}
+
+fn unsupported(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, what)
 }
 
 macro_rules! forward {
@@ -194,16 +333,38 @@ macro_rules! forward {
                 (**self).get(key)
             }
 
-            fn put(&self, key: &str, value: Value) -> Op<io::Result<()>> {
-                (**self).put(key, value)
+            fn put_with(
+                &self,
+                key: &str,
+                value: Value,
+                options: PutOptions,
+            ) -> Op<io::Result<()>> {
+                (**self).put_with(key, value, options)
             }
 
-            fn create(&self, key: &str, head: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
-                (**self).create(key, head)
+            fn create_with(
+                &self,
+                key: &str,
+                head: Bytes,
+                options: PutOptions,
+            ) -> Op<io::Result<Box<dyn Writer>>> {
+                (**self).create_with(key, head, options)
             }
 
-            fn remove(&self, key: &str) -> Op<io::Result<bool>> {
+            fn remove(&self, key: &str) -> Op<io::Result<()>> {
                 (**self).remove(key)
+            }
+
+            fn keys(&self, prefix: &str) -> Op<io::Result<Vec<String>>> {
+                (**self).keys(prefix)
+            }
+
+            fn clear(&self) -> Op<io::Result<()>> {
+                (**self).clear()
+            }
+
+            fn size(&self) -> Op<io::Result<StoreSize>> {
+                (**self).size()
             }
         }
     )*};

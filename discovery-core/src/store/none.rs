@@ -2,7 +2,7 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::{Op, Store, Value, Writer};
+use super::{Op, PutOptions, Store, StoreSize, Value, Writer};
 
 /// A store that keeps nothing. A cache over it sends every request on.
 ///
@@ -25,22 +25,39 @@ impl Store for NoStore {
         Op::Ready(Ok(None))
     }
 
-    fn put(&self, _key: &str, _value: Value) -> Op<io::Result<()>> {
+    fn put_with(&self, _key: &str, _value: Value, _options: PutOptions) -> Op<io::Result<()>> {
         Op::Ready(Ok(()))
     }
 
-    fn create(&self, _key: &str, _head: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+    fn create_with(
+        &self,
+        _key: &str,
+        _head: Bytes,
+        _options: PutOptions,
+    ) -> Op<io::Result<Box<dyn Writer>>> {
         Op::Ready(Ok(Box::new(NoWriter)))
     }
 
-    fn remove(&self, _key: &str) -> Op<io::Result<bool>> {
-        Op::Ready(Ok(false))
+    fn remove(&self, _key: &str) -> Op<io::Result<()>> {
+        Op::Ready(Ok(()))
+    }
+
+    fn keys(&self, _prefix: &str) -> Op<io::Result<Vec<String>>> {
+        Op::Ready(Ok(Vec::new()))
+    }
+
+    fn clear(&self) -> Op<io::Result<()>> {
+        Op::Ready(Ok(()))
+    }
+
+    fn size(&self) -> Op<io::Result<StoreSize>> {
+        Op::Ready(Ok(StoreSize::default()))
     }
 }
 
 impl Writer for NoWriter {
-    fn write(&mut self, _data: &Bytes) -> io::Result<()> {
-        Ok(())
+    fn write(self: Box<Self>, _data: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+        Op::Ready(Ok(self))
     }
 
     fn commit(self: Box<Self>) -> Op<io::Result<()>> {

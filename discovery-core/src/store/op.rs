@@ -48,6 +48,38 @@ impl<T> Op<T> {
     }
 }
 
+impl<T, E> Op<Result<T, E>> {
+    /// Goes on with `f` after a success, now or when it comes.
+    ///
+    /// ```
+    /// use discovery_core::store::Op;
+    ///
+    /// # tokio_test::block_on(async {
+    /// let half = |n: u32| match n % 2 {
+    ///     0 => Op::Ready(Ok(n / 2)),
+    ///     _ => Op::Ready(Err("odd")),
+    /// };
+    /// assert_eq!(half(8).and_then(half).await, Ok(2));
+    /// assert_eq!(half(6).and_then(half).await, Err("odd"));
+    /// # });
+    /// ```
+    pub fn and_then<U>(
+        self,
+        f: impl FnOnce(T) -> Op<Result<U, E>> + Send + 'static,
+    ) -> Op<Result<U, E>>
+    where
+        T: Unpin + Send + 'static,
+        E: Unpin + Send + 'static,
+        U: Unpin + Send + 'static,
+    {
+        match self {
+            Self::Ready(Ok(value)) => f(value),
+            Self::Ready(Err(error)) => Op::Ready(Err(error)),
+            Self::Wait(future) => Op::wait(async move { f(future.await?).await }),
+        }
+    }
+}
+
 impl<T: Unpin + 'static> Future for Op<T> {
     type Output = T;
 

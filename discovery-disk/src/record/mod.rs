@@ -84,7 +84,7 @@
 //!     let request = Request::get(format!("https://10.0.0.1:6443/{path}")).body(())?;
 //!     client.clone().oneshot(request).await?.into_body().collect().await?;
 //! }
-//! assert_eq!(store.keys(), ["https://10.0.0.1:6443/apis/apps/v1"]);
+//! assert_eq!(store.all_keys(), ["https://10.0.0.1:6443/apis/apps/v1"]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # }).unwrap();
 //! ```

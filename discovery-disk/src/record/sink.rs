@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use discovery_core::dump::{Encoder, Framing};
 use discovery_core::key::Redacted;
-use discovery_core::store::{Op, Store, Writer};
+use discovery_core::store::{Op, Store};
 
 use super::layer::{Config, Warned};
 
@@ -33,8 +33,9 @@ enum State {
         head: Bytes,
         held: Vec<Bytes>,
     },
+    /// Waits until the writer can take more.
     Opening {
-        writer: Op<io::Result<Box<dyn Writer>>>,
+        encoder: Op<io::Result<Encoder>>,
         held: Vec<Bytes>,
     },
     Open(Encoder),
@@ -95,9 +96,9 @@ impl Sink {
                 }
             }
             State::Opening { held, .. } => held.push(data.clone()),
-            State::Open(encoder) => {
-                if let Err(error) = encoder.write(data) {
-                    self.fail(&error);
+            State::Open(_) => {
+                if let State::Open(encoder) = std::mem::replace(&mut self.state, State::Off) {
+                    self.wrote(encoder.write(data.clone()));
                 }
             }
             State::Off | State::Committing(_) => {}
@@ -106,22 +107,29 @@ impl Sink {
 
     /// Goes on with what does not depend on more of the body.
     pub(crate) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let State::Opening { writer, held } = &mut self.state else {
-            return Poll::Ready(());
-        };
-        let written = ready!(Pin::new(writer).poll(cx)).and_then(|writer| {
-            let mut encoder = Encoder::new(writer, self.framing);
+        while let State::Opening { encoder, held } = &mut self.state {
+            let opened = ready!(Pin::new(encoder).poll(cx));
             let held = join(held);
-            if !held.is_empty() {
-                encoder.write(&held)?;
+            match opened {
+                Ok(encoder) if held.is_empty() => self.state = State::Open(encoder),
+                Ok(encoder) => self.wrote(encoder.write(held)),
+                Err(error) => self.fail(&error),
             }
-            Ok(encoder)
-        });
-        match written {
-            Ok(encoder) => self.state = State::Open(encoder),
-            Err(error) => self.fail(&error),
         }
         Poll::Ready(())
+    }
+
+    fn wrote(&mut self, encoder: Op<io::Result<Encoder>>) {
+        match encoder {
+            Op::Ready(Ok(encoder)) => self.state = State::Open(encoder),
+            Op::Ready(Err(error)) => self.fail(&error),
+            encoder @ Op::Wait(_) => {
+                self.state = State::Opening {
+                    encoder,
+                    held: Vec::new(),
+                };
+            }
+        }
     }
 
     /// The body has ended. One that is too short is not recorded.
@@ -158,17 +166,16 @@ impl Sink {
 
     fn open(&mut self) {
         if let State::Held { head, held } = std::mem::replace(&mut self.state, State::Off) {
+            let framing = self.framing;
             let writer = self.store.create(&self.key, head);
-            self.state = State::Opening { writer, held };
+            let encoder = writer.map(move |writer| writer.map(|w| Encoder::new(w, framing)));
+            self.state = State::Opening { encoder, held };
         }
     }
 
     fn commit(&mut self) {
         if let State::Open(encoder) = std::mem::replace(&mut self.state, State::Off) {
-            match encoder.finish() {
-                Ok(commit) => self.state = State::Committing(commit),
-                Err(error) => self.fail(&error),
-            }
+            self.state = State::Committing(encoder.finish());
         }
     }
 

@@ -34,7 +34,7 @@ impl DiskStore {
         let (file, metadata) = match self.fs().open(&path) {
             Ok(Some(opened)) => opened,
             Ok(None) => {
-                self.options().absent.insert(key);
+                self.misses().insert(key);
                 return Op::Ready(Ok(None));
             }
             Err(error) => return Op::Ready(Err(at("open", &path)(error))),
@@ -52,7 +52,7 @@ impl DiskStore {
             };
             Ok(decode(bytes, stamp, &path))
         };
-        if len <= self.options().inline_limit {
+        if len <= self.options().max_inline_size {
             Op::Ready(read(&Permit::default()))
         } else {
             offload(read)
@@ -66,7 +66,7 @@ impl DiskStore {
     {
         match self.check_size(len).and_then(|()| self.target(key)) {
             Ok(target) => {
-                let is_new = self.options().absent.take(key);
+                let is_new = self.misses().take(key);
                 self.replace_at(target, len, is_new, parts)
             }
             Err(error) => Op::Ready(Err(error)),
@@ -94,7 +94,7 @@ impl DiskStore {
             temp.write_parts(parts.each_ref().map(|part| &**part))?;
             store.publish(temp, &target, permit)
         };
-        if len <= self.options().inline_limit && !self.options().publish.fsync {
+        if len <= self.options().max_inline_size && !self.options().publish.fsync {
             Op::Ready(write(&Permit::default()))
         } else {
             offload(write)
@@ -102,11 +102,11 @@ impl DiskStore {
     }
 
     pub(crate) fn open_temp(&self) -> io::Result<TempFile> {
-        if !self.options().swept.swap(true, Ordering::Relaxed) {
-            sweep_quietly(self.fs(), &self.options().temp, "", self.now());
+        if !self.swept().swap(true, Ordering::Relaxed) {
+            sweep_quietly(self.fs(), self.temp(), "", self.now());
         }
         let options = self.options();
-        TempFile::create(self.fs(), &options.temp, "", options.publish)
+        TempFile::create(self.fs(), self.temp(), "", options.publish)
     }
 
     pub(crate) fn publish(

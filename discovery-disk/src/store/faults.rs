@@ -3,13 +3,15 @@
 //! ```
 //! use discovery_core::store::{Store, Value};
 //! use discovery_disk::DiskStore;
+//! use discovery_disk::store::DiskStoreOptions;
 //! use discovery_disk::store::faults::{Fault, Step};
 //! use std::io::ErrorKind;
 //!
 //! # tokio_test::block_on(async {
 //! let dir = tempfile::tempdir()?;
-//! let full = DiskStore::new(dir.path())
+//! let options = DiskStoreOptions::new()
 //!     .with_faults(|step, _| (step == Step::Write).then(|| Fault::Torn(1)));
+//! let full = DiskStore::with_options(dir.path(), options);
 //! let error = full.put("key", Value::new("", "value")).await.unwrap_err();
 //! assert_eq!(error.kind(), ErrorKind::StorageFull);
 //! assert_eq!(full.get("key").await?, None);
@@ -22,10 +24,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::DiskStore;
+use super::DiskStoreOptions;
 pub use super::fs::Step;
 
-/// What goes wrong.
+/// A fault in a call to the file system.
+#[non_exhaustive]
 pub enum Fault {
     /// Nothing happens but this error.
     Error(io::Error),
@@ -36,15 +39,16 @@ pub enum Fault {
 
 pub(crate) type Hook = Arc<dyn Fn(Step, &Path) -> Option<Fault> + Send + Sync>;
 
-impl DiskStore {
+impl DiskStoreOptions {
     /// Asks `hook` before each call to the file system whether it goes wrong. The path is the one
     /// that the call is for; of a rename, the new name.
     #[must_use]
-    pub fn with_faults<F>(self, hook: F) -> Self
+    pub fn with_faults<F>(mut self, hook: F) -> Self
     where
         F: Fn(Step, &Path) -> Option<Fault> + Send + Sync + 'static,
     {
-        self.with(|options| options.fs.hook = Some(Arc::new(hook)))
+        self.fs.hook = Some(Arc::new(hook));
+        self
     }
 }
 

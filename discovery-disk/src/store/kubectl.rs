@@ -3,19 +3,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::{Buf, Bytes};
-use discovery_core::store::{Op, Store, Value, Writer};
+use discovery_core::store::{Op, PutOptions, Store, StoreSize, Value, Writer};
 use sha2::{Digest, Sha256};
 
 use super::error::Shown;
 use super::fs::Stamp;
 use super::names::HashedNames;
 use super::verified::Verified;
-use super::{DiskStore, DiskWriter};
+use super::{DiskStore, DiskStoreOptions, DiskWriter};
 
 /// The length of a checksum.
 const SUM: usize = 32;
 
-/// kubectl's HTTP cache directory: kubectl reads what is put, and what kubectl wrote is found.
+/// kubectl's HTTP cache directory: kubectl reads the values that are put, and the values that kubectl
+/// wrote are found.
 ///
 /// The directory is the one below the cache root, `<root>/http`. A key's file is named by the
 /// key's SHA-256 in lower-case hexadecimal digits, flat in the directory, with mode 0660. It holds
@@ -58,21 +59,22 @@ struct KubectlWriter {
 impl KubectlStore {
     /// A store in `dir`, which need not be there.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self::over(DiskStore::new(dir))
+        Self::with_options(dir, DiskStoreOptions::new())
     }
 
-    /// A store over `disk` with all its options but the file names, which become kubectl's.
+    /// A store in `dir` with all `options` but the file names, which are kubectl's.
     ///
     /// ```
-    /// use discovery_disk::{DiskStore, KubectlStore};
+    /// use discovery_disk::KubectlStore;
+    /// use discovery_disk::store::DiskStoreOptions;
     ///
-    /// let store = KubectlStore::over(DiskStore::new("cache/http").max_value_size(1 << 20));
+    /// let options = DiskStoreOptions::new().max_value_size(1 << 20);
+    /// let store = KubectlStore::with_options("cache/http", options);
     /// assert!(store.dir().ends_with("cache/http"));
     /// ```
-    #[must_use]
-    pub fn over(disk: DiskStore) -> Self {
+    pub fn with_options(dir: impl Into<PathBuf>, options: DiskStoreOptions) -> Self {
         Self {
-            disk: disk.file_names(HashedNames),
+            disk: DiskStore::with_options(dir, options.file_names(HashedNames)),
             verified: Verified::default(),
         }
     }
@@ -123,7 +125,7 @@ impl Store for KubectlStore {
         })
     }
 
-    fn put(&self, key: &str, value: Value) -> Op<io::Result<()>> {
+    fn put_with(&self, key: &str, value: Value, _options: PutOptions) -> Op<io::Result<()>> {
         let len = (SUM + value.len()) as u64;
         let verified = self.verified.clone();
         let parts = move || {
@@ -138,7 +140,12 @@ impl Store for KubectlStore {
             .map(move |written| verified.learn(written))
     }
 
-    fn create(&self, key: &str, head: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+    fn create_with(
+        &self,
+        key: &str,
+        head: Bytes,
+        _options: PutOptions,
+    ) -> Op<io::Result<Box<dyn Writer>>> {
         let sum = Sha256::new_with_prefix(&head);
         let verified = self.verified.clone();
         let created = self.disk.create_reserved(key, SUM, &head);
@@ -151,15 +158,26 @@ impl Store for KubectlStore {
         }))
     }
 
-    fn remove(&self, key: &str) -> Op<io::Result<bool>> {
+    fn remove(&self, key: &str) -> Op<io::Result<()>> {
         self.disk.remove(key)
+    }
+
+    /// Removes the files whose names kubectl gives: 64 hexadecimal digits.
+    fn clear(&self) -> Op<io::Result<()>> {
+        self.disk.clear()
+    }
+
+    /// The bytes are those of the files, checksums included.
+    fn size(&self) -> Op<io::Result<StoreSize>> {
+        self.disk.size()
     }
 }
 
 impl Writer for KubectlWriter {
-    fn write(&mut self, data: &Bytes) -> io::Result<()> {
-        self.sum.update(data);
-        self.writer.write(data)
+    fn write(mut self: Box<Self>, data: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+        self.sum.update(&data);
+        let appended = self.writer.append(&data);
+        Op::Ready(appended.map(|()| self as Box<dyn Writer>))
     }
 
     fn commit(self: Box<Self>) -> Op<io::Result<()>> {
@@ -196,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_or_written_counts_as_checked() {
+    fn a_file_that_was_read_or_written_counts_as_checked() {
         let dir = tempfile::tempdir().unwrap();
         let store = KubectlStore::new(dir.path());
         let long = Bytes::from(vec![7; 600_000]);
@@ -205,8 +223,8 @@ mod tests {
         block_on(store.put("put", Value::new("", "value"))).unwrap();
         assert!(store.verified.contains(&stamp(&store, "put")), "touched");
         for (key, body) in [("short", Bytes::new()), ("long", long)] {
-            let mut writer = block_on(store.create(key, "head".into())).unwrap();
-            writer.write(&body).unwrap();
+            let writer = block_on(store.create(key, "head".into())).unwrap();
+            let writer = block_on(writer.write(body)).unwrap();
             block_on(writer.commit()).unwrap();
             assert!(store.verified.contains(&stamp(&store, key)), "{key}");
         }
@@ -220,7 +238,7 @@ mod tests {
 
     /// Shown by a file with a wrong sum that is made to count as checked.
     #[test]
-    fn what_was_checked_is_not_checked_again() {
+    fn a_checked_file_is_not_checked_again() {
         let dir = tempfile::tempdir().unwrap();
         let store = KubectlStore::new(dir.path());
         let name = super::super::FileNames::file_name(&HashedNames, "key");

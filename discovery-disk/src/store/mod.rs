@@ -9,8 +9,8 @@
 //! # Blocking
 //!
 //! The calls block for as long as the file system takes, which for small files in the page cache is
-//! much less than handing them to another thread would cost. What is larger than the
-//! [inline limit](DiskStore::inline_limit) is handed to Tokio's blocking threads if there is a
+//! much less than handing them to another thread would cost. A value that is larger than the
+//! [inline limit](DiskStoreOptions::max_inline_size) is handed to Tokio's blocking threads if there is a
 //! Tokio runtime, and done in place otherwise.
 //!
 //! # What a file may be
@@ -24,21 +24,23 @@
 //! # What is on the disk when
 //!
 //! A value is visible to all processes when it has been written, but nothing is synced unless a
-//! store is [told to](DiskStore::fsync): what a power cut leaves may be the old value, the new one,
+//! store is [told to](DiskStoreOptions::fsync): what a power cut leaves may be the old value, the new one,
 //! or on some file systems a damaged one. Errors that come late, as those of a network file system
 //! do when the file is closed, are waited for, and the value is published only after that.
 
 #[cfg(feature = "testing")]
 pub mod faults;
 
-mod absent;
 mod access;
 mod disk;
 pub(crate) mod error;
 pub(crate) mod fs;
 mod kubectl;
+mod list;
 mod names;
 mod offload;
+mod options;
+mod recent_misses;
 pub(crate) mod sweep;
 pub(crate) mod temp;
 mod verified;
@@ -46,5 +48,6 @@ mod writer;
 
 pub use self::disk::DiskStore;
 pub use self::kubectl::KubectlStore;
-pub use self::names::{EscapedNames, FileNames};
+pub use self::names::{EscapedNames, FileNames, FileOf};
+pub use self::options::DiskStoreOptions;
 pub use self::writer::DiskWriter;

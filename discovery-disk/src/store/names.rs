@@ -3,7 +3,7 @@ use std::path::{Component, Path, PathBuf};
 
 use discovery_core::key::{Redacted, file_name};
 
-/// Says in which file a [`DiskStore`](super::DiskStore) keeps a key.
+/// Decides in which file a [`DiskStore`](super::DiskStore) keeps a key.
 ///
 /// The name is relative to the store's directory and may have several parts; the directories are
 /// made when needed. A name that would leave the directory (absolute, or with `..`), has a NUL, is
@@ -11,15 +11,21 @@ use discovery_core::key::{Redacted, file_name};
 /// put. Two keys must not share a name, nor may the name of one be a directory in the name of
 /// another. File systems that ignore case make one name of two that differ in nothing else.
 ///
-/// Closures `Fn(&str) -> PathBuf` are file names:
+/// A name stands in the directory for all to see, and in error texts: it must not hold a password or
+/// a token of the key.
+///
+/// Closures `Fn(&str) -> PathBuf` are file names. A store with such names can't be listed, cleared or
+/// counted, because nothing tells which file is whose.
 ///
 /// ```
 /// use discovery_core::store::{Store, Value};
 /// use discovery_disk::DiskStore;
+/// use discovery_disk::store::DiskStoreOptions;
 ///
 /// # tokio_test::block_on(async {
 /// let dir = tempfile::tempdir()?;
-/// let store = DiskStore::new(dir.path()).file_names(|key: &str| format!("v1/{key}").into());
+/// let options = DiskStoreOptions::new().file_names(|key: &str| format!("v1/{key}").into());
+/// let store = DiskStore::with_options(dir.path(), options);
 /// store.put("key", Value::new("", "value")).await?;
 /// assert_eq!(std::fs::read(dir.path().join("v1/key"))?, b"value");
 ///
@@ -30,6 +36,37 @@ use discovery_core::key::{Redacted, file_name};
 pub trait FileNames: Send + Sync + 'static {
     /// The file for `key`, relative to the store's directory.
     fn file_name(&self, key: &str) -> PathBuf;
+
+    /// Tells whose file a name is, for a name relative to the store's directory.
+    /// [`FileOf::Unsupported`] unless implemented.
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use discovery_disk::store::{EscapedNames, FileNames, FileOf};
+    ///
+    /// let file_of = |name: &str| EscapedNames.file_of(Path::new(name));
+    /// assert_eq!(file_of("a%2fb"), FileOf::Key("a/b".to_owned()));
+    /// assert_eq!(file_of("README"), FileOf::Nobody);
+    /// ```
+    fn file_of(&self, file_name: &Path) -> FileOf {
+        let _ = file_name;
+        FileOf::Unsupported
+    }
+}
+
+/// Whose file a name is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileOf {
+    /// This key's.
+    Key(String),
+    /// Some key's; the name does not tell which.
+    UnknownKey,
+    /// No key's.
+    Nobody,
+    /// The file names can't tell.
+    Unsupported,
 }
 
 /// One flat, portable name for any key: the default.
@@ -105,6 +142,22 @@ impl FileNames for EscapedNames {
         }
         name.into()
     }
+
+    fn file_of(&self, name: &Path) -> FileOf {
+        let Some(text) = name.to_str() else {
+            return FileOf::Nobody;
+        };
+        if let Some((_, sum)) = text.split_once('~') {
+            return match is_sum(sum) && is_plain(name) {
+                true => FileOf::UnknownKey,
+                false => FileOf::Nobody,
+            };
+        }
+        match unescape(text) {
+            Some(key) if self.file_name(&key) == name => FileOf::Key(key),
+            _ => FileOf::Nobody,
+        }
+    }
 }
 
 /// kubectl's names: lower-case hexadecimal SHA-256 of the key.
@@ -114,6 +167,13 @@ pub(crate) struct HashedNames;
 impl FileNames for HashedNames {
     fn file_name(&self, key: &str) -> PathBuf {
         file_name(key).into()
+    }
+
+    fn file_of(&self, name: &Path) -> FileOf {
+        match name.to_str().is_some_and(is_sum) {
+            true => FileOf::UnknownKey,
+            false => FileOf::Nobody,
+        }
     }
 }
 
@@ -133,6 +193,27 @@ pub(crate) fn is_plain(name: &Path) -> bool {
         byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%')
     };
     !matches!(name, b"" | b"." | b"..") && name.iter().all(plain)
+}
+
+/// Whether a text is a SHA-256 as [`file_name`] writes it.
+fn is_sum(text: &str) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.len() == SUM_SUFFIX - 1 && text.bytes().all(is_digit)
+}
+
+/// Undoes the escapes of a name, if it has no false ones.
+fn unescape(name: &str) -> Option<String> {
+    if name == "%" {
+        return Some(String::new());
+    }
+    let mut key = Vec::with_capacity(name.len());
+    let mut parts = name.split('%');
+    key.extend_from_slice(parts.next()?.as_bytes());
+    for part in parts {
+        key.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        key.extend_from_slice(part.get(2..)?.as_bytes());
+    }
+    String::from_utf8(key).ok()
 }
 
 fn push_escaped(name: &mut String, byte: u8) {

@@ -19,20 +19,22 @@ impl DiskStore {
     /// many. A process that is killed while it writes leaves one.
     ///
     /// Only regular files with a temporary name, which is decimal digits, are removed, and nothing
-    /// if the [directory](Self::temp_dir) is a link. The first write of a store does this by itself
+    /// if the [directory](super::DiskStoreOptions::temp_dir) is a link. The first write of a store does this by itself
     /// for files older than a day, quietly and not for more than some thousand of them. What tells
-    /// the time is the store's [clock](Self::clock).
+    /// the time is the store's [clock](super::DiskStoreOptions::clock).
     ///
     /// ```
     /// use discovery_core::clock::ManualClock;
     /// use discovery_disk::DiskStore;
+    /// use discovery_disk::store::DiskStoreOptions;
     /// use std::time::{Duration, SystemTime};
     ///
     /// let dir = tempfile::tempdir()?;
     /// std::fs::create_dir(dir.path().join(".diskv-temp"))?;
     /// std::fs::write(dir.path().join(".diskv-temp/3141592653"), "left behind")?;
     /// let clock = ManualClock::new(SystemTime::now());
-    /// let store = DiskStore::new(dir.path()).clock(clock.clone());
+    /// let options = DiskStoreOptions::new().clock(clock.clone());
+    /// let store = DiskStore::with_options(dir.path(), options);
     ///
     /// let hour = Duration::from_secs(60 * 60);
     /// assert_eq!(store.sweep(hour)?, 0);
@@ -45,7 +47,7 @@ impl DiskStore {
     ///
     /// When the directory can't be read. Files that can't be removed are logged and left.
     pub fn sweep(&self, older_than: Duration) -> io::Result<usize> {
-        let dir = &self.options().temp;
+        let dir = self.temp();
         sweep(self.fs(), dir, "", older_than, self.now(), usize::MAX)
     }
 }

@@ -55,7 +55,7 @@ impl DiskWriter {
             len: reserved as u64,
             failed: false,
         };
-        writer.append(head)?;
+        writer.take(head)?;
         Ok(writer)
     }
 
@@ -67,6 +67,19 @@ impl DiskWriter {
     /// as long as was reserved. What was there before is still there.
     pub fn commit_with(self, prefix: &[u8]) -> Op<io::Result<()>> {
         self.publish(prefix).map(|published| published.map(drop))
+    }
+
+    /// Takes more bytes, behind those it has.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes could not be taken. The value can't be committed any more then.
+    pub fn append(&mut self, data: &[u8]) -> io::Result<()> {
+        // Until it is known that all went well.
+        let failed = std::mem::replace(&mut self.failed, true);
+        self.take(data)?;
+        self.failed = failed;
+        Ok(())
     }
 
     pub(crate) fn publish(mut self, prefix: &[u8]) -> Op<io::Result<Option<Stamp>>> {
@@ -113,7 +126,7 @@ impl DiskWriter {
         Ok(temp)
     }
 
-    fn append(&mut self, data: &[u8]) -> io::Result<()> {
+    fn take(&mut self, data: &[u8]) -> io::Result<()> {
         let len = self.len + data.len() as u64;
         self.store.check_size(len)?;
         if self.held.len() + data.len() <= HELD {
@@ -132,12 +145,8 @@ impl DiskWriter {
 }
 
 impl Writer for DiskWriter {
-    fn write(&mut self, data: &Bytes) -> io::Result<()> {
-        // Until it is known that all went well.
-        let failed = std::mem::replace(&mut self.failed, true);
-        self.append(data)?;
-        self.failed = failed;
-        Ok(())
+    fn write(mut self: Box<Self>, data: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+        Op::Ready(self.append(&data).map(|()| self as Box<dyn Writer>))
     }
 
     fn commit(self: Box<Self>) -> Op<io::Result<()>> {

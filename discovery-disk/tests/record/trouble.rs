@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use bytes::Bytes;
-use discovery_core::store::{MapStore, Op, Store, Value, Writer};
+use discovery_core::store::{MapStore, Op, PutOptions, Store, Value, Writer};
 use discovery_disk::record::{DiskStoreLayer, Mode, RecordBody};
 use http::StatusCode;
 use http_body::Body;
@@ -75,30 +75,41 @@ impl Store for Trouble {
         self.meet('g', move || store.get(&key))
     }
 
-    fn put(&self, key: &str, value: Value) -> Op<io::Result<()>> {
-        self.store.put(key, value)
+    fn put_with(&self, key: &str, value: Value, options: PutOptions) -> Op<io::Result<()>> {
+        self.store.put_with(key, value, options)
     }
 
-    fn create(&self, key: &str, head: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+    fn create_with(
+        &self,
+        key: &str,
+        head: Bytes,
+        options: PutOptions,
+    ) -> Op<io::Result<Box<dyn Writer>>> {
         let (this, key) = (self.clone(), key.to_owned());
         self.meet('o', move || {
-            this.store.clone().create(&key, head).map(|writer| {
-                writer.map(|writer| Box::new(TroubledWriter(this, writer)) as Box<dyn Writer>)
-            })
+            this.store
+                .clone()
+                .create_with(&key, head, options)
+                .map(|writer| {
+                    writer.map(|writer| Box::new(TroubledWriter(this, writer)) as Box<dyn Writer>)
+                })
         })
     }
 
-    fn remove(&self, key: &str) -> Op<io::Result<bool>> {
+    fn remove(&self, key: &str) -> Op<io::Result<()>> {
         self.store.remove(key)
     }
 }
 
 impl Writer for TroubledWriter {
-    fn write(&mut self, data: &Bytes) -> io::Result<()> {
-        if self.0.fails.contains('w') {
-            return Err(io::Error::other("trouble"));
-        }
-        self.1.write(data)
+    fn write(self: Box<Self>, data: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+        let Self(trouble, writer) = *self;
+        let next = trouble.clone();
+        trouble.meet('w', || {
+            writer.write(data).map(|writer| {
+                writer.map(|writer| Box::new(TroubledWriter(next, writer)) as Box<dyn Writer>)
+            })
+        })
     }
 
     fn commit(self: Box<Self>) -> Op<io::Result<()>> {
@@ -111,7 +122,7 @@ impl Writer for TroubledWriter {
 fn a_store_in_trouble_fails_no_request() {
     let bodies: [&[&str]; 3] = [&[], &["one"], &["one", "two", "three"]];
     for fails in ["g", "o", "w", "c", "gowc", ""] {
-        for waits in ["", "g", "o", "c", "goc"] {
+        for waits in ["", "g", "o", "w", "c", "gowc"] {
             for pieces in bodies {
                 for exact in [false, true] {
                     let store = MapStore::new();

@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use discovery_core::store::{Store, Value, conformance};
-use discovery_disk::store::EscapedNames;
+use discovery_core::store::conformance::{self, Suite};
+use discovery_core::store::{Store, Value};
+use discovery_disk::store::{DiskStoreOptions, EscapedNames};
 use discovery_disk::{DiskStore, KubectlStore};
 use tempfile::TempDir;
 use tokio_test::block_on;
@@ -67,7 +68,10 @@ async fn in_a_runtime_with_threads() {
 #[tokio::test]
 async fn all_offloaded() {
     let dirs = Directories::default();
-    conformance::run(|| DiskStore::new(dirs.next()).inline_limit(0)).await;
+    conformance::run(|| {
+        DiskStore::with_options(dirs.next(), DiskStoreOptions::new().max_inline_size(0))
+    })
+    .await;
     dirs.check();
 }
 
@@ -75,10 +79,10 @@ async fn all_offloaded() {
 async fn all_synced() {
     // Not the whole suite: this waits for the disk.
     let dirs = Directories::default();
-    let store = || KubectlStore::over(DiskStore::new(dirs.next()).fsync(true));
-    conformance::last_write_wins(&store(), conformance::Memory::Keeps).await;
-    conformance::nothing_before_commit(&store(), conformance::Memory::Keeps).await;
-    conformance::cancelled_operations(&store(), conformance::Memory::Keeps).await;
+    let store = || KubectlStore::with_options(dirs.next(), DiskStoreOptions::new().fsync(true));
+    conformance::last_write_wins(&store(), &Suite::new()).await;
+    conformance::nothing_before_commit(&store(), &Suite::new()).await;
+    conformance::cancelled_operations(&store(), &Suite::new()).await;
     dirs.check();
 }
 
@@ -107,7 +111,7 @@ fn two_kubectl_stores_on_one_directory() {
             let got = block_on(stores[reader].get("key")).unwrap();
             assert_eq!(got, Some(value), "round {round}");
         }
-        assert!(block_on(stores[usize::from(round % 2)].remove("key")).unwrap());
+        block_on(stores[usize::from(round % 2)].remove("key")).unwrap();
         for store in &stores {
             assert_eq!(block_on(store.get("key")).unwrap(), None);
         }
@@ -127,8 +131,8 @@ fn with_names_in_directories() {
     };
     block_on(conformance::run(|| -> Box<dyn Store> {
         let dir = dirs.next();
-        let store = DiskStore::new(&dir).temp_dir(dir.join("temp/orary"));
-        Box::new(store.file_names(names))
+        let options = DiskStoreOptions::new().temp_dir(dir.join("temp/orary"));
+        Box::new(DiskStore::with_options(&dir, options.file_names(names)))
     }));
     dirs.check();
 }

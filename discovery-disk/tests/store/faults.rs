@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use discovery_core::store::{Store, Value};
+use discovery_disk::store::DiskStoreOptions;
 use discovery_disk::store::faults::{Fault, Step};
 use discovery_disk::{DiskStore, KubectlStore};
 use tokio_test::block_on;
 
 use crate::files::tree;
-use crate::{create, directory, get, put};
+use crate::{create, directory, get, put, write};
 
 /// ENOSPC, EACCES, EIO (which has no kind of its own), EROFS, EINVAL.
 const ERRORS: [ErrorKind; 5] = [
@@ -24,17 +25,17 @@ const ERRORS: [ErrorKind; 5] = [
 
 /// Makes the `at`-th call of `step` fail, and counts the calls.
 fn failing(
-    store: DiskStore,
+    options: DiskStoreOptions,
     step: Step,
     at: usize,
     fault: impl Fn() -> Fault + Send + Sync + 'static,
-) -> (DiskStore, Arc<AtomicUsize>) {
+) -> (DiskStoreOptions, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
-    let store = store.with_faults(move |seen, _| {
+    let options = options.with_faults(move |seen, _| {
         (seen == step && count.fetch_add(1, Ordering::SeqCst) == at).then(&fault)
     });
-    (store, calls)
+    (options, calls)
 }
 
 fn big(fill: u8) -> Value {
@@ -45,7 +46,7 @@ fn stream(store: &dyn Store, key: &str, value: &Value) -> io::Result<()> {
     let mut writer = block_on(store.create(key, value.head.clone()))?;
     let mut body = value.body.clone();
     while !body.is_empty() {
-        writer.write(&body.split_to(body.len().min(100_000)))?;
+        writer = block_on(writer.write(body.split_to(body.len().min(100_000))))?;
     }
     block_on(writer.commit())
 }
@@ -66,8 +67,9 @@ fn a_failed_write_is_told() {
         for kind in ERRORS {
             let (_dir, cache) = directory();
             put(&DiskStore::new(&cache), "key", "old");
-            let disk = DiskStore::new(&cache).fsync(step == Step::Sync);
-            let (store, _) = failing(disk, step, 0, move || Fault::Error(kind.into()));
+            let options = DiskStoreOptions::new().fsync(step == Step::Sync);
+            let (options, _) = failing(options, step, 0, move || Fault::Error(kind.into()));
+            let store = DiskStore::with_options(&cache, options);
             let error = block_on(store.put("key", Value::new("", "new"))).unwrap_err();
             assert_eq!(error.kind(), kind, "{step:?}: {error}");
             assert_eq!(get(&store, "key").as_deref(), Some("old"), "{step:?}");
@@ -90,9 +92,9 @@ fn whichever_call_fails_the_old_value_is_left() {
             block_on(healthy.put("streamed", big(2))).unwrap();
 
             let kind = ERRORS[at % ERRORS.len()];
-            let disk = DiskStore::new(&cache).fsync(step == Step::Sync);
-            let (disk, calls) = failing(disk, step, at, move || Fault::Error(kind.into()));
-            let store = KubectlStore::over(disk);
+            let options = DiskStoreOptions::new().fsync(step == Step::Sync);
+            let (options, calls) = failing(options, step, at, move || Fault::Error(kind.into()));
+            let store = KubectlStore::with_options(&cache, options);
             let put = block_on(store.put("put", big(3)));
             let streamed = stream(&store, "streamed", &big(4));
             if calls.load(Ordering::SeqCst) <= at {
@@ -134,10 +136,10 @@ fn a_torn_write_leaves_the_old_value() {
             block_on(healthy.put("streamed", big(2))).unwrap();
             let before = tree(&cache);
 
-            let (disk, calls) = failing(DiskStore::new(&cache), Step::Write, at, move || {
+            let (options, calls) = failing(DiskStoreOptions::new(), Step::Write, at, move || {
                 Fault::Torn(torn)
             });
-            let store = KubectlStore::over(disk);
+            let store = KubectlStore::with_options(&cache, options);
             let put = block_on(store.put("put", big(3)));
             let streamed = if put.is_err() {
                 put
@@ -160,9 +162,10 @@ fn a_torn_write_leaves_the_old_value() {
 fn a_directory_that_cannot_be_made_is_an_error() {
     for kind in ERRORS {
         let (_dir, cache) = directory();
-        let (store, _) = failing(DiskStore::new(&cache), Step::MakeDir, 0, move || {
+        let (options, _) = failing(DiskStoreOptions::new(), Step::MakeDir, 0, move || {
             Fault::Error(kind.into())
         });
+        let store = DiskStore::with_options(&cache, options);
         assert_eq!(get(&store, "key"), None);
         let error = block_on(store.put("key", Value::default())).unwrap_err();
         assert_eq!(error.kind(), kind);
@@ -184,24 +187,26 @@ fn a_read_that_fails_is_an_error_and_not_an_absence() {
         for kind in ERRORS {
             let (_dir, cache) = directory();
             put(&KubectlStore::new(&cache), "key", "value");
-            let (disk, _) = failing(DiskStore::new(&cache), step, 0, move || {
+            let (options, _) = failing(DiskStoreOptions::new(), step, 0, move || {
                 Fault::Error(kind.into())
             });
-            let store = KubectlStore::over(disk);
+            let store = KubectlStore::with_options(&cache, options);
             assert_eq!(block_on(store.get("key")).unwrap_err().kind(), kind);
             assert_eq!(get(&store, "key").as_deref(), Some("value"));
         }
     }
     let (_dir, cache) = directory();
     put(&DiskStore::new(&cache), "key", "value");
-    let (store, _) = failing(DiskStore::new(&cache), Step::Open, 0, || {
+    let (options, _) = failing(DiskStoreOptions::new(), Step::Open, 0, || {
         Fault::Error(ErrorKind::NotFound.into())
     });
+    let store = DiskStore::with_options(&cache, options);
     assert_eq!(get(&store, "key"), None);
     // Shortened under the reader: damaged, which is absent.
-    let (store, _) = failing(DiskStore::new(&cache), Step::Read, 0, || {
+    let (options, _) = failing(DiskStoreOptions::new(), Step::Read, 0, || {
         Fault::Error(ErrorKind::UnexpectedEof.into())
     });
+    let store = DiskStore::with_options(&cache, options);
     assert_eq!(get(&store, "key"), None);
 }
 
@@ -210,9 +215,10 @@ fn what_cannot_be_compared_or_touched_is_written_again() {
     for step in [Step::Open, Step::Read, Step::Touch] {
         let (_dir, cache) = directory();
         put(&DiskStore::new(&cache), "key", "value");
-        let (store, calls) = failing(DiskStore::new(&cache), step, 0, || {
+        let (options, calls) = failing(DiskStoreOptions::new(), step, 0, || {
             Fault::Error(ErrorKind::PermissionDenied.into())
         });
+        let store = DiskStore::with_options(&cache, options);
         put(&store, "key", "value");
         assert_eq!(calls.load(Ordering::SeqCst), 1, "{step:?}");
         assert_eq!(
@@ -226,13 +232,15 @@ fn what_cannot_be_compared_or_touched_is_written_again() {
 fn what_cannot_be_removed_is_told() {
     let (_dir, cache) = directory();
     put(&DiskStore::new(&cache), "key", "value");
-    let (store, _) = failing(DiskStore::new(&cache), Step::Remove, 0, || {
+    let (options, _) = failing(DiskStoreOptions::new(), Step::Remove, 0, || {
         Fault::Error(ErrorKind::PermissionDenied.into())
     });
+    let store = DiskStore::with_options(&cache, options);
     let error = block_on(store.remove("key")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert_eq!(get(&store, "key").as_deref(), Some("value"));
-    assert!(block_on(store.remove("key")).unwrap());
+    block_on(store.remove("key")).unwrap();
+    assert_eq!(get(&store, "key"), None);
 }
 
 #[test]
@@ -240,10 +248,13 @@ fn temporary_names_that_are_taken_are_left_alone() {
     let (_dir, cache) = directory();
     let taken = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&taken);
-    let store = DiskStore::new(&cache).with_faults(move |step, _| {
-        (step == Step::OpenTemp && count.fetch_add(1, Ordering::SeqCst) < 500)
-            .then(|| Fault::Error(ErrorKind::AlreadyExists.into()))
-    });
+    let store = DiskStore::with_options(
+        &cache,
+        DiskStoreOptions::new().with_faults(move |step, _| {
+            (step == Step::OpenTemp && count.fetch_add(1, Ordering::SeqCst) < 500)
+                .then(|| Fault::Error(ErrorKind::AlreadyExists.into()))
+        }),
+    );
     put(&store, "key", "value");
     assert_eq!(
         taken.load(Ordering::SeqCst),
@@ -252,9 +263,12 @@ fn temporary_names_that_are_taken_are_left_alone() {
     );
 
     // But not for ever.
-    let full = DiskStore::new(&cache).with_faults(|step, _| {
-        (step == Step::OpenTemp).then(|| Fault::Error(ErrorKind::AlreadyExists.into()))
-    });
+    let full = DiskStore::with_options(
+        &cache,
+        DiskStoreOptions::new().with_faults(|step, _| {
+            (step == Step::OpenTemp).then(|| Fault::Error(ErrorKind::AlreadyExists.into()))
+        }),
+    );
     let error = block_on(full.put("other", Value::default())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
 }
@@ -262,11 +276,14 @@ fn temporary_names_that_are_taken_are_left_alone() {
 #[test]
 fn a_temporary_file_that_cannot_be_removed_fails_nothing() {
     let (_dir, cache) = directory();
-    let store = DiskStore::new(&cache).with_faults(|step, _| {
-        (step == Step::Remove).then(|| Fault::Error(ErrorKind::PermissionDenied.into()))
-    });
+    let store = DiskStore::with_options(
+        &cache,
+        DiskStoreOptions::new().with_faults(|step, _| {
+            (step == Step::Remove).then(|| Fault::Error(ErrorKind::PermissionDenied.into()))
+        }),
+    );
     let mut writer = create(&store, "key", "head");
-    writer.write(&vec![0; 600_000].into()).unwrap();
+    writer = write(writer, vec![0; 600_000]);
     drop(writer);
     assert_eq!(tree(&cache).len(), 1);
     put(&store, "key", "value");
@@ -281,7 +298,7 @@ fn a_cache_where_a_file_is_cannot_be_written() {
     for path in ["file", "file/cache"] {
         let store = KubectlStore::new(dir.path().join(path));
         assert_eq!(get(&store, "key"), None, "{path}");
-        assert!(!block_on(store.remove("key")).unwrap());
+        block_on(store.remove("key")).unwrap();
         block_on(store.put("key", Value::default())).unwrap_err();
         stream(&store, "key", &big(1)).unwrap_err();
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use discovery_core::store::{Store, Value};
 use discovery_disk::DiskStore;
+use discovery_disk::store::DiskStoreOptions;
 use discovery_disk::store::faults::Step;
 use tokio_test::block_on;
 
@@ -14,15 +15,18 @@ use crate::directory;
 fn synced(cache: &Path, fsync: bool) -> (DiskStore, Arc<Mutex<Vec<PathBuf>>>) {
     let paths = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&paths);
-    let store = DiskStore::new(cache)
-        .file_names(|key: &str| format!("sub/{key}").into())
-        .fsync(fsync)
-        .with_faults(move |step, path| {
-            if step == Step::Sync {
-                seen.lock().unwrap().push(path.to_owned());
-            }
-            None
-        });
+    let store = DiskStore::with_options(
+        cache,
+        DiskStoreOptions::new()
+            .file_names(|key: &str| format!("sub/{key}").into())
+            .fsync(fsync)
+            .with_faults(move |step, path| {
+                if step == Step::Sync {
+                    seen.lock().unwrap().push(path.to_owned());
+                }
+                None
+            }),
+    );
     (store, paths)
 }
 

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use discovery_core::store::{Store, Value};
-use discovery_disk::{DiskStore, KubectlStore};
+use discovery_disk::KubectlStore;
+use discovery_disk::store::DiskStoreOptions;
 use sha2::{Digest, Sha256};
 use tokio_test::block_on;
 
 use crate::files::tree;
-use crate::{create, directory, get, put};
+use crate::{create, directory, get, put, write};
 
 /// What kubectl 1.32 and 1.37 wrote for a kube-apiserver 1.36: key, file name, file.
 const ENTRIES: [(&str, &str, &[u8]); 2] = [
@@ -49,7 +50,7 @@ fn writes_what_kubectl_would() {
             if streamed {
                 let mut writer = create(&store, key, "");
                 for piece in payload.chunks(100) {
-                    writer.write(&piece.to_vec().into()).unwrap();
+                    writer = write(writer, piece.to_vec());
                 }
                 block_on(writer.commit()).unwrap();
             } else {
@@ -79,7 +80,7 @@ fn a_long_stream_has_its_sum_filled_in() {
     for n in 0..300u32 {
         let piece = vec![n as u8; 7_000];
         expected.extend_from_slice(&piece);
-        writer.write(&piece.into()).unwrap();
+        writer = write(writer, piece);
     }
     block_on(writer.commit()).unwrap();
     let [(_, file)] = &tree(&cache)[..] else {
@@ -167,7 +168,7 @@ fn a_file_that_changed_is_checked_again() {
 #[test]
 fn limits_are_the_disk_stores() {
     let (_dir, cache) = directory();
-    let store = KubectlStore::over(DiskStore::new(&cache).max_value_size(40));
+    let store = KubectlStore::with_options(&cache, DiskStoreOptions::new().max_value_size(40));
     put(&store, "key", "12345678");
     assert_eq!(get(&store, "key").as_deref(), Some("12345678"));
     block_on(store.put("key", Value::new("", "123456789"))).unwrap_err();

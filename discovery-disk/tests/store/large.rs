@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use discovery_core::store::{Op, Store, Value};
+use discovery_disk::store::DiskStoreOptions;
 use discovery_disk::{DiskStore, KubectlStore};
 
 use crate::directory;
@@ -54,10 +55,14 @@ fn without_a_runtime_all_is_done_in_place() {
 #[tokio::test]
 async fn the_limit_can_be_set() {
     let (_dir, cache) = directory();
-    let disk = DiskStore::new(cache).inline_limit(1 << 22);
+    let with_limit = |bytes| {
+        let options = DiskStoreOptions::new().max_inline_size(bytes);
+        DiskStore::with_options(&cache, options)
+    };
+    let disk = with_limit(1 << 22);
     disk.put("large", large()).await.unwrap();
     assert!(is_ready(&disk.get("large")));
-    let offloading = disk.clone().inline_limit(10);
+    let offloading = with_limit(10);
     let get = offloading.get("large");
     assert!(!is_ready(&get));
     assert_eq!(get.await.unwrap(), Some(large()));
@@ -66,12 +71,12 @@ async fn the_limit_can_be_set() {
 #[tokio::test]
 async fn a_synced_write_is_done_elsewhere() {
     let (_dir, cache) = directory();
-    let store = DiskStore::new(cache).fsync(true);
+    let store = DiskStore::with_options(cache, DiskStoreOptions::new().fsync(true));
     let put = store.put("key", small());
     assert!(!is_ready(&put));
     put.await.unwrap();
-    let mut writer = store.create("key", Bytes::new()).await.unwrap();
-    writer.write(&large().body).unwrap();
+    let writer = store.create("key", Bytes::new()).await.unwrap();
+    let writer = writer.write(large().body).await.unwrap();
     let commit = writer.commit();
     assert!(!is_ready(&commit));
     commit.await.unwrap();

@@ -38,6 +38,10 @@ fn put(store: &dyn Store, key: &str, value: &str) {
     block_on(store.put(key, Value::new("", value.to_owned()))).unwrap();
 }
 
+fn write(writer: Box<dyn Writer>, data: impl Into<bytes::Bytes>) -> Box<dyn Writer> {
+    block_on(writer.write(data.into())).unwrap()
+}
+
 fn create(store: &dyn Store, key: &str, head: &'static str) -> Box<dyn Writer> {
     block_on(store.create(key, head.into())).unwrap()
 }

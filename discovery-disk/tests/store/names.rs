@@ -4,8 +4,9 @@ use std::fs;
 use std::io::ErrorKind;
 
 use discovery_core::store::{Store, Value};
-use discovery_disk::DiskStore;
-use discovery_disk::store::{EscapedNames, FileNames};
+use discovery_disk::{DiskStore, KubectlStore};
+
+use discovery_disk::store::{DiskStoreOptions, EscapedNames, FileNames};
 use tokio_test::block_on;
 
 use crate::files::tree;
@@ -17,7 +18,10 @@ fn names_that_leave_are_refused() {
     let outside = dir.path().join("root/outside");
     fs::create_dir_all(&cache).unwrap();
     fs::write(&outside, "outside").unwrap();
-    let store = DiskStore::new(&cache).file_names(|key: &str| key.into());
+    let store = DiskStore::with_options(
+        &cache,
+        DiskStoreOptions::new().file_names(|key: &str| key.into()),
+    );
     put(&store, "inside/file", "inside");
     for key in [
         "../outside",
@@ -32,7 +36,7 @@ fn names_that_leave_are_refused() {
         ".diskv-temp/1",
     ] {
         assert_eq!(get(&store, key), None, "{key:?}");
-        assert!(!block_on(store.remove(key)).unwrap(), "{key:?}");
+        block_on(store.remove(key)).unwrap();
         let error = block_on(store.put(key, Value::default())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{key:?}");
         let error = block_on(store.create(key, "".into())).err().unwrap();
@@ -44,11 +48,11 @@ fn names_that_leave_are_refused() {
     // Too long for the file system: not there, and not to be had.
     let long = "x".repeat(5_000);
     assert_eq!(get(&store, &long), None);
-    assert!(!block_on(store.remove(&long)).unwrap());
+    block_on(store.remove(&long)).unwrap();
     block_on(store.put(&long, Value::default())).unwrap_err();
     // A file where a directory would have to be.
     assert_eq!(get(&store, "inside/file/below"), None);
-    assert!(!block_on(store.remove("inside/file/below")).unwrap());
+    block_on(store.remove("inside/file/below")).unwrap();
     block_on(store.put("inside/file/below", Value::default())).unwrap_err();
     assert_eq!(tree(&cache).len(), 1);
 }
@@ -94,14 +98,115 @@ fn escaped_names_are_short_flat_and_portable() {
 fn a_store_in_its_temporary_directory_takes_nothing() {
     let (dir, cache) = directory();
     for temp in [cache.as_path(), dir.path()] {
-        let store = DiskStore::new(&cache).temp_dir(temp);
+        let store = DiskStore::with_options(&cache, DiskStoreOptions::new().temp_dir(temp));
         let error = block_on(store.put("key", Value::default())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("temporary"), "{error}");
         assert_eq!(get(&store, "key"), None);
     }
-    let store = DiskStore::new(&cache).temp_dir(dir.path().join("temp"));
+    let store = DiskStore::with_options(
+        &cache,
+        DiskStoreOptions::new().temp_dir(dir.path().join("temp")),
+    );
     put(&store, "key", "value");
     assert_eq!(get(&store, "key").as_deref(), Some("value"));
     assert_eq!(tree(dir.path()).len(), 1);
+}
+
+/// Names that tell their keys are listed; a sum in a name does not tell a key.
+#[test]
+fn keys_are_listed_where_the_names_tell_them() {
+    let (_dir, cache) = directory();
+    let store = DiskStore::new(&cache);
+    assert_eq!(block_on(store.keys("")).unwrap(), [""; 0]);
+    for key in ["a", "a/b", "https://h/Api", ""] {
+        put(&store, key, "value");
+    }
+    let mut keys = block_on(store.keys("")).unwrap();
+    keys.sort();
+    assert_eq!(keys, ["", "a", "a/b", "https://h/Api"]);
+    assert_eq!(block_on(store.keys("https:")).unwrap(), ["https://h/Api"]);
+    let size = block_on(store.size()).unwrap();
+    assert_eq!((size.values, size.bytes), (4, 20));
+
+    put(&store, "https://h/Api?timeout=32s", "value");
+    let error = block_on(store.keys("")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(block_on(store.size()).unwrap().values, 5);
+}
+
+/// Files of others, directories and temporary files are left.
+#[test]
+fn clear_removes_the_files_of_keys_alone() {
+    let (_dir, cache) = directory();
+    for store in [
+        Box::new(DiskStore::new(cache.join("disk"))) as Box<dyn Store>,
+        Box::new(KubectlStore::new(cache.join("kubectl"))),
+    ] {
+        put(&*store, "https://u:p@h/a?b", "value");
+        put(&*store, "key", "value");
+    }
+    let others = [
+        "README.md",
+        "A",
+        "%zz",
+        "a~b",
+        ".hidden",
+        ".diskv-temp/123",
+        "d/e%41",
+    ];
+    for dir in ["disk", "kubectl"] {
+        fs::create_dir(cache.join(dir).join("d")).unwrap();
+        for name in others {
+            fs::write(cache.join(dir).join(name), "another's").unwrap();
+        }
+    }
+    let disk = DiskStore::new(cache.join("disk"));
+    let kubectl = KubectlStore::new(cache.join("kubectl"));
+    assert_eq!(block_on(disk.size()).unwrap().values, 2);
+    assert_eq!(block_on(kubectl.size()).unwrap().values, 2);
+    block_on(disk.clear()).unwrap();
+    block_on(kubectl.clear()).unwrap();
+    assert_eq!(tree(&cache).len(), 2 * others.len());
+    assert_eq!(block_on(disk.size()).unwrap().values, 0);
+
+    // Names of one's own that can't be read back.
+    let options = DiskStoreOptions::new().file_names(|key: &str| key.into());
+    let own = DiskStore::with_options(cache.join("own"), options);
+    put(&own, "key", "value");
+    for error in [
+        block_on(own.keys("")).unwrap_err(),
+        block_on(own.clear()).unwrap_err(),
+        block_on(own.size()).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+    assert_eq!(get(&own, "key").as_deref(), Some("value"));
+}
+
+#[test]
+fn no_name_has_a_secret_of_its_key_and_no_two_users_share_one() {
+    let name = |key: &str| {
+        EscapedNames
+            .file_name(key)
+            .into_os_string()
+            .into_string()
+            .unwrap()
+    };
+    let keys = [
+        "https://user:p%40ss@h/x?token=SECRET&b=1",
+        "https://user2:p%40ss@h/x?token=SECRET&b=1",
+        "https://h/x?token=SECRET&b=1",
+        "https://h/x?token=SECRET&b=2",
+        "https://h/x",
+        "https://h/x\naccept: SECRET",
+        "https://h/x#SECRET",
+    ];
+    let names: std::collections::HashSet<_> = keys.map(name).into();
+    assert_eq!(names.len(), keys.len());
+    for name in names {
+        assert!(name.starts_with("https%3a%2f%2fh%2fx"), "{name}");
+        assert!(!name.contains("user") && !name.contains("ecret"), "{name}");
+        assert!(!name.contains("53%45"), "{name}");
+    }
 }

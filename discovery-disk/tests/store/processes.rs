@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use discovery_core::store::{Store, Value};
+use discovery_disk::store::DiskStoreOptions;
 use discovery_disk::{DiskStore, KubectlStore};
 use tokio_test::block_on;
 
-use crate::directory;
 use crate::files::tree;
 use crate::parts::{part, say_written, start, succeed, wait_until_written};
+use crate::{directory, write};
 
 const PROCESSES: u8 = 8;
 const ROUNDS: u32 = 20;
@@ -50,7 +51,7 @@ fn part_writer() {
                 if round % 3 == 0 {
                     let mut writer = block_on(store.create(key, value.head.clone())).unwrap();
                     for piece in value.body.chunks(50_000) {
-                        writer.write(&value.body.slice_ref(piece)).unwrap();
+                        writer = write(writer, value.body.slice_ref(piece));
                     }
                     block_on(writer.commit()).unwrap();
                 } else {
@@ -82,7 +83,7 @@ fn part_victim() {
             block_on(store.put("put", value.clone())).unwrap();
             let mut writer = block_on(store.create("streamed", value.head.clone())).unwrap();
             for piece in value.body.chunks(10_000) {
-                writer.write(&value.body.slice_ref(piece)).unwrap();
+                writer = write(writer, value.body.slice_ref(piece));
             }
             block_on(writer.commit()).unwrap();
         }
@@ -145,8 +146,10 @@ fn a_killed_writer_leaves_whole_values() {
         assert!(at_most_temporary.len() <= 2 * (usize::from(number) + 1));
     }
     for name in ["disk", "kubectl"] {
-        let store =
-            DiskStore::new(cache.join(name)).clock(|| SystemTime::now() + Duration::from_secs(1));
+        let store = DiskStore::with_options(
+            cache.join(name),
+            DiskStoreOptions::new().clock(|| SystemTime::now() + Duration::from_secs(1)),
+        );
         store.sweep(Duration::ZERO).unwrap();
         assert_eq!(tree(&cache.join(name).join(".diskv-temp")), []);
     }

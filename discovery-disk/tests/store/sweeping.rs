@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use discovery_core::clock::ManualClock;
 use discovery_disk::DiskStore;
+use discovery_disk::store::DiskStoreOptions;
 
 use crate::files::tree;
 use crate::{directory, get, put};
@@ -35,7 +36,7 @@ fn abandoned_temporary_files_are_swept() {
 
     // A first write does it quietly, and only a first one.
     let clock = ManualClock::new(now);
-    let store = DiskStore::new(&cache).clock(clock.clone());
+    let store = DiskStore::with_options(&cache, DiskStoreOptions::new().clock(clock.clone()));
     assert_eq!(get(&store, "key"), None);
     assert_eq!(names().len(), 6);
     put(&store, "key", "value");

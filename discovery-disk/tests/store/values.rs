@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use discovery_core::clock::ManualClock;
 use discovery_core::store::{Store, Value};
+use discovery_disk::store::DiskStoreOptions;
 use discovery_disk::{DiskStore, KubectlStore};
 use tokio_test::block_on;
 
 use crate::files::tree;
 #[cfg(unix)]
 use crate::files::{inode, mode, set_mode};
-use crate::{create, directory, get, put};
+use crate::{create, directory, get, put, write};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -34,7 +35,7 @@ fn nothing_is_made_before_the_first_write() {
         Box::new(KubectlStore::new(&cache)),
     ] {
         assert_eq!(get(&store, "key"), None);
-        assert!(!block_on(store.remove("key")).unwrap());
+        block_on(store.remove("key")).unwrap();
         drop(create(&store, "key", "head"));
     }
     assert_eq!(DiskStore::new(&cache).sweep(DAY).unwrap(), 0);
@@ -45,10 +46,13 @@ fn nothing_is_made_before_the_first_write() {
 #[test]
 fn modes_are_kubectls() {
     let (dir, cache) = directory();
-    let store = DiskStore::new(&cache).file_names(|key: &str| format!("a/b/{key}").into());
+    let store = DiskStore::with_options(
+        &cache,
+        DiskStoreOptions::new().file_names(|key: &str| format!("a/b/{key}").into()),
+    );
     put(&store, "put", "value");
     let mut writer = create(&store, "streamed", "head");
-    writer.write(&vec![0; 600_000].into()).unwrap();
+    writer = write(writer, vec![0; 600_000]);
     block_on(writer.commit()).unwrap();
     for file in ["put", "streamed"] {
         assert_eq!(mode(cache.join("a/b").join(file)), 0o660, "{file}");
@@ -70,7 +74,10 @@ fn modes_are_kubectls() {
 #[test]
 fn modes_can_be_set() {
     let (_dir, cache) = directory();
-    let store = DiskStore::new(&cache).dir_mode(0o700).file_mode(0o640);
+    let store = DiskStore::with_options(
+        &cache,
+        DiskStoreOptions::new().dir_mode(0o700).file_mode(0o640),
+    );
     put(&store, "key", "value");
     assert_eq!(mode(cache.join("key")), 0o640);
     assert_eq!(mode(&cache), 0o700 & !umask());
@@ -82,7 +89,7 @@ fn a_temporary_file_is_its_owners_alone() {
     let (_dir, cache) = directory();
     let store = DiskStore::new(&cache);
     let mut writer = create(&store, "key", "head");
-    writer.write(&vec![0; 600_000].into()).unwrap();
+    writer = write(writer, vec![0; 600_000]);
     let temporary = tree(&cache.join(".diskv-temp"));
     let [(name, _)] = &temporary[..] else {
         panic!("one temporary file expected");
@@ -98,7 +105,7 @@ fn short_writers_need_no_temporary_file() {
     let (_dir, cache) = directory();
     let store = DiskStore::new(&cache);
     let mut writer = create(&store, "key", "head");
-    writer.write(&vec![0; 200_000].into()).unwrap();
+    writer = write(writer, vec![0; 200_000]);
     assert_eq!(tree(&cache), []);
     block_on(writer.commit()).unwrap();
     assert_eq!(tree(&cache).len(), 1);
@@ -107,7 +114,10 @@ fn short_writers_need_no_temporary_file() {
 #[test]
 fn directories_that_vanish_are_made_again() {
     let (dir, cache) = directory();
-    let store = DiskStore::new(&cache).file_names(|key: &str| format!("sub/{key}").into());
+    let store = DiskStore::with_options(
+        &cache,
+        DiskStoreOptions::new().file_names(|key: &str| format!("sub/{key}").into()),
+    );
     put(&store, "key", "one");
     fs::remove_dir_all(dir.path().join("root")).unwrap();
     assert_eq!(get(&store, "key"), None);
@@ -131,10 +141,13 @@ fn what_is_put_where_nothing_was_found_is_not_compared() {
     let (dir, cache) = directory();
     let opened = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&opened);
-    let disk = DiskStore::new(&cache).with_faults(move |step, _| {
-        count.fetch_add(usize::from(step == Step::Open), Ordering::SeqCst);
-        None
-    });
+    let disk = DiskStore::with_options(
+        &cache,
+        DiskStoreOptions::new().with_faults(move |step, _| {
+            count.fetch_add(usize::from(step == Step::Open), Ordering::SeqCst);
+            None
+        }),
+    );
     let opens = || opened.swap(0, Ordering::SeqCst);
     put(&disk, "put", "value");
     assert_eq!(opens(), 1, "who has not asked has to compare");
@@ -143,7 +156,7 @@ fn what_is_put_where_nothing_was_found_is_not_compared() {
         let write = |value: &'static str| {
             if stream {
                 let mut writer = create(&disk, key, "");
-                writer.write(&value.into()).unwrap();
+                writer = write(writer, value);
                 block_on(writer.commit()).unwrap();
             } else {
                 put(&disk, key, value);
@@ -178,8 +191,11 @@ fn what_did_not_change_is_only_touched() {
     let (dir, cache) = directory();
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
     let clock = ManualClock::new(now);
-    let disk = DiskStore::new(&cache).clock(clock.clone());
-    let stores: [Box<dyn Store>; 2] = [Box::new(disk.clone()), Box::new(KubectlStore::over(disk))];
+    let options = DiskStoreOptions::new().clock(clock.clone());
+    let stores: [Box<dyn Store>; 2] = [
+        Box::new(DiskStore::with_options(&cache, options.clone())),
+        Box::new(KubectlStore::with_options(&cache, options)),
+    ];
     for (at, store) in stores.iter().enumerate() {
         for value in ["", "value", &"long ".repeat(100_000)] {
             put(store, "key", value);
@@ -199,7 +215,7 @@ fn what_did_not_change_is_only_touched() {
             assert_eq!(modified, discovery_core::clock::Clock::now(&clock));
 
             let mut writer = create(store, "key", "");
-            writer.write(&value.to_owned().into()).unwrap();
+            writer = write(writer, value.to_owned());
             block_on(writer.commit()).unwrap();
             assert_eq!(get(store, "key").as_deref(), Some(value));
             // Longer ones have gone through a temporary file by then.
@@ -247,7 +263,7 @@ fn only_regular_files_are_values() {
     for key in odd {
         assert_eq!(get(&store, key), None, "{key}");
         if key == "directory" {
-            assert!(!block_on(store.remove(key)).unwrap_or(false));
+            let _ = block_on(store.remove(key));
             block_on(store.put(key, Value::new("", "new"))).unwrap_err();
             continue;
         }
@@ -269,7 +285,7 @@ fn only_regular_files_are_values() {
 #[test]
 fn oversized_files_are_no_values() {
     let (_dir, cache) = directory();
-    let store = DiskStore::new(&cache).max_value_size(1_000);
+    let store = DiskStore::with_options(&cache, DiskStoreOptions::new().max_value_size(1_000));
     put(&store, "key", &"x".repeat(1_000));
     assert_eq!(get(&store, "key").unwrap().len(), 1_000);
     // Sparse: to read it would take more memory than there is.
@@ -282,10 +298,9 @@ fn oversized_files_are_no_values() {
     let error = block_on(store.put("key", Value::new("x", "x".repeat(1_000)))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FileTooLarge);
     let mut writer = create(&store, "key", "x");
-    writer.write(&"x".repeat(999).into()).unwrap();
-    let error = writer.write(&"x".into()).unwrap_err();
+    writer = write(writer, "x".repeat(999));
+    let error = block_on(writer.write("x".into())).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::FileTooLarge);
-    drop(writer);
     assert_eq!(tree(&cache.join(".diskv-temp")), []);
 
     put(&store, "key", "small");
@@ -293,10 +308,10 @@ fn oversized_files_are_no_values() {
 }
 
 #[test]
-fn settings_of_a_clone_are_its_own() {
+fn stores_with_other_options_may_share_a_directory() {
     let (_dir, cache) = directory();
     let store = DiskStore::new(&cache);
-    let small = store.clone().max_value_size(3);
+    let small = DiskStore::with_options(&cache, DiskStoreOptions::new().max_value_size(3));
     put(&store, "key", "value");
     assert_eq!(get(&small, "key"), None);
     assert_eq!(get(&store, "key").as_deref(), Some("value"));

@@ -2,14 +2,14 @@
 
 use std::io::ErrorKind;
 
-use bytes::Bytes;
 use discovery_core::store::Writer;
+use discovery_disk::DiskStore;
+use discovery_disk::store::DiskStoreOptions;
 use discovery_disk::store::faults::{Fault, Step};
-use discovery_disk::{DiskStore, KubectlStore};
 use tokio_test::block_on;
 
 use crate::files::tree;
-use crate::{create, directory, get, put};
+use crate::{directory, get, put};
 
 #[test]
 fn reserved_bytes_are_filled_in() {
@@ -19,9 +19,8 @@ fn reserved_bytes_are_filled_in() {
         let body = "b".repeat(len);
         for pieces in [1, 7] {
             let mut writer = store.create_reserved("key", 4, b"head").unwrap();
-            let writer_dyn: &mut dyn Writer = &mut writer;
             for piece in body.as_bytes().chunks(len / pieces + 1) {
-                writer_dyn.write(&piece.to_vec().into()).unwrap();
+                writer.append(piece).unwrap();
             }
             block_on(writer.commit_with(b"1234")).unwrap();
             assert_eq!(get(&store, "key"), Some(format!("1234head{body}")));
@@ -39,7 +38,6 @@ fn reserved_bytes_are_filled_in() {
     assert_eq!(tree(&cache).len(), 1);
 }
 
-/// What was refused is missing, whatever is written after it.
 #[test]
 fn after_a_write_that_failed_nothing_is_committed() {
     for fault in [
@@ -48,31 +46,31 @@ fn after_a_write_that_failed_nothing_is_committed() {
     ] {
         for later in [0, 10, 400_000] {
             let (_dir, cache) = directory();
-            put(&KubectlStore::new(&cache), "key", "old");
+            put(&DiskStore::new(&cache), "key", "old");
             // The disk has room again after that.
             let full = std::sync::atomic::AtomicBool::new(true);
-            let disk = DiskStore::new(&cache).with_faults(move |step, _| {
+            let options = DiskStoreOptions::new().with_faults(move |step, _| {
                 (step == Step::Write && full.swap(false, std::sync::atomic::Ordering::SeqCst))
                     .then(fault)
             });
-            let store = KubectlStore::over(disk);
-            let mut writer = create(&store, "key", "head");
-            let error = writer.write(&Bytes::from(vec![1; 400_000])).unwrap_err();
+            let store = DiskStore::with_options(&cache, options);
+            let mut writer = store.create_reserved("key", 0, b"head").unwrap();
+            let error = writer.append(&vec![1; 400_000]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::StorageFull);
             if later > 0 {
-                writer.write(&Bytes::from(vec![2; later])).unwrap();
+                writer.append(&vec![2; later]).unwrap();
             }
-            block_on(writer.commit()).unwrap_err();
+            block_on(writer.commit_with(b"")).unwrap_err();
             assert_eq!(get(&store, "key").as_deref(), Some("old"));
             assert_eq!(tree(&cache).len(), 1, "a temporary file is left");
         }
     }
     // The same where it was too long.
     let (_dir, cache) = directory();
-    let store = DiskStore::new(&cache).max_value_size(10);
-    let mut writer = create(&store, "key", "head");
-    writer.write(&"too long".into()).unwrap_err();
-    writer.write(&"short".into()).unwrap();
-    block_on(writer.commit()).unwrap_err();
+    let store = DiskStore::with_options(&cache, DiskStoreOptions::new().max_value_size(10));
+    let mut writer = store.create_reserved("key", 0, b"head").unwrap();
+    writer.append(b"too long").unwrap_err();
+    writer.append(b"short").unwrap();
+    block_on(writer.commit_with(b"")).unwrap_err();
     assert_eq!(get(&store, "key"), None);
 }

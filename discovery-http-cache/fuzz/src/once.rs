@@ -117,7 +117,7 @@ impl Ask {
     #[must_use]
     pub fn stored(&self) -> Vec<Bytes> {
         let value = |key: &String| crate::world::now(self.store.get(key));
-        let keys = self.store.keys();
+        let keys = self.store.all_keys();
         keys.iter()
             .filter_map(value)
             .map(Value::into_bytes)

@@ -274,7 +274,7 @@ impl World {
 
     fn check_store(&self) {
         let state = self.origin.state();
-        for key in self.store.keys() {
+        for key in self.store.all_keys() {
             let Some(value) = now(self.store.get(&key)) else {
                 continue;
             };
@@ -288,7 +288,7 @@ impl World {
 
     /// Does to the store what another program might do.
     fn damage(&self, damage: &Damage) {
-        let mut keys = self.store.keys();
+        let mut keys = self.store.all_keys();
         keys.sort();
         let (Damage::Forget(n)
         | Damage::Empty(n)

@@ -172,11 +172,9 @@ fn stream(
     let head = dump::encode_head(method, parts, framing, None);
     let mut encoder = Encoder::new(now(store.create("", head)), framing);
     for piece in body.chunks(usize::from(pieces).max(1)) {
-        encoder
-            .write(&Bytes::copy_from_slice(piece))
-            .expect("it has room");
+        encoder = now(encoder.write(Bytes::copy_from_slice(piece)));
     }
-    now(encoder.finish().expect("it has room"));
+    now(encoder.finish());
     now(store.get("")).expect("it has been stored")
 }
 

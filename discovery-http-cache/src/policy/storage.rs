@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 use discovery_core::dump::Reason;
 use discovery_core::headers::{connection_options, hop_by_hop};
 use discovery_core::key;
+use discovery_core::store::PutOptions;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version};
 use http::{header, response};
 
 use super::cache_control::ResponseDirectives;
 use super::freshness::{self, Freshness};
-use super::reuse::ResponseFields;
+use super::reuse::{ResponseFields, StoredMeta};
 use super::vary;
 use super::{Rules, date, invalidation, status};
 
@@ -185,6 +186,38 @@ pub(crate) fn to_store(
         stored.extensions.insert(reason.clone());
     }
     Ok(stored)
+}
+
+/// The hint of how long a response is worth keeping: while it is fresh, while it may be served stale (RFC 5861), and if
+/// it has a validator, some time longer, because it can be validated.
+pub(crate) fn put_options(
+    stored: &response::Parts,
+    meta: &StoredMeta,
+    now: SystemTime,
+) -> PutOptions {
+    const VALIDATED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+    let directives = &meta.directives;
+    let stale = [directives.stale_if_error, directives.stale_while_revalidate];
+    let stale = stale.into_iter().flatten().max().unwrap_or_default();
+    let has_validator = [header::ETAG, header::LAST_MODIFIED]
+        .iter()
+        .any(|name| stored.headers.contains_key(name));
+    let fresh = meta
+        .freshness
+        .lifetime()
+        .saturating_sub(meta.freshness.age(now));
+    let longer = if has_validator {
+        VALIDATED
+    } else {
+        Duration::ZERO
+    };
+    let keep_for = fresh.saturating_add(stale).saturating_add(longer);
+    // A response that is stored without any of these serves requests with `max-stale`, for as long as they allow.
+    if keep_for.is_zero() {
+        PutOptions::new()
+    } else {
+        PutOptions::new().with_keep_for(keep_for)
+    }
 }
 
 /// The version to store and to serve. A stored response is served on whatever connection the caller has,

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use discovery_core::store::{MapStore, Op, Store, Value, Writer};
+use discovery_core::store::{MapStore, Op, PutOptions, Store, Value, Writer};
 
 use super::Gate;
 
@@ -40,15 +40,20 @@ impl Store for Slow {
     fn get(&self, key: &str) -> Op<io::Result<Option<Value>>> {
         self.0.get(key)
     }
-    fn put(&self, key: &str, value: Value) -> Op<io::Result<()>> {
+    fn put_with(&self, key: &str, value: Value, options: PutOptions) -> Op<io::Result<()>> {
         let key = key.to_owned();
-        self.later(move |store| store.put(&key, value))
+        self.later(move |store| store.put_with(&key, value, options))
     }
-    fn create(&self, key: &str, head: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+    fn create_with(
+        &self,
+        key: &str,
+        head: Bytes,
+        options: PutOptions,
+    ) -> Op<io::Result<Box<dyn Writer>>> {
         let key = key.to_owned();
-        self.later(move |store| store.create(&key, head))
+        self.later(move |store| store.create_with(&key, head, options))
     }
-    fn remove(&self, key: &str) -> Op<io::Result<bool>> {
+    fn remove(&self, key: &str) -> Op<io::Result<()>> {
         self.0.remove(key)
     }
 }

@@ -7,9 +7,13 @@ use super::{DumpError, Kind};
 
 pub(super) const LAST: &[u8] = b"0\r\n\r\n";
 
-/// The line before a chunk.
-pub(super) fn start(size: usize) -> Bytes {
-    format!("{size:x}\r\n").into()
+/// The end of a chunk, and the last chunk.
+pub(super) const END_AND_LAST: &[u8] = b"\r\n0\r\n\r\n";
+
+/// The line before a chunk, and the end of the chunk before it if there is one.
+pub(super) fn start(size: usize, ends_chunk: bool) -> Bytes {
+    let end = if ends_chunk { "\r\n" } else { "" };
+    format!("{end}{size:x}\r\n").into()
 }
 
 /// One chunk and the last one, as Go does: an empty body has just the last one.
@@ -17,7 +21,7 @@ pub(super) fn encode(body: &Bytes) -> Bytes {
     if body.is_empty() {
         return Bytes::from_static(LAST);
     }
-    let start = start(body.len());
+    let start = start(body.len(), false);
     let mut out = BytesMut::with_capacity(start.len() + body.len() + 2 + LAST.len());
     out.put(start);
     out.put_slice(body);

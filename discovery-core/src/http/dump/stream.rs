@@ -7,11 +7,12 @@ use super::Framing;
 use super::chunked;
 use crate::store::{Op, Writer};
 
-/// Writes the body of a dump bit by bit, for bodies that are too large to be held.
+/// Writes the body of a dump piece by piece, for bodies that are too large to be held.
 ///
-/// The [`Writer`] has been created with what [`encode_head`](super::encode_head) gives; each write
+/// The [`Writer`] has been created with the bytes of [`encode_head`](super::encode_head); each write
 /// is a chunk of its own if the framing is [`Framing::Chunked`]. Dropped before
-/// [`finish`](Encoder::finish), it leaves no trace.
+/// [`finish`](Encoder::finish), it leaves no trace. As with the writer, each write returns the encoder
+/// when it can take more.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -24,9 +25,10 @@ use crate::store::{Op, Writer};
 /// let (parts, ()) = Response::new(()).into_parts();
 /// let head = dump::encode_head(&Method::GET, &parts, Framing::Chunked, None);
 /// let mut encoder = Encoder::new(store.create("key", head).await?, Framing::Chunked);
-/// encoder.write(&"Hello, ".into())?;
-/// encoder.write(&"world!".into())?;
-/// encoder.finish()?.await?;
+/// for piece in ["Hello, ", "world!"] {
+///     encoder = encoder.write(piece.into()).await?;
+/// }
+/// encoder.finish().await?;
 ///
 /// let value = store.get("key").await?.unwrap();
 /// assert_eq!(dump::decode(&Method::GET, &value).unwrap().body(), "Hello, world!");
@@ -36,15 +38,18 @@ use crate::store::{Op, Writer};
 pub struct Encoder {
     writer: Box<dyn Writer>,
     chunked: bool,
+    /// Whether a chunk has been written, whose end is still to come.
+    in_chunk: bool,
 }
 
 impl Encoder {
-    /// Continues what `writer` was created for.
+    /// Continues the value that `writer` was created for.
     #[must_use]
     pub fn new(writer: Box<dyn Writer>, framing: Framing) -> Self {
         Self {
             writer,
             chunked: framing == Framing::Chunked,
+            in_chunk: false,
         }
     }
 
@@ -52,30 +57,53 @@ impl Encoder {
     ///
     /// # Errors
     ///
-    /// The writer's. The encoder is of no use then.
-    pub fn write(&mut self, data: &Bytes) -> io::Result<()> {
-        if !self.chunked {
-            return self.writer.write(data);
+    /// The writer's.
+    pub fn write(self, data: Bytes) -> Op<io::Result<Self>> {
+        let Self {
+            writer,
+            chunked,
+            in_chunk,
+        } = self;
+        let again = move |writer: io::Result<Box<dyn Writer>>| {
+            writer.map(|writer| Self {
+                writer,
+                chunked,
+                in_chunk: chunked,
+            })
+        };
+        if !chunked {
+            return writer.write(data).map(again);
         }
         if data.is_empty() {
             // An empty chunk would be the last one.
-            return Ok(());
+            return Op::Ready(Ok(Self {
+                writer,
+                chunked,
+                in_chunk,
+            }));
         }
-        self.writer.write(&chunked::start(data.len()))?;
-        self.writer.write(data)?;
-        self.writer.write(&Bytes::from_static(b"\r\n"))
+        writer
+            .write(chunked::start(data.len(), in_chunk))
+            .and_then(|writer| writer.write(data))
+            .map(again)
     }
 
     /// Ends the body and publishes the value.
     ///
     /// # Errors
     ///
-    /// The writer's, at once or when awaited.
-    pub fn finish(mut self) -> io::Result<Op<io::Result<()>>> {
-        if self.chunked {
-            self.writer.write(&Bytes::from_static(chunked::LAST))?;
+    /// The writer's.
+    pub fn finish(self) -> Op<io::Result<()>> {
+        if !self.chunked {
+            return self.writer.commit();
         }
-        Ok(self.writer.commit())
+        let last = match self.in_chunk {
+            true => chunked::END_AND_LAST,
+            false => chunked::LAST,
+        };
+        self.writer
+            .write(Bytes::from_static(last))
+            .and_then(Writer::commit)
     }
 }
 

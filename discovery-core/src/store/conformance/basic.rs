@@ -1,135 +1,132 @@
-use std::pin::pin;
-use std::task::{Context, Waker};
-
 use bytes::Bytes;
 
-use super::tools::{Random, create, get, put, remove, stream, text};
-use super::{Memory, same};
+use super::Suite;
+use super::tools::{Random, create, get, put, remove, stream, text, write};
 use crate::store::{Store, Value};
 
 /// Nothing is there that was not put there.
-pub async fn starts_empty(store: &dyn Store, memory: Memory) {
+pub async fn starts_empty(store: &dyn Store, suite: &Suite) {
     for key in ["key", ""] {
-        memory.expect(get(store, key).await.as_ref(), None, "a new store");
-        memory.expect_removed(remove(store, key).await, false, "a new store");
+        suite.expect(get(store, key).await.as_ref(), None, "a new store");
+        remove(store, key).await;
     }
 }
 
 /// A `get` sees the last `put` or commit that has completed.
-pub async fn last_write_wins(store: &dyn Store, memory: Memory) {
+pub async fn last_write_wins(store: &dyn Store, suite: &Suite) {
     let values = ["first", "", "the second is longer", "3rd", "3rd", "THE END"];
     for value in values.map(text) {
         put(store, "key", &value).await;
-        memory.expect(get(store, "key").await.as_ref(), Some(&value), "put");
+        suite.expect(get(store, "key").await.as_ref(), Some(&value), "put");
         stream(store, "other", &value, 3).await;
-        memory.expect(get(store, "other").await.as_ref(), Some(&value), "commit");
+        suite.expect(get(store, "other").await.as_ref(), Some(&value), "commit");
     }
     put(store, "other", &text("put")).await;
     let got = get(store, "other").await;
-    memory.expect(got.as_ref(), Some(&text("put")), "put after commit");
+    suite.expect(got.as_ref(), Some(&text("put")), "put after commit");
     stream(store, "key", &text("commit"), 100).await;
     let got = get(store, "key").await;
-    memory.expect(got.as_ref(), Some(&text("commit")), "commit after put");
+    suite.expect(got.as_ref(), Some(&text("commit")), "commit after put");
     // Of the same length, as a store that compares only sizes would not tell apart.
     put(store, "key", &text("COMMIT")).await;
     let got = get(store, "key").await;
-    memory.expect(got.as_ref(), Some(&text("COMMIT")), "as long as before");
+    suite.expect(got.as_ref(), Some(&text("COMMIT")), "as long as before");
 
     // What counts is when a writer commits, not when it began.
     let mut writer = create(store, "key", Bytes::new()).await;
-    writer.write(&"written".into()).expect("write");
+    writer = write(writer, "written").await;
     put(store, "key", &text("between")).await;
     writer.commit().await.expect("commit");
     let got = get(store, "key").await;
-    memory.expect(got.as_ref(), Some(&text("written")), "commit after put");
+    suite.expect(got.as_ref(), Some(&text("written")), "commit after put");
 }
 
 /// The bytes are the value, in whatever pieces they came.
-pub async fn split_does_not_matter(store: &dyn Store, memory: Memory) {
+pub async fn split_does_not_matter(store: &dyn Store, suite: &Suite) {
     let whole = Bytes::from_static(b"0123456789");
     let expected = Value::new("", whole.clone());
     for head in 0..=whole.len() {
         let value = Value::new(whole.slice(..head), whole.slice(head..));
         put(store, "put", &value).await;
-        memory.expect(get(store, "put").await.as_ref(), Some(&expected), "put");
+        suite.expect(get(store, "put").await.as_ref(), Some(&expected), "put");
         for piece in [1, 3, 100] {
             stream(store, "streamed", &value, piece).await;
             let got = get(store, "streamed").await;
-            memory.expect(got.as_ref(), Some(&expected), "streamed");
+            suite.expect(got.as_ref(), Some(&expected), "streamed");
         }
     }
     // Slices of a larger buffer.
     let value = Value::new(whole.slice(2..4), whole.slice(4..6));
     put(store, "slice", &value).await;
     let got = get(store, "slice").await;
-    memory.expect(got.as_ref(), Some(&text("2345")), "slices");
+    suite.expect(got.as_ref(), Some(&text("2345")), "slices");
 }
 
 /// What a writer was given becomes visible with the commit.
-pub async fn nothing_before_commit(store: &dyn Store, memory: Memory) {
+pub async fn nothing_before_commit(store: &dyn Store, suite: &Suite) {
     put(store, "old", &text("old")).await;
     let long = Random::new(3).bytes(700_000);
     for (key, before) in [("old", Some(text("old"))), ("new", None)] {
         let mut writer = create(store, key, "head ".into()).await;
-        memory.expect(get(store, key).await.as_ref(), before.as_ref(), "created");
-        writer.write(&"body ".into()).expect("write");
-        memory.expect(get(store, key).await.as_ref(), before.as_ref(), "written");
-        writer.write(&long).expect("write");
-        memory.expect(get(store, key).await.as_ref(), before.as_ref(), "written");
+        suite.expect(get(store, key).await.as_ref(), before.as_ref(), "created");
+        writer = write(writer, "body ").await;
+        suite.expect(get(store, key).await.as_ref(), before.as_ref(), "written");
+        writer = write(writer, long.clone()).await;
+        suite.expect(get(store, key).await.as_ref(), before.as_ref(), "written");
         writer.commit().await.expect("commit");
         let expected = Value::new("head body ", long.clone());
         let got = get(store, key).await;
-        memory.expect(got.as_ref(), Some(&expected), "committed");
+        suite.expect(got.as_ref(), Some(&expected), "committed");
     }
 
     // Two writers of one key do not meet.
     let mut first = create(store, "two", "1".into()).await;
     let mut second = create(store, "two", "2".into()).await;
-    first.write(&"one".into()).expect("write");
-    second.write(&"two".into()).expect("write");
+    first = write(first, "one").await;
+    second = write(second, "two").await;
     second.commit().await.expect("commit");
     let got = get(store, "two").await;
-    memory.expect(got.as_ref(), Some(&text("2two")), "second writer");
-    first.write(&" more".into()).expect("write");
+    suite.expect(got.as_ref(), Some(&text("2two")), "second writer");
+    first = write(first, " more").await;
     first.commit().await.expect("commit");
     let got = get(store, "two").await;
-    memory.expect(got.as_ref(), Some(&text("1one more")), "first writer");
+    suite.expect(got.as_ref(), Some(&text("1one more")), "first writer");
 }
 
 /// A writer that is dropped changes nothing.
-pub async fn dropped_writer_leaves_no_trace(store: &dyn Store, memory: Memory) {
+pub async fn dropped_writer_leaves_no_trace(store: &dyn Store, suite: &Suite) {
     put(store, "old", &text("old")).await;
     let long = Random::new(4).bytes(700_000);
     for (key, before) in [("old", Some(text("old"))), ("new", None)] {
         drop(create(store, key, "head".into()).await);
-        memory.expect(get(store, key).await.as_ref(), before.as_ref(), "dropped");
+        suite.expect(get(store, key).await.as_ref(), before.as_ref(), "dropped");
 
         let mut writer = create(store, key, "head".into()).await;
-        writer.write(&"body".into()).expect("write");
-        writer.write(&long).expect("write");
+        writer = write(writer, "body").await;
+        writer = write(writer, long.clone()).await;
         drop(writer);
-        memory.expect(get(store, key).await.as_ref(), before.as_ref(), "dropped");
+        suite.expect(get(store, key).await.as_ref(), before.as_ref(), "dropped");
     }
-    memory.expect_removed(remove(store, "new").await, false, "dropped");
+    remove(store, "new").await;
 }
 
-/// `remove` says whether there was something, and then there is nothing.
-pub async fn remove_tells(store: &dyn Store, memory: Memory) {
+/// After `remove` there is nothing, whether or not there was something before.
+pub async fn remove_is_idempotent(store: &dyn Store, suite: &Suite) {
     put(store, "key", &text("value")).await;
     put(store, "other", &text("other")).await;
-    memory.expect_removed(remove(store, "key").await, true, "put");
-    memory.expect(get(store, "key").await.as_ref(), None, "removed");
-    memory.expect_removed(remove(store, "key").await, false, "removed twice");
+    remove(store, "key").await;
+    suite.expect(get(store, "key").await.as_ref(), None, "removed");
+    remove(store, "key").await;
     let got = get(store, "other").await;
-    memory.expect(got.as_ref(), Some(&text("other")), "another key removed");
+    suite.expect(got.as_ref(), Some(&text("other")), "another key removed");
 
     // A writer that is open meanwhile is a later write.
     put(store, "key", &text("value")).await;
     let writer = create(store, "key", "written".into()).await;
-    memory.expect_removed(remove(store, "key").await, true, "while a writer is open");
+    remove(store, "key").await;
     writer.commit().await.expect("commit");
     let got = get(store, "key").await;
-    memory.expect(
+    suite.expect(
         got.as_ref(),
         Some(&text("written")),
         "committed after remove",
@@ -137,23 +134,23 @@ pub async fn remove_tells(store: &dyn Store, memory: Memory) {
 }
 
 /// A value without a byte is a value.
-pub async fn empty_values(store: &dyn Store, memory: Memory) {
+pub async fn empty_values(store: &dyn Store, suite: &Suite) {
     let empty = Value::default();
     put(store, "put", &empty).await;
     let writer = create(store, "streamed", Bytes::new()).await;
     writer.commit().await.expect("commit");
     let mut writer = create(store, "written", Bytes::new()).await;
-    writer.write(&Bytes::new()).expect("write");
+    writer = write(writer, Bytes::new()).await;
     writer.commit().await.expect("commit");
     for key in ["put", "streamed", "written"] {
         let got = get(store, key).await;
-        memory.expect(got.as_ref(), Some(&empty), key);
-        memory.expect_removed(remove(store, key).await, true, key);
+        suite.expect(got.as_ref(), Some(&empty), key);
+        remove(store, key).await;
     }
 }
 
 /// Values of several MiB come back whole, from `put` and from a writer.
-pub async fn big_values(store: &dyn Store, memory: Memory) {
+pub async fn big_values(store: &dyn Store, suite: &Suite) {
     let mut random = Random::new(5);
     // Repeated, because making random bytes takes longer than keeping them.
     let block = random.bytes(65_537);
@@ -165,27 +162,27 @@ pub async fn big_values(store: &dyn Store, memory: Memory) {
     for piece in [1 << 14, usize::MAX] {
         stream(store, "streamed", &value, piece).await;
         let got = get(store, "streamed").await;
-        memory.expect(got.as_ref(), Some(&value), "streamed");
+        suite.expect(got.as_ref(), Some(&value), "streamed");
     }
     put(store, "put", &value).await;
-    memory.expect(get(store, "put").await.as_ref(), Some(&value), "put");
+    suite.expect(get(store, "put").await.as_ref(), Some(&value), "put");
     // Put again, and then changed in its last byte only.
     put(store, "put", &value).await;
-    memory.expect(get(store, "put").await.as_ref(), Some(&value), "put again");
+    suite.expect(get(store, "put").await.as_ref(), Some(&value), "put again");
     let mut changed = value.body.to_vec();
     if let Some(last) = changed.last_mut() {
         *last = last.wrapping_add(1);
     }
     let changed = Value::new("head", changed);
     put(store, "put", &changed).await;
-    memory.expect(get(store, "put").await.as_ref(), Some(&changed), "changed");
+    suite.expect(get(store, "put").await.as_ref(), Some(&changed), "changed");
     put(store, "put", &text("small")).await;
     let got = get(store, "put").await;
-    memory.expect(got.as_ref(), Some(&text("small")), "small after big");
+    suite.expect(got.as_ref(), Some(&text("small")), "small after big");
 }
 
 /// A writer takes thousands of pieces, empty ones too.
-pub async fn many_writes(store: &dyn Store, memory: Memory) {
+pub async fn many_writes(store: &dyn Store, suite: &Suite) {
     let mut random = Random::new(6);
     let mut expected = Vec::from(&b"head"[..]);
     let mut writer = create(store, "key", "head".into()).await;
@@ -194,64 +191,10 @@ pub async fn many_writes(store: &dyn Store, memory: Memory) {
         let len = random.below(200);
         let piece = source.slice(..len);
         expected.extend_from_slice(&piece);
-        writer.write(&piece).expect("write");
+        writer = write(writer, piece.clone()).await;
     }
     writer.commit().await.expect("commit");
     let expected = Value::new("", expected);
     let got = get(store, "key").await;
-    memory.expect(got.as_ref(), Some(&expected), "many writes");
-}
-
-/// An operation that is given up has happened or not, and nothing in between; one that comes after
-/// it is not undone.
-pub async fn cancelled_operations(store: &dyn Store, memory: Memory) {
-    let mut cx = Context::from_waker(Waker::noop());
-    let mut random = Random::new(7);
-    // Large enough for stores that work elsewhere only if there is much to do.
-    let bodies = [random.bytes(600_000), random.bytes(700_000)];
-    let first = Value::new("first", bodies[0].clone());
-    let second = Value::new("second", bodies[1].clone());
-    for polled in [false, true] {
-        for round in 0..4 {
-            put(store, "key", &first).await;
-            let mut given_up = pin!(store.put("key", second.clone()));
-            if polled {
-                // Ready or not: it is not looked at again.
-                let _ = given_up.as_mut().poll(&mut cx);
-            }
-            given_up.set(crate::store::Op::Ready(Ok(())));
-            if let Some(got) = get(store, "key").await {
-                assert!(
-                    same(&got, &first) || same(&got, &second),
-                    "given up: {} bytes that nobody put",
-                    got.len(),
-                );
-            }
-            // Alternately, so that a write that comes late can't be taken for the right one.
-            let last = text(if round % 2 == 0 { "even" } else { "odd" });
-            put(store, "key", &last).await;
-            for _ in 0..2 {
-                let got = get(store, "key").await;
-                memory.expect(got.as_ref(), Some(&last), "after one that was given up");
-            }
-
-            let mut writer = create(store, "streamed", "given up".into()).await;
-            writer.write(&bodies[0]).expect("write");
-            let mut given_up = pin!(writer.commit());
-            if polled {
-                let _ = given_up.as_mut().poll(&mut cx);
-            }
-            given_up.set(crate::store::Op::Ready(Ok(())));
-            put(store, "streamed", &last).await;
-            for _ in 0..2 {
-                let got = get(store, "streamed").await;
-                memory.expect(got.as_ref(), Some(&last), "after a commit given up");
-            }
-
-            let mut given_up = pin!(store.get("key"));
-            if polled {
-                let _ = given_up.as_mut().poll(&mut cx);
-            }
-        }
-    }
+    suite.expect(got.as_ref(), Some(&expected), "many writes");
 }

@@ -1,129 +1,131 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use super::Memory;
-use super::tools::{Random, block_on, get, put, stream};
+use super::Suite;
+use super::tools::{Random, Task, get, put, remove, stream, yield_now};
 use crate::store::{Store, Value};
 
 const WRITERS: u64 = 4;
 const ROUNDS: u64 = 40;
 
-/// Values stay whole under threads that write and read the same keys, and a completed write is
-/// seen by what comes after it.
-pub fn concurrent_writers(store: &dyn Store, memory: Memory) {
-    // Of the last completed write to a key that only one thread writes.
-    let completed: Vec<AtomicU64> = (0..WRITERS).map(|_| AtomicU64::new(0)).collect();
-    let at_work = AtomicUsize::new(WRITERS as usize);
-    thread::scope(|scope| {
-        for writer in 0..WRITERS {
-            let (completed, at_work) = (&completed, &at_work);
-            scope.spawn(move || {
-                let _done = CountDown(at_work);
-                for round in 1..=ROUNDS {
-                    let value = signed(writer, round);
-                    let own = format!("own {writer}");
-                    for key in ["shared", "also shared", &own] {
-                        if (writer + round) % 2 == 0 {
-                            block_on(put(store, key, &value));
-                        } else {
-                            block_on(stream(store, key, &value, 4000));
-                        }
+/// Values stay whole under tasks that write and read the same keys, and a completed write is
+/// seen by each operation that comes after it.
+pub async fn concurrent_writers(store: &Arc<dyn Store>, suite: &Suite) {
+    // The last completed write to each key that only one task writes.
+    let completed: Arc<Vec<AtomicU64>> =
+        Arc::new((0..WRITERS).map(|_| AtomicU64::new(0)).collect());
+    let at_work = Arc::new(AtomicUsize::new(WRITERS as usize));
+    let mut tasks = Vec::<Task>::new();
+    for writer in 0..WRITERS {
+        let (store, suite) = (Arc::clone(store), suite.clone());
+        let (completed, done) = (Arc::clone(&completed), CountDown(Arc::clone(&at_work)));
+        tasks.push(Box::pin(async move {
+            let _done = done;
+            let own = format!("own {writer}");
+            for round in 1..=ROUNDS {
+                let value = signed(writer, round);
+                for key in ["shared", "also shared", &own] {
+                    if (writer + round) % 2 == 0 {
+                        put(&*store, key, &value).await;
+                    } else {
+                        stream(&*store, key, &value, 4000).await;
                     }
-                    completed[writer as usize].store(round, Ordering::SeqCst);
-                    let got = block_on(get(store, &own));
-                    memory.expect(got.as_ref(), Some(&value), "a writer's own key");
+                    yield_now().await;
                 }
-            });
-        }
-        for reader in 0..2u64 {
-            let (completed, at_work) = (&completed, &at_work);
-            scope.spawn(move || {
-                let mut random = Random::new(100 + reader);
-                while at_work.load(Ordering::SeqCst) > 0 {
-                    if let Some(value) = block_on(get(store, "shared")) {
-                        check_signed(&value);
-                    }
-                    let writer = random.below(WRITERS as usize);
-                    let at_least = completed[writer].load(Ordering::SeqCst);
-                    match block_on(get(store, &format!("own {writer}"))) {
-                        Some(value) => {
-                            let (by, round) = check_signed(&value);
-                            assert_eq!(by, writer as u64, "another key's value");
-                            assert!(
-                                round >= at_least,
-                                "round {at_least} was written, but {round} is read",
-                            );
-                        }
-                        None => assert!(
-                            at_least == 0 || memory == Memory::Forgets,
-                            "a value is gone while it is replaced",
-                        ),
-                    }
-                }
-            });
-        }
-    });
-    for key in ["shared", "also shared"] {
-        match block_on(get(store, key)) {
-            // Of concurrent writes any may win, but each thread's last one was its own last.
-            Some(value) => assert_eq!(check_signed(&value).1, ROUNDS, "not a last write"),
-            None => assert_eq!(memory, Memory::Forgets, "{key}: the value is gone"),
-        }
+                completed[writer as usize].store(round, Ordering::SeqCst);
+                let got = get(&*store, &own).await;
+                suite.expect(got.as_ref(), Some(&value), "a writer's own key");
+            }
+        }));
     }
-}
-
-/// Of threads that remove one value at most one has removed it, and writers meanwhile leave whole
-/// values or none.
-pub fn concurrent_removes(store: &dyn Store, memory: Memory) {
-    for round in 0..40 {
-        block_on(put(store, "once", &signed(0, round)));
-        let removed = AtomicUsize::new(0);
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    if block_on(store.remove("once")).expect("remove") {
-                        removed.fetch_add(1, Ordering::SeqCst);
-                    }
-                });
-            }
-        });
-        let removed = removed.into_inner();
-        assert!(removed <= 1, "{removed} threads removed one value");
-        assert!(
-            removed == 1 || memory == Memory::Forgets,
-            "nobody removed the value"
-        );
-        memory.expect(block_on(get(store, "once")).as_ref(), None, "removed");
-    }
-
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let _stop = StopOnDrop(&stop);
-            for round in 0..200 {
-                block_on(put(store, "key", &signed(1, round)));
-            }
-        });
-        scope.spawn(|| {
-            while !stop.load(Ordering::SeqCst) {
-                block_on(store.remove("key")).expect("remove");
-            }
-        });
-        scope.spawn(|| {
-            while !stop.load(Ordering::SeqCst) {
-                if let Some(value) = block_on(get(store, "key")) {
+    for reader in 0..2u64 {
+        let (store, suite) = (Arc::clone(store), suite.clone());
+        let (completed, at_work) = (Arc::clone(&completed), Arc::clone(&at_work));
+        tasks.push(Box::pin(async move {
+            let mut random = Random::new(100 + reader);
+            while at_work.load(Ordering::SeqCst) > 0 {
+                if let Some(value) = get(&*store, "shared").await {
                     check_signed(&value);
                 }
+                yield_now().await;
+                let writer = random.below(WRITERS as usize);
+                let at_least = completed[writer].load(Ordering::SeqCst);
+                match get(&*store, &format!("own {writer}")).await {
+                    Some(value) => {
+                        let (by, round) = check_signed(&value);
+                        assert_eq!(by, writer as u64, "another key's value");
+                        assert!(
+                            round >= at_least,
+                            "round {at_least} was written, but {round} is read",
+                        );
+                    }
+                    None => assert!(
+                        at_least == 0 || suite.forgets,
+                        "a value is gone while it is replaced",
+                    ),
+                }
+                yield_now().await;
             }
-        });
-    });
+        }));
+    }
+    suite.run_all(tasks).await;
+    for key in ["shared", "also shared"] {
+        match get(&**store, key).await {
+            // Of concurrent writes any may win, but each task's last one was its own last.
+            Some(value) => assert_eq!(check_signed(&value).1, ROUNDS, "not a last write"),
+            None => assert!(suite.forgets, "{key}: the value is gone"),
+        }
+    }
 }
 
-/// What was replaced or removed does not come back, in a run of one key's writes that are begun
-/// all at once.
-pub async fn nothing_comes_back(store: &dyn Store, memory: Memory) {
+/// Several tasks may remove one value, and writers meanwhile leave whole values or none.
+pub async fn concurrent_removes(store: &Arc<dyn Store>, suite: &Suite) {
+    for round in 0..40 {
+        put(&**store, "once", &signed(0, round)).await;
+        let removes = (0..4).map(|_| {
+            let store = Arc::clone(store);
+            Box::pin(async move { remove(&*store, "once").await }) as Task
+        });
+        suite.run_all(removes.collect()).await;
+        let got = get(&**store, "once").await;
+        suite.expect(got.as_ref(), None, "removed");
+    }
+
+    let at_work = Arc::new(AtomicUsize::new(1));
+    let done = CountDown(Arc::clone(&at_work));
+    let writing = Arc::clone(store);
+    let mut tasks = Vec::<Task>::new();
+    tasks.push(Box::pin(async move {
+        let _done = done;
+        for round in 0..200 {
+            put(&*writing, "key", &signed(1, round)).await;
+            yield_now().await;
+        }
+    }));
+    let (removing, until) = (Arc::clone(store), Arc::clone(&at_work));
+    tasks.push(Box::pin(async move {
+        while until.load(Ordering::SeqCst) > 0 {
+            remove(&*removing, "key").await;
+            yield_now().await;
+        }
+    }));
+    let reading = Arc::clone(store);
+    tasks.push(Box::pin(async move {
+        while at_work.load(Ordering::SeqCst) > 0 {
+            if let Some(value) = get(&*reading, "key").await {
+                check_signed(&value);
+            }
+            yield_now().await;
+        }
+    }));
+    suite.run_all(tasks).await;
+}
+
+/// A value that was replaced or removed does not come back, in a run of one key's writes that are
+/// begun all at once.
+pub async fn nothing_comes_back(store: &dyn Store, suite: &Suite) {
     // Large enough for stores that work elsewhere only if there is much to do.
     let value = |round: u64| Value::new(round.to_string(), vec![round as u8; 300_000]);
     for last in 0..4 {
@@ -135,26 +137,18 @@ pub async fn nothing_comes_back(store: &dyn Store, memory: Memory) {
         put(store, "key", &value(last)).await;
         for _ in 0..3 {
             let got = get(store, "key").await;
-            memory.expect(got.as_ref(), Some(&value(last)), "the last put");
+            suite.expect(got.as_ref(), Some(&value(last)), "the last put");
         }
         store.remove("key").await.expect("remove");
-        memory.expect(get(store, "key").await.as_ref(), None, "removed");
+        suite.expect(get(store, "key").await.as_ref(), None, "removed");
     }
 }
 
-struct CountDown<'a>(&'a AtomicUsize);
+struct CountDown(Arc<AtomicUsize>);
 
-struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for CountDown<'_> {
+impl Drop for CountDown {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
     }
 }
 

@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use discovery_bench_http_cache::{caches, get, runtime};
-use discovery_disk::{DiskStore, KubectlStore};
+use discovery_disk::KubectlStore;
+use discovery_disk::store::DiskStoreOptions;
 use discovery_http_cache::HttpCacheLayer;
 use http::{Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
@@ -61,8 +62,9 @@ pub(crate) fn child(kind: &str, length: &str) {
     runtime().block_on(async {
         match kind {
             "ours" => {
-                let store = DiskStore::new(dir.path()).max_value_size(LIMIT);
-                let layer = HttpCacheLayer::new(KubectlStore::over(store)).max_entry_size(LIMIT);
+                let options = DiskStoreOptions::new().max_value_size(LIMIT);
+                let store = KubectlStore::with_options(dir.path(), options);
+                let layer = HttpCacheLayer::new(store).max_entry_size(LIMIT);
                 read(layer.layer(server)).await;
                 assert!(stored(dir.path()) > SIZE, "not stored");
                 assert_eq!(layer.handle().stats().stores, 1);

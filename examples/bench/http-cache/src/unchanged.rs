@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use discovery_bench_http_cache::origin::Confirming;
 use discovery_bench_http_cache::{caches, get, runtime, send};
-use discovery_core::store::{Op, Store, Value, Writer};
+use discovery_core::store::{Op, PutOptions, Store, Value, Writer};
 
 use crate::report;
 
@@ -85,17 +85,22 @@ impl Store for Watched {
         })
     }
 
-    fn put(&self, key: &str, value: Value) -> Op<io::Result<()>> {
+    fn put_with(&self, key: &str, value: Value, options: PutOptions) -> Op<io::Result<()>> {
         self.count();
-        self.inner.put(key, value)
+        self.inner.put_with(key, value, options)
     }
 
-    fn create(&self, key: &str, head: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+    fn create_with(
+        &self,
+        key: &str,
+        head: Bytes,
+        options: PutOptions,
+    ) -> Op<io::Result<Box<dyn Writer>>> {
         self.count();
-        self.inner.create(key, head)
+        self.inner.create_with(key, head, options)
     }
 
-    fn remove(&self, key: &str) -> Op<io::Result<bool>> {
+    fn remove(&self, key: &str) -> Op<io::Result<()>> {
         self.count();
         self.inner.remove(key)
     }

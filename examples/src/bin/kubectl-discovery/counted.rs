@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use discovery_core::store::{Op, Store, Value, Writer};
+use discovery_core::store::{Op, PutOptions, Store, Value, Writer};
 
 /// Counts what goes into a store.
 #[derive(Debug)]
@@ -54,36 +54,57 @@ impl<S: Store> Store for Counted<S> {
         self.store.get(key)
     }
 
-    fn put(&self, key: &str, value: Value) -> Op<io::Result<()>> {
+    fn put_with(&self, key: &str, value: Value, options: PutOptions) -> Op<io::Result<()>> {
         let bytes = value.head.len() + value.body.len();
         let written = Arc::clone(&self.written);
-        self.store.put(key, value).map(move |outcome| {
-            written.count(&outcome, bytes);
-            outcome
-        })
+        self.store
+            .put_with(key, value, options)
+            .map(move |outcome| {
+                written.count(&outcome, bytes);
+                outcome
+            })
     }
 
-    fn create(&self, key: &str, head: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+    fn create_with(
+        &self,
+        key: &str,
+        head: Bytes,
+        options: PutOptions,
+    ) -> Op<io::Result<Box<dyn Writer>>> {
         let (bytes, written) = (head.len(), Arc::clone(&self.written));
-        self.store.create(key, head).map(move |writer| {
-            let writer = CountedWriter {
+        self.store
+            .create_with(key, head, options)
+            .map(move |writer| {
+                let writer = CountedWriter {
+                    writer: writer?,
+                    bytes,
+                    written,
+                };
+                Ok(Box::new(writer) as Box<dyn Writer>)
+            })
+    }
+
+    fn remove(&self, key: &str) -> Op<io::Result<()>> {
+        self.store.remove(key)
+    }
+}
+
+impl Writer for CountedWriter {
+    fn write(self: Box<Self>, data: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+        let Self {
+            writer,
+            bytes,
+            written,
+        } = *self;
+        let bytes = bytes + data.len();
+        writer.write(data).map(move |writer| {
+            let writer = Self {
                 writer: writer?,
                 bytes,
                 written,
             };
             Ok(Box::new(writer) as Box<dyn Writer>)
         })
-    }
-
-    fn remove(&self, key: &str) -> Op<io::Result<bool>> {
-        self.store.remove(key)
-    }
-}
-
-impl Writer for CountedWriter {
-    fn write(&mut self, data: &Bytes) -> io::Result<()> {
-        self.bytes += data.len();
-        self.writer.write(data)
     }
 
     fn commit(self: Box<Self>) -> Op<io::Result<()>> {

@@ -1,4 +1,4 @@
-//! Which keys had no file when they were asked for.
+//! The keys that had no file when they were asked for.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,24 +6,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How many keys are remembered at most.
 const PLACES: usize = 64;
 
-/// The keys that [`get`](super::DiskStore) has found nothing under, until something is written there. A
-/// cache writes what it has not found, and that need not be compared with what is there.
+/// The keys that [`get`](super::DiskStore) has found nothing under, until they are written. A cache
+/// writes the keys that it has not found, and such a value need not be compared with a file.
 ///
 /// A key is remembered by its hash, in a table in which it can be displaced by another. Both ways of
 /// being wrong do no harm: a comparison too many, or a file that is written although it had come to be
 /// there with the same content.
-pub(crate) struct Absent {
+pub(crate) struct RecentMisses {
     hasher: RandomState,
     places: [AtomicU64; PLACES],
 }
 
-impl Absent {
+impl RecentMisses {
     pub(crate) fn insert(&self, key: &str) {
         let (place, hash) = self.place(key);
         place.store(hash, Ordering::Relaxed);
     }
 
-    /// Whether the key was absent. From now on it is not.
+    /// Whether the key is one of them. From now on it is not.
     pub(crate) fn take(&self, key: &str) -> bool {
         let (place, hash) = self.place(key);
         let taken = place.compare_exchange(hash, 0, Ordering::Relaxed, Ordering::Relaxed);
@@ -38,7 +38,7 @@ impl Absent {
     }
 }
 
-impl Default for Absent {
+impl Default for RecentMisses {
     fn default() -> Self {
         Self {
             hasher: RandomState::new(),
@@ -52,21 +52,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn once() {
-        let absent = Absent::default();
-        assert!(!absent.take("a"));
-        absent.insert("a");
-        assert!(!absent.take("b"));
-        assert!(absent.take("a"));
-        assert!(!absent.take("a"));
+    fn a_miss_is_taken_once() {
+        let misses = RecentMisses::default();
+        assert!(!misses.take("a"));
+        misses.insert("a");
+        assert!(!misses.take("b"));
+        assert!(misses.take("a"));
+        assert!(!misses.take("a"));
     }
 
     #[test]
-    fn bounded() {
-        let absent = Absent::default();
+    fn the_table_is_bounded() {
+        let misses = RecentMisses::default();
         let keys: Vec<String> = (0..10 * PLACES).map(|n| n.to_string()).collect();
-        keys.iter().for_each(|key| absent.insert(key));
-        let taken = keys.iter().filter(|key| absent.take(key)).count();
+        keys.iter().for_each(|key| misses.insert(key));
+        let taken = keys.iter().filter(|key| misses.take(key)).count();
         assert!((1..=PLACES).contains(&taken), "{taken}");
     }
 }
