@@ -5,6 +5,11 @@ use std::io::{self, IoSlice, Read, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
+#[cfg(unix)]
+use rustix::fs::OFlags;
+#[cfg(unix)]
+use rustix::io::Errno;
+
 #[cfg(feature = "testing")]
 use super::faults::{Fault, Hook};
 
@@ -79,7 +84,9 @@ impl Fs {
         #[cfg(unix)]
         {
             use std::os::unix::fs::OpenOptionsExt;
-            options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
+            options
+                .mode(0o600)
+                .custom_flags(open_flags(OFlags::NOFOLLOW));
         }
         options.open(path)
     }
@@ -91,7 +98,7 @@ impl Fs {
         path: &Path,
         parts: [&[u8]; N],
     ) -> io::Result<()> {
-        /// What every system takes in one call.
+        /// A size that every system takes in one call.
         const AT_ONCE: usize = 1 << 30;
         let (mut room, outcome) = self.check_write(path)?;
         let parts = parts.map(|part| {
@@ -144,6 +151,7 @@ impl Fs {
     /// of the bytes. They do so for each descriptor, and the file stays open.
     pub(crate) fn close_copy(&self, file: &File, path: &Path) -> io::Result<()> {
         self.check(Step::Close, path)?;
+        // rustix has this only as an unsafe function, because it takes a raw descriptor.
         #[cfg(unix)]
         nix::unistd::close(file.try_clone()?)?;
         #[cfg(not(unix))]
@@ -178,7 +186,7 @@ impl Fs {
             #[cfg(unix)]
             std::os::unix::fs::OpenOptionsExt::custom_flags(
                 &mut options,
-                libc::O_NOFOLLOW | libc::O_NONBLOCK,
+                open_flags(OFlags::NOFOLLOW | OFlags::NONBLOCK),
             );
             options.open(path)
         });
@@ -208,7 +216,7 @@ impl Fs {
         #[cfg(unix)]
         while bytes.len() < len {
             use rustix::buffer::spare_capacity;
-            use rustix::io::{Errno, read};
+            use rustix::io::read;
             match read(file, spare_capacity(&mut bytes)) {
                 Ok(0) => break,
                 Ok(_) | Err(Errno::INTR) => {}
@@ -309,12 +317,15 @@ pub(crate) fn is_absence(error: &io::Error) -> bool {
     }
     // Opening without following: a symbolic link (ELOOP; the BSDs say EMLINK), a socket (ENXIO).
     #[cfg(unix)]
-    let refused = [libc::ELOOP, libc::EMLINK, libc::ENXIO];
+    return Errno::from_io_error(error)
+        .is_some_and(|code| [Errno::LOOP, Errno::MLINK, Errno::NXIO].contains(&code));
     #[cfg(not(unix))]
-    let refused: [i32; 0] = [];
-    error
-        .raw_os_error()
-        .is_some_and(|code| refused.contains(&code))
+    false
+}
+
+#[cfg(unix)]
+fn open_flags(flags: OFlags) -> i32 {
+    flags.bits().cast_signed()
 }
 
 fn write_all(mut file: impl Write, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
@@ -376,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_bit_by_bit_is_written_whole() {
+    fn pieces_that_are_taken_bit_by_bit_are_written_whole() {
         let lists: [&[&str]; 5] = [
             &["abc", "", "defg"],
             &["", "", "a"],
@@ -406,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_bytes() {
+    fn a_file_shorter_than_it_was_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, "abcdef").unwrap();
