@@ -9,7 +9,7 @@ use discovery_core::store::{Buffered, Op, PutOptions, Store, StoreSize, Value, W
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
-/// What an entry costs beside its bytes: the allocations' headers, the two `Bytes`, the table's
+/// The cost of an entry beside its bytes: the allocations' headers, the two `Bytes`, the table's
 /// slot and the list it is linked into.
 const ENTRY_OVERHEAD: u64 = 192;
 
@@ -25,7 +25,7 @@ const LARGEST_SHARE: u64 = 4;
 ///
 /// Bytes are held once: [`get`](Store::get) returns the allocation that
 /// [`put`](Store::put) was given, without a copy. Give it bytes that don't pin a larger buffer;
-/// the bound can't see that. What comes through a [`Writer`] is copied once, to its exact size.
+/// the bound can't see that. Bytes that come through a [`Writer`] are copied once, to its exact size.
 ///
 /// Eviction is that of [`quick_cache`], which reads under a shared lock and needs no background
 /// thread.
@@ -154,7 +154,7 @@ impl Store for MemoryStore {
 
     fn put_with(&self, key: &str, value: Value, _options: PutOptions) -> Op<io::Result<()>> {
         if weight(key, value.len()) > self.max_entry {
-            // What was there is older than what was asked to be kept.
+            // The value that was there is older than the one that is too large.
             self.entries.remove(key);
         } else {
             let mut evicted = Vec::new();

@@ -29,12 +29,12 @@ fn write(writer: Box<dyn Writer>, len: usize) -> Box<dyn Writer> {
 }
 
 #[test]
-fn conforms() {
+fn a_memory_store_conforms() {
     block_on(conformance::run(|| MemoryStore::new(256 << 20)));
 }
 
 #[test]
-fn conforms_with_little_room() {
+fn a_memory_store_with_little_room_conforms() {
     // Room for the largest value of the suite, and little more.
     block_on(conformance::run_forgetful(|| MemoryStore::new(22 << 20)));
 
@@ -52,7 +52,7 @@ fn conforms_with_little_room() {
 }
 
 #[test]
-fn without_room_nothing_is_kept() {
+fn without_room_no_value_is_kept() {
     for max_bytes in [0, 1, 100, 800] {
         let store = MemoryStore::new(max_bytes);
         put(&store, "key", Value::new("head", "body"));
@@ -70,7 +70,7 @@ fn clones_share_memory_and_bound() {
 }
 
 #[test]
-fn returns_the_bytes_it_was_given() {
+fn a_memory_store_returns_the_bytes_it_was_given() {
     let store = MemoryStore::new(1 << 20);
     let value = Value::new(vec![1; 100], vec![2; 1000]);
     put(&store, "key", value.clone());
@@ -82,7 +82,7 @@ fn returns_the_bytes_it_was_given() {
 }
 
 #[test]
-fn what_was_streamed_is_copied_once() {
+fn a_streamed_value_is_copied_once() {
     let store = MemoryStore::new(1 << 20);
     let head = Bytes::from(vec![1; 100]);
     let mut writer = create(&store, "key", head.clone());
@@ -98,7 +98,7 @@ fn what_was_streamed_is_copied_once() {
 }
 
 #[test]
-fn counts_keys_values_and_entries() {
+fn the_size_counts_keys_values_and_entries() {
     let store = MemoryStore::new(1 << 20);
     assert_eq!((store.len(), store.bytes()), (0, 0));
     put(&store, "key", Value::new("head", "body"));
@@ -118,7 +118,7 @@ fn counts_keys_values_and_entries() {
 }
 
 #[test]
-fn never_holds_more_than_the_bound() {
+fn a_memory_store_never_holds_more_than_the_bound() {
     let store = MemoryStore::new(100_000);
     let mut written = 0;
     for n in 0..5_000u64 {
@@ -136,7 +136,7 @@ fn never_holds_more_than_the_bound() {
 }
 
 #[test]
-fn what_is_used_stays() {
+fn a_used_entry_stays() {
     let store = MemoryStore::new(100_000);
     put(&store, "used", Value::new("", vec![0; 1_000]));
     for n in 0..1_000 {
@@ -207,7 +207,7 @@ fn threads_keep_the_bound() {
 }
 
 #[test]
-fn shows_its_figures() {
+fn debug_shows_the_figures_and_no_key() {
     let store = MemoryStore::new(1_000);
     put(&store, "secret", Value::new("", "value"));
     assert_eq!(

@@ -15,7 +15,7 @@ use super::offload::{Permit, offload};
 use super::sweep::sweep_quietly;
 use super::temp::{TempFile, parent, sync_dir};
 
-/// What a file is put together from, in this order.
+/// The parts of a file, in this order.
 pub(crate) type Parts = [Bytes; 3];
 
 /// How much is compared at once when a value may be there already.
@@ -73,7 +73,7 @@ impl DiskStore {
         }
     }
 
-    /// The same at a known place. What `is_new` is not compared with what is there.
+    /// The same at a known place. A value that `is_new` is not compared with the file.
     pub(crate) fn replace_at<F>(
         &self,
         target: PathBuf,
@@ -134,7 +134,7 @@ impl DiskStore {
             return Ok(None);
         };
         if self.options().publish.fsync {
-            // Who wrote it may not have waited for that.
+            // Its writer may not have waited for that.
             self.fs().sync(&file, target).map_err(at("sync", target))?;
             sync_dir(self.fs(), parent(target))?;
         }

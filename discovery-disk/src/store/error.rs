@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use discovery_core::key::Redacted;
 
-/// What was tried, and where; the cause is the source.
+/// An action that failed, and its path; the cause is the source.
 #[derive(Debug)]
 struct PathError {
     action: &'static str,

@@ -19,7 +19,7 @@
 //! and never waited for. So is a symbolic link: a file elsewhere is neither read nor touched through
 //! one, and writing replaces the link itself. Directories may be links, the store's own and those
 //! above and below it, and are followed, as kubectl does; but nothing is swept behind a link.
-//! Whoever else can write to the directory is trusted with what is in it.
+//! All who can write to the directory are trusted with the values in it.
 //!
 //! # What is on the disk when
 //!

@@ -17,8 +17,8 @@ pub(crate) struct Permit {
 struct RevokeOnDrop(Arc<Mutex<bool>>);
 
 impl Permit {
-    /// Runs `change` unless the operation was given up, which can't happen meanwhile. Whoever gives
-    /// it up waits for `change`: no more than a rename.
+    /// Runs `change` unless the operation was given up, which can't happen meanwhile: giving it
+    /// up waits for `change`, which is no more than a rename or a removal.
     pub(crate) fn run<T>(&self, change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let revoked = self.revoked.as_deref().map(lock);
         if revoked.as_deref() == Some(&true) {

@@ -20,8 +20,8 @@ impl DiskStore {
     ///
     /// Only regular files with a temporary name, which is decimal digits, are removed, and nothing
     /// if the [directory](super::DiskStoreOptions::temp_dir) is a link. The first write of a store does this by itself
-    /// for files older than a day, quietly and not for more than some thousand of them. What tells
-    /// the time is the store's [clock](super::DiskStoreOptions::clock).
+    /// for files older than a day, quietly and not for more than some thousand of them. The time is that of
+    /// the store's [clock](super::DiskStoreOptions::clock).
     ///
     /// ```
     /// use discovery_core::clock::ManualClock;

@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn is_bounded_and_exact() {
+    fn the_table_is_bounded_and_tells_states_apart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, "one").unwrap();

@@ -64,7 +64,7 @@ impl DiskWriter {
     /// # Errors
     ///
     /// When it could not be published, when bytes of it could not be taken, or when `prefix` is not
-    /// as long as was reserved. What was there before is still there.
+    /// as long as was reserved. The value that was there before is still there.
     pub fn commit_with(self, prefix: &[u8]) -> Op<io::Result<()>> {
         self.publish(prefix).map(|published| published.map(drop))
     }

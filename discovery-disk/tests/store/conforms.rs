@@ -37,14 +37,14 @@ impl Directories {
 }
 
 #[test]
-fn disk_store() {
+fn a_disk_store_conforms() {
     let dirs = Directories::default();
     block_on(conformance::run(|| DiskStore::new(dirs.next())));
     dirs.check();
 }
 
 #[test]
-fn kubectl_store() {
+fn a_kubectl_store_conforms() {
     let dirs = Directories::default();
     block_on(conformance::run(|| KubectlStore::new(dirs.next())));
     dirs.check();
@@ -52,21 +52,21 @@ fn kubectl_store() {
 
 /// With a runtime, long work goes to its blocking threads.
 #[tokio::test]
-async fn in_a_current_thread_runtime() {
+async fn a_disk_store_conforms_in_a_runtime_of_one_thread() {
     let dirs = Directories::default();
     conformance::run(|| DiskStore::new(dirs.next())).await;
     dirs.check();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_a_runtime_with_threads() {
+async fn a_disk_store_conforms_in_a_runtime_of_several_threads() {
     let dirs = Directories::default();
     conformance::run(|| DiskStore::new(dirs.next())).await;
     dirs.check();
 }
 
 #[tokio::test]
-async fn all_offloaded() {
+async fn a_disk_store_conforms_with_all_work_on_blocking_threads() {
     let dirs = Directories::default();
     conformance::run(|| {
         DiskStore::with_options(dirs.next(), DiskStoreOptions::new().max_inline_size(0))
@@ -76,7 +76,7 @@ async fn all_offloaded() {
 }
 
 #[tokio::test]
-async fn all_synced() {
+async fn a_kubectl_store_that_syncs_keeps_the_promises_about_writes() {
     // Not the whole suite: this waits for the disk.
     let dirs = Directories::default();
     let store = || KubectlStore::with_options(dirs.next(), DiskStoreOptions::new().fsync(true));
@@ -87,7 +87,7 @@ async fn all_synced() {
 }
 
 #[test]
-fn two_stores_on_one_directory() {
+fn two_disk_stores_share_a_directory() {
     let dirs = Directories::default();
     block_on(conformance::run_shared(|| {
         let dir = dirs.next();
@@ -99,7 +99,7 @@ fn two_stores_on_one_directory() {
 /// Of kubectl's directory only what could go wrong with the sums that a store remembers: summing
 /// up megabytes takes long where the compiler does not optimise.
 #[test]
-fn two_kubectl_stores_on_one_directory() {
+fn two_kubectl_stores_share_a_directory() {
     let dirs = Directories::default();
     let dir = dirs.next();
     let stores = [KubectlStore::new(&dir), KubectlStore::new(&dir)];
@@ -121,7 +121,7 @@ fn two_kubectl_stores_on_one_directory() {
 
 /// Names in directories, and temporary files elsewhere on the file system.
 #[test]
-fn with_names_in_directories() {
+fn a_disk_store_conforms_with_names_in_directories() {
     use discovery_disk::store::FileNames;
     let dirs = Directories::default();
     let names = |key: &str| {

@@ -211,7 +211,7 @@ fn a_read_that_fails_is_an_error_and_not_an_absence() {
 }
 
 #[test]
-fn what_cannot_be_compared_or_touched_is_written_again() {
+fn a_file_that_cannot_be_compared_or_touched_is_written_again() {
     for step in [Step::Open, Step::Read, Step::Touch] {
         let (_dir, cache) = directory();
         put(&DiskStore::new(&cache), "key", "value");
@@ -229,7 +229,7 @@ fn what_cannot_be_compared_or_touched_is_written_again() {
 }
 
 #[test]
-fn what_cannot_be_removed_is_told() {
+fn a_file_that_cannot_be_removed_is_an_error() {
     let (_dir, cache) = directory();
     put(&DiskStore::new(&cache), "key", "value");
     let (options, _) = failing(DiskStoreOptions::new(), Step::Remove, 0, || {

@@ -31,7 +31,7 @@ fn synced(cache: &Path, fsync: bool) -> (DiskStore, Arc<Mutex<Vec<PathBuf>>>) {
 }
 
 #[test]
-fn the_value_its_name_and_new_directories() {
+fn the_value_its_name_and_new_directories_are_synced() {
     let (dir, cache) = directory();
     let (store, paths) = synced(&cache, true);
     let (root, temp, sub) = (
@@ -60,7 +60,7 @@ fn the_value_its_name_and_new_directories() {
 }
 
 #[test]
-fn nothing_unless_it_is_told_to() {
+fn nothing_is_synced_unless_the_store_is_told_to() {
     let (_dir, cache) = directory();
     let (store, paths) = synced(&cache, false);
     for value in ["one", "two", "two"] {

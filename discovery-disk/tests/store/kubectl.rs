@@ -27,7 +27,7 @@ const ENTRIES: [(&str, &str, &[u8]); 2] = [
 ];
 
 #[test]
-fn reads_what_kubectl_wrote() {
+fn values_that_kubectl_wrote_are_read() {
     let (_dir, cache) = directory();
     fs::create_dir_all(&cache).unwrap();
     let store = KubectlStore::new(&cache);
@@ -41,7 +41,7 @@ fn reads_what_kubectl_wrote() {
 }
 
 #[test]
-fn writes_what_kubectl_would() {
+fn values_are_written_as_kubectl_writes_them() {
     for streamed in [false, true] {
         let (_dir, cache) = directory();
         let store = KubectlStore::new(&cache);
@@ -166,7 +166,7 @@ fn a_file_that_changed_is_checked_again() {
 }
 
 #[test]
-fn limits_are_the_disk_stores() {
+fn the_limit_counts_the_sum() {
     let (_dir, cache) = directory();
     let store = KubectlStore::with_options(&cache, DiskStoreOptions::new().max_value_size(40));
     put(&store, "key", "12345678");

@@ -20,7 +20,7 @@ fn is_ready<T>(op: &Op<T>) -> bool {
 }
 
 #[tokio::test]
-async fn small_is_done_in_place_and_large_elsewhere() {
+async fn small_values_are_handled_in_place_and_large_ones_elsewhere() {
     let (_dir, cache) = directory();
     for store in [
         Box::new(DiskStore::new(cache.join("disk"))) as Box<dyn Store>,
@@ -45,7 +45,7 @@ async fn small_is_done_in_place_and_large_elsewhere() {
 }
 
 #[test]
-fn without_a_runtime_all_is_done_in_place() {
+fn without_a_runtime_all_values_are_handled_in_place() {
     let (_dir, cache) = directory();
     let store = KubectlStore::new(cache);
     assert!(matches!(store.put("key", large()), Op::Ready(Ok(()))));

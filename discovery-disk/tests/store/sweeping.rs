@@ -79,7 +79,7 @@ fn a_first_write_looks_at_all_and_removes_a_thousand() {
 /// Names of digits are what mail boxes and others have as well.
 #[cfg(unix)]
 #[test]
-fn what_is_behind_a_link_is_not_swept() {
+fn files_behind_a_link_are_not_swept() {
     use std::os::unix::fs::symlink;
     let (dir, cache) = directory();
     let elsewhere = dir.path().join("elsewhere");

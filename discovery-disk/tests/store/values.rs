@@ -132,7 +132,7 @@ fn directories_that_vanish_are_made_again() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_put_where_nothing_was_found_is_not_compared() {
+fn a_value_for_a_key_that_was_missing_is_not_compared() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -187,7 +187,7 @@ fn what_is_put_where_nothing_was_found_is_not_compared() {
 
 #[cfg(unix)]
 #[test]
-fn what_did_not_change_is_only_touched() {
+fn a_value_that_did_not_change_is_only_touched() {
     let (dir, cache) = directory();
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
     let clock = ManualClock::new(now);

@@ -32,7 +32,7 @@ pub async fn last_write_wins(store: &dyn Store, suite: &Suite) {
     let got = get(store, "key").await;
     suite.expect(got.as_ref(), Some(&text("COMMIT")), "as long as before");
 
-    // What counts is when a writer commits, not when it began.
+    // The commit of a writer counts, not its beginning.
     let mut writer = create(store, "key", Bytes::new()).await;
     writer = write(writer, "written").await;
     put(store, "key", &text("between")).await;
@@ -62,7 +62,7 @@ pub async fn split_does_not_matter(store: &dyn Store, suite: &Suite) {
     suite.expect(got.as_ref(), Some(&text("2345")), "slices");
 }
 
-/// What a writer was given becomes visible with the commit.
+/// The bytes that a writer was given become visible with the commit.
 pub async fn nothing_before_commit(store: &dyn Store, suite: &Suite) {
     put(store, "old", &text("old")).await;
     let long = Random::new(3).bytes(700_000);
@@ -107,7 +107,6 @@ pub async fn dropped_writer_leaves_no_trace(store: &dyn Store, suite: &Suite) {
         drop(writer);
         suite.expect(get(store, key).await.as_ref(), before.as_ref(), "dropped");
     }
-    remove(store, "new").await;
 }
 
 /// After `remove` there is nothing, whether or not there was something before.

@@ -184,7 +184,7 @@ pub(super) async fn give_up<T: Unpin + 'static>(mut op: Op<T>, polls: usize) {
     }
 }
 
-/// What a suite starts beside its own work.
+/// Work that a suite starts beside its own.
 pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Tasks that are not at their end yet.
