@@ -56,13 +56,17 @@ pub struct DiscoveryClient<S, B> {
     body: PhantomData<fn() -> B>,
 }
 
-/// How far a walk over a legacy server has come.
+/// The progress of a walk over a legacy server.
 ///
 /// ```
-/// let progress = discovery_client::Progress { done: 3, outstanding: 7 };
-/// assert_eq!(progress.done + progress.outstanding, 10);
+/// use discovery_client::Progress;
+///
+/// fn percent(progress: Progress) -> usize {
+///     100 * progress.done / (progress.done + progress.outstanding)
+/// }
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Progress {
     /// Answers that are there.
     pub done: usize,
@@ -194,7 +198,7 @@ where
     ///
     /// As [`discover`](Self::discover).
     pub async fn preferred_resources(&self) -> Result<Preferred, Error> {
-        Ok(Preferred::of(self.discover().await?))
+        Ok(self.discover().await?.into())
     }
 
     /// The [preferred resources](Self::preferred_resources) whose objects live in namespaces.

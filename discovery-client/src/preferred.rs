@@ -10,6 +10,7 @@ use discovery_core::{Discovered, Error, GroupVersion, Snapshot};
 /// Each resource of a server once, in the version that the server prefers.
 #[derive(Clone, Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Preferred {
     /// The resources, in the server's order of groups and versions.
     pub resources: Vec<Resource>,
@@ -42,14 +43,16 @@ pub struct Resource {
     index: usize,
 }
 
-impl Preferred {
-    pub(crate) fn of(discovered: Discovered) -> Self {
+impl From<Discovered> for Preferred {
+    fn from(discovered: Discovered) -> Self {
         Self {
             resources: preferred(&discovered.snapshot),
             failed: discovered.failed,
         }
     }
+}
 
+impl Preferred {
     /// Keeps only what lives in namespaces.
     pub fn namespaced(mut self) -> Self {
         self.resources.retain(|resource| resource.namespaced);

@@ -74,14 +74,14 @@ impl RetryAfterLayer {
         }
     }
 
-    /// How often a request is repeated: ten times unless set.
+    /// Sets how often a request is repeated: ten times unless set.
     #[must_use]
     pub fn max(mut self, max: u32) -> Self {
         self.max = max;
         self
     }
 
-    /// How long a request may take with all its repeats and the waits between: without end unless
+    /// Sets how long a request may take with all its repeats and the waits between: without end unless
     /// set. In client-go the timeout of a request counts for all of it, so that a server can't make a
     /// client wait for ever.
     ///
@@ -110,7 +110,7 @@ impl RetryAfterLayer {
     }
 }
 
-/// How long the server asks to wait, if it asks for the request to be repeated.
+/// The wait that the server asks for, if it asks for the request to be repeated.
 fn retry_after<RB>(response: &Response<RB>) -> Option<Duration> {
     let status = response.status();
     if status != StatusCode::TOO_MANY_REQUESTS && !status.is_server_error() {

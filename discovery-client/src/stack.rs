@@ -70,6 +70,7 @@ pub struct Stack {
 
 /// Sees and steers the layers of a stack.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Handles {
     /// The disk cache.
     pub disk: Handle,
@@ -81,7 +82,7 @@ pub struct Handles {
     pub files: DiskDiscoveryLayer,
 }
 
-/// A server address that is none. What may be a password in it is left out of the text.
+/// A server address that is none. Its text leaves out a part that may be a password.
 ///
 /// ```
 /// let error = discovery_client::Stack::new("https://[", "cache").unwrap_err();
@@ -139,14 +140,14 @@ impl Stack {
         })
     }
 
-    /// Where the HTTP cache keeps its entries: in kubectl's directory unless set. `None` leaves the
+    /// Sets the store of the HTTP cache: in kubectl's directory unless set. `None` leaves the
     /// HTTP cache out.
     pub fn http_store(mut self, store: Option<Arc<dyn Store>>) -> Self {
         self.http_store = store;
         self
     }
 
-    /// How long discovery files count: six hours unless set.
+    /// Sets how long discovery files count: six hours unless set.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
@@ -168,7 +169,7 @@ impl Stack {
         self
     }
 
-    /// What is repeated when the server asks for it: as kubectl does unless set. Without a deadline
+    /// Sets the requests that are repeated when the server asks for it: as kubectl does unless set. Without a deadline
     /// of its own, the [timeout](Self::timeout) is its deadline.
     pub fn retry(mut self, retry: RetryAfterLayer) -> Self {
         self.retry = retry;

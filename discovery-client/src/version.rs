@@ -1,7 +1,7 @@
 use discovery_core::Text;
 use serde::{Deserialize, Serialize};
 
-/// What `/version` tells of a server.
+/// The answer of `/version`.
 ///
 /// ```
 /// use discovery_client::VersionInfo;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
 pub struct VersionInfo {
     /// For example `1`.
     pub major: Text,
@@ -35,7 +36,7 @@ pub struct VersionInfo {
     pub git_commit: Text,
     /// `clean`, or `dirty` where there were changes to the commit.
     pub git_tree_state: Text,
-    /// When it was built, as RFC 3339 has it.
+    /// The time of its build, in the form of RFC 3339.
     pub build_date: Text,
     /// For example `go1.26.1`.
     pub go_version: Text,

@@ -4,9 +4,12 @@
 use std::convert::Infallible;
 use std::fmt::{self, Write};
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use discovery_core::clock::ManualClock;
 use discovery_core::key;
 use discovery_core::store::{Op, PutOptions, Store, Value, Writer};
 use discovery_disk::record::{DiskStoreLayer, Mode};
@@ -274,7 +277,82 @@ fn no_event_has_a_credential_a_query_or_a_line_break_and_each_warning_is_given_o
             }
         }
         assert_eq!(events.take("discovery").len(), 1);
+        discovery_decisions(&events, &sub("decisions"));
     });
+}
+
+/// Checks that each decision of a discovery layer is an event at DEBUG, with its reason, and tells which file was
+/// used and how old it was.
+fn discovery_decisions(events: &Events, dir: &Path) {
+    let server = tower::service_fn(|request: Request<Full<Bytes>>| async move {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(
+            match request.uri().path() {
+                "/api" => r#"{"kind":"APIVersions","versions":["v1"]}"#,
+                _ => r#"{"kind":"APIGroupList","groups":[]}"#,
+            },
+        )))
+    });
+    let clock = ManualClock::new(SystemTime::now());
+    let layer = DiskDiscoveryLayer::new(dir).clock(clock.clone());
+    let told = |path: &str| {
+        let request = Request::get(format!("{path}?token=SECRET"));
+        let request = request.body(Full::default()).unwrap();
+        block_on(layer.layer(server).oneshot(request)).unwrap();
+        let told = std::mem::take(&mut *events.0.lock().unwrap());
+        let told = told.into_iter().map(|(level, text)| {
+            assert_eq!(level, Level::DEBUG, "{text}");
+            assert!(!text.contains("SECRET"), "{text}");
+            text
+        });
+        told.collect::<Vec<_>>()
+    };
+    let has = |told: &[String], expected: &[&str]| {
+        for expected in expected {
+            let found = told.iter().any(|text| text.contains(expected));
+            assert!(found, "{expected} in {told:#?}");
+        }
+    };
+    let miss = told("/apis");
+    has(
+        &miss,
+        &[
+            " cache=disk decision=miss reason=its documents are not known path=/apis",
+            " decision=write file=",
+            " cache=disk decision=save groups=true lists=0",
+        ],
+    );
+    clock.advance(Duration::from_secs(60));
+    let hit = told("/api");
+    has(
+        &hit,
+        &[
+            "decision=read file=",
+            "servergroups.json age=Some(6",
+            "decision=hit path=/api",
+        ],
+    );
+    has(
+        &told("/version"),
+        &["decision=pass reason=its path is not one of discovery path=/version"],
+    );
+    clock.advance(Duration::from_secs(7 * 60 * 60));
+    has(
+        &told("/apis"),
+        &[
+            "decision=skip reason=expired file=",
+            "decision=miss",
+            "decision=renew file=",
+        ],
+    );
+    layer.handle().invalidate();
+    let refreshed = told("/apis");
+    has(
+        &refreshed,
+        &[
+            "decision=refresh reason=its handle was told to invalidate it",
+            "decision=skip reason=this process has not written it since the cache was invalidated file=",
+        ],
+    );
 }
 
 /// The key of [`URI`].

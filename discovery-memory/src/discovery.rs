@@ -14,7 +14,7 @@ use tower_layer::Layer;
 /// Keeps discovery answers in memory, as client-go's memory cache does.
 ///
 /// It answers `/api`, `/apis`, `/apis/<group>` and the resource lists; the
-/// [engine](discovery_core::engine) tells how. Its answers count until it is invalidated, or
+/// [engine](discovery_core::engine) tells how. An answer counts until the memory is invalidated, or
 /// until a time to live that can be set. A group version that the known groups do not list is
 /// answered with 404 unasked, and so is one again that the server has refused for good; after a
 /// failure that may pass (no answer, 429, 5xx) the server is asked at each use.
@@ -168,7 +168,7 @@ impl MemoryBackend {
         match (self.ttl, state.since) {
             (Some(ttl), Some(since)) => {
                 let now = self.clock.now();
-                // A time to live that ends after the end of time never expires.
+                // An age limit beyond the end of time is none.
                 let later = |time: SystemTime, than: SystemTime| {
                     than.checked_add(ttl).is_some_and(|end| time > end)
                 };

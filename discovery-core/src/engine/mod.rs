@@ -1,13 +1,17 @@
 //! A discovery cache around any HTTP service.
 //!
 //! The layers that keep discovery answers on disk and in memory differ in where they keep them and
-//! for how long, and in nothing else. What they have in common is here: [`DiscoveryService`] looks
-//! at each request and answers it from a [`Cache`], or asks the inner service and fills the cache.
+//! for how long, and in nothing else. The rest is here: [`DiscoveryService`] looks at each request
+//! and answers it from a [`Cache`], or asks the inner service and fills the cache.
 //! It works on HTTP messages, so that every HTTP client becomes a caching discovery client.
 //!
 //! - `GET` requests for `/api`, `/apis`, `/apis/<group>` and the resource lists below them are
-//!   answered, if what is known allows it, in a form that the request accepts. Everything else
-//!   passes untouched, and so do these requests when they are conditional or ask for a range.
+//!   answered, if the known documents allow it, in a format that the request accepts. Everything
+//!   else passes untouched, and so do these requests when they are conditional, ask for a range, have
+//!   content, name another server in `Host`, or accept a representation that is none of the
+//!   [formats](crate::Format), such as `profile=nopeer`.
+//! - The service is always ready. A hit needs no ready inner service; other requests wait for one in
+//!   their future.
 //! - When groups are not known, `/api` and `/apis` are asked at the same time, whichever of the two
 //!   the request was for, in aggregated form if the server has it. An aggregated answer tells every
 //!   list at once. A single list that is not known is asked for alone.

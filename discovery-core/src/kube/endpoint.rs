@@ -1,13 +1,14 @@
-//! What a request path asks for.
+//! The paths of an API server.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::Text;
 
 use crate::GroupVersion;
 use crate::kube::group_version::check_group;
 
-/// What a path of the API server asks for, as far as discovery is concerned.
+/// A path of the API server, as far as discovery is concerned.
 ///
 /// ```
 /// use discovery_core::Endpoint;
@@ -22,6 +23,7 @@ use crate::kube::group_version::check_group;
 /// # Ok::<(), discovery_core::InvalidName>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Endpoint {
     /// `/api`: the versions of the core group, or the core group in aggregated form.
     Api,
@@ -42,8 +44,8 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// What `path` asks for, under the `base` path that the server is mounted at (without a slash
-    /// at its end, `""` for none).
+    /// Reads `path`, under the `base` path that the server is mounted at (without a slash at its end,
+    /// `""` for none).
     ///
     /// `None` for all else: objects, paths with a slash at the end (which servers answer
     /// differently), and names that are not fit for a path.
@@ -106,6 +108,13 @@ impl Endpoint {
             self,
             Self::Api | Self::Apis | Self::Group(_) | Self::Resources(_)
         )
+    }
+}
+
+/// Shows the path, without a base path.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.path())
     }
 }
 

@@ -95,7 +95,7 @@ impl Error {
     /// The server answered with an error to a request for its groups or its version.
     ///
     /// As [`status`](Self::status), but without regard to a `Status` object in the answer: here
-    /// kubectl goes by the code alone. What the server says is the error's source.
+    /// kubectl goes by the code alone. The server's own text is the error's source.
     pub fn groups_status(url: impl Into<Text>, answer: &Response<Bytes>) -> Self {
         let (reason, message) = generic(answer);
         let said = Self::status("", answer);
@@ -115,11 +115,13 @@ impl Error {
     /// As [`groups_status`](Self::groups_status), for what [`ask`](crate::plan::ask) asked.
     ///
     /// `path` stands for the URL in an answer that came some other way.
+    #[doc(hidden)]
     pub fn answered(answer: &Response<Bytes>, path: &str) -> Self {
         Self::groups_status(crate::plan::url(answer, || path.into()), answer)
     }
 
     /// As [`malformed`](Self::malformed), for what [`ask`](crate::plan::ask) asked.
+    #[doc(hidden)]
     pub fn malformed_answer(
         answer: &Response<Bytes>,
         path: &str,
@@ -158,7 +160,7 @@ impl Error {
         }
     }
 
-    /// What was asked, where a request was sent.
+    /// The URL of the request, where one was sent.
     #[must_use]
     pub fn url(&self) -> Option<&str> {
         Some(self.url.as_str()).filter(|url| !url.is_empty())
@@ -252,7 +254,7 @@ const REASONS: [&str; 19] = [
 ];
 
 /// Reason and message for an answer whose body is no `Status` object, as client-go fills them in.
-/// What the body says counts where it is text.
+/// A body that is text counts.
 fn generic(answer: &Response<Bytes>) -> (&'static str, String) {
     let code = answer.status();
     let is_text = answer.headers().get(CONTENT_TYPE).is_none_or(|value| {

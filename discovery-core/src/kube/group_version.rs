@@ -45,6 +45,8 @@ pub struct GroupVersion {
 /// # Ok::<(), discovery_core::InvalidName>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "discovery", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "discovery", serde(rename_all = "camelCase"))]
 pub struct GroupVersionKind {
     /// The group version.
     pub group_version: GroupVersion,
@@ -63,6 +65,8 @@ pub struct GroupVersionKind {
 /// # Ok::<(), discovery_core::InvalidName>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "discovery", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "discovery", serde(rename_all = "camelCase"))]
 pub struct GroupVersionResource {
     /// The group version.
     pub group_version: GroupVersion,

@@ -19,6 +19,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 /// # Ok::<(), http::header::InvalidHeaderValue>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Format {
     /// Groups and versions only, as plain JSON.
     Legacy,

@@ -1,4 +1,4 @@
-//! What is known of a server.
+//! The known documents of a server.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,10 +12,10 @@ use crate::document::{
 };
 use crate::{Accept, Endpoint, Format, GroupVersion};
 
-/// How many refusals are remembered.
+/// The largest number of refusals that are remembered.
 const MAX_REFUSALS: usize = 256;
 
-/// What is known of a server's groups, versions and resources: everything, or a part of it.
+/// The known groups, versions and resources of a server: all of them, or a part.
 ///
 /// It holds documents in their legacy forms, shared, and renders any other form when it is asked
 /// for. Cloning one costs a pointer for each list.
@@ -47,7 +47,7 @@ const MAX_REFUSALS: usize = 256;
 pub struct Snapshot {
     format: Option<Format>,
     groups: Option<Arc<Document<ApiGroupList>>>,
-    /// What the groups list, so that names are checked once.
+    /// The group versions of the groups, so that names are checked once.
     listed: Arc<[GroupVersion]>,
     lists: HashMap<GroupVersion, Arc<Document<ApiResourceList>>>,
     stale: Vec<GroupVersion>,
@@ -63,8 +63,9 @@ struct Rendered {
     apis: [OnceLock<Bytes>; 3],
 }
 
-/// What a [`Snapshot`] answers.
+/// The answer of a [`Snapshot`] to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Answer {
     /// A document.
     Document {
@@ -75,7 +76,7 @@ pub enum Answer {
     },
     /// The server has no such group or group version.
     NotFound,
-    /// What the server answered when it refused, for good, to tell the resources.
+    /// The server's answer when it refused, for good, to tell the resources.
     Refused(NegativeAnswer),
 }
 
@@ -245,7 +246,7 @@ impl Snapshot {
     /// The answer to a discovery request, in a form that `accept` allows; `None` if what is known
     /// does not suffice.
     ///
-    /// Where both will do, an aggregated answer is given if everything is known, for so would the
+    /// If both will do, an aggregated answer is given if everything is known, for so would the
     /// server; and if it isn't, a legacy one only where the server is known to be a legacy one.
     #[must_use]
     pub fn answer(&self, endpoint: &Endpoint, accept: Accept) -> Option<Answer> {
@@ -276,7 +277,7 @@ impl Snapshot {
             &self.rendered.apis
         };
         match accept.aggregated() {
-            // What has been made once was made of everything.
+            // A document that has been made once was made of everything.
             Some(format) if rendered[format as usize].get().is_some() || self.is_complete() => {
                 let json = rendered[format as usize].get_or_init(|| self.aggregate(format, core));
                 Some(Answer::Document {
@@ -322,7 +323,7 @@ fn legacy(accept: Accept, json: impl FnOnce() -> Bytes) -> Option<Answer> {
     })
 }
 
-/// What `/api` or `/apis` answers in legacy form. A group without versions is left out: kube-rs
+/// The legacy document of `/api` or `/apis`. A group without versions is left out: kube-rs
 /// gives up on everything when it meets one.
 fn legacy_groups(groups: &ApiGroupList, core: bool) -> Bytes {
     if core {

@@ -25,12 +25,12 @@ pub(super) const TTL: Duration = Duration::from_secs(6 * 60 * 60);
 /// gain from it. Handing over a single read costs ten times the read.
 pub(super) const MANY: usize = 64;
 
-/// How many files are written in place. A write costs as much as ten reads, and on some disks as a
+/// The number of files that are written in place. A write costs as much as ten reads, and on some disks as a
 /// thousand.
 const FEW: usize = 4;
 
-/// What a [`DiskDiscoveryLayer`](super::DiskDiscoveryLayer)'s services share: the files of one
-/// server.
+/// The files of one server, which the services of a [`DiskDiscoveryLayer`](super::DiskDiscoveryLayer)
+/// share.
 pub struct DiskBackend {
     pub(super) shared: Arc<Shared>,
 }

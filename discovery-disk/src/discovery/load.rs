@@ -13,10 +13,10 @@ use super::tree::{Name, Opened};
 use crate::store::error::Shown;
 use crate::store::fs::Stamp;
 
-/// How many threads read files at the same time at most.
+/// The largest number of threads that read files at the same time.
 const MAX_THREADS: usize = 4;
 
-/// How many files a thread takes at a time.
+/// The number of files that a thread takes at a time.
 const BATCH: usize = 16;
 
 /// The resources of a group version.
@@ -87,7 +87,7 @@ impl Shared {
             let others: Vec<_> = (1..threads).filter_map(spawn).collect();
             let mut lists = work();
             for other in others {
-                // What a thread that panicked has read is not known.
+                // The lists that a panicked thread has read are lost.
                 lists.extend(other.join().unwrap_or_default());
             }
             lists
@@ -95,7 +95,7 @@ impl Shared {
     }
 
     pub(super) fn load_some(&self, group_versions: &[GroupVersion], now: SystemTime) -> Vec<List> {
-        // Where many are read, their JSON is seldom asked for, and then made anew.
+        // If many are read, their JSON is seldom asked for, and then made anew.
         let keep_json = group_versions.len() == 1;
         let mut buffer = Vec::new();
         let load = |group_version: &GroupVersion| {
@@ -123,7 +123,12 @@ impl Shared {
     ) -> Option<Arc<Document<ApiResourceList>>> {
         let list: Document<ApiResourceList> = self.decode(opened, buffer, keep_json)?;
         if list.group_version != group_version.as_str() {
-            tracing::debug!(%group_version, found = ?list.group_version, "the wrong file");
+            tracing::debug!(
+                decision = "skip",
+                reason = "it is of another group version",
+                file = %Shown(&opened.path),
+                found = ?list.group_version,
+            );
             return None;
         }
         Some(Arc::new(list))
@@ -134,15 +139,34 @@ impl Shared {
     fn open(&self, name: &Name, now: SystemTime, kept: Option<SystemTime>) -> Option<Opened> {
         let is_ours = self.state().is_ours(name);
         if !is_ours && self.invalidated.load(Ordering::Acquire) {
+            tracing::debug!(
+                decision = "skip",
+                reason = "this process has not written it since the cache was invalidated",
+                file = %self.tree.shown(name),
+            );
             return None;
         }
         let opened = self.tree.open(name, now, self.ttl);
         let opened = opened
-            .inspect_err(|error| tracing::debug!(?name, %error, "a discovery file can't be opened"))
+            .inspect_err(|error| {
+                let reason = "it failed to be opened";
+                let file = self.tree.shown(name);
+                tracing::debug!(decision = "skip", reason, %file, %error);
+            })
             .ok()??;
         if kept.is_some_and(|since| opened.modified <= since) {
+            tracing::debug!(
+                decision = "skip",
+                reason = "a later document is kept in memory",
+                file = %Shown(&opened.path),
+            );
             return None;
         }
+        tracing::debug!(
+            decision = "read",
+            file = %Shown(&opened.path),
+            age = ?now.duration_since(opened.modified).ok(),
+        );
         self.counters.files_read.fetch_add(1, Ordering::Relaxed);
         if !is_ours {
             self.fresh.store(false, Ordering::Release);
@@ -158,7 +182,8 @@ impl Shared {
     ) -> Option<Document<T>> {
         let path = Shown(&opened.path);
         if let Err(error) = self.tree.read(opened, buffer) {
-            tracing::debug!(%path, %error, "a discovery file can't be read");
+            let reason = "it failed to be read";
+            tracing::debug!(decision = "skip", reason, file = %path, %error);
             return None;
         }
         let decoded: Result<Document<T>, DecodeError> = if keep_json {
@@ -167,7 +192,10 @@ impl Shared {
             decode(buffer).map(Document::new)
         };
         decoded
-            .inspect_err(|error| tracing::debug!(%path, %error, "a broken discovery file"))
+            .inspect_err(|error| {
+                let reason = "it is not such a document";
+                tracing::debug!(decision = "skip", reason, file = %path, %error);
+            })
             .ok()
     }
 }

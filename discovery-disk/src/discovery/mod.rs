@@ -6,16 +6,16 @@
 //! other wrote, byte for byte.
 //!
 //! - A file counts for a time to live after its modification time: six hours unless set.
-//! - DiskBackend are published whole, by renaming a temporary file that lies beside them. They have mode
-//!   0660 and directories 0750, less the umask. What has not changed is not written again; its
+//! - Files are published whole, by renaming a temporary file that lies beside them. They have mode
+//!   0660 and directories 0750, less the umask. A file with the same content is not written again; its
 //!   modification time is renewed.
 //! - Empty lists of groups or resources are not written.
 //! - A file that is empty, cut off, of another kind or of another group version, too large or not a
 //!   regular file is no file, and is replaced. (kubectl takes an empty file for a valid answer.)
-//! - Where the directory can't be written, answers are kept in memory for the same time, and one
+//! - If the directory can't be written, answers are kept in memory for the same time, and one
 //!   warning says so. A file that another process has published since counts more.
-//! - What belongs to a group or version whose name is that of a file, such as `servergroups.json`,
-//!   is kept in memory: a directory of that name would be in the way of the file, for ever and for
+//! - The list of a group or version whose name is that of a file, such as `servergroups.json`, is
+//!   kept in memory: a directory of that name would be in the way of the file, for ever and for
 //!   kubectl too.
 //! - A process that is killed leaves the temporary file that it wrote, `<name>.<digits>`. Those older
 //!   than a day are removed by the first process that publishes a file beside them.

@@ -11,7 +11,7 @@ use super::backend::{Part, Shared};
 use super::state::Turn;
 use super::tree::{Name, Written};
 
-/// How many threads write files at the same time at most. They wait for the disk, or for a server
+/// The largest number of threads that write files at the same time. They wait for the disk, or for a server
 /// of files, and so may be more than processors; kubectl's writes come from as many goroutines as
 /// its requests.
 const MAX_THREADS: usize = 8;
@@ -106,9 +106,12 @@ impl Shared {
         match written {
             Ok(Written::NoFile | Written::Unwanted) => {}
             Ok(Written::Renewed) => {
+                tracing::debug!(decision = "renew", file = %self.tree.shown(name));
                 counters.files_renewed.fetch_add(1, Ordering::Relaxed);
             }
             Ok(Written::Content) => {
+                let bytes = content.len();
+                tracing::debug!(decision = "write", file = %self.tree.shown(name), bytes);
                 counters.files_written.fetch_add(1, Ordering::Relaxed);
                 counters
                     .bytes_written
@@ -124,7 +127,9 @@ impl Shared {
                          further cases are logged at DEBUG"
                     );
                 } else {
-                    tracing::debug!(?name, %error, "a discovery file can't be written");
+                    let reason = "it failed to be written";
+                    let file = self.tree.shown(name);
+                    tracing::debug!(decision = "keep in memory", reason, %file, %error);
                 }
             }
         }

@@ -4,13 +4,13 @@ use std::time::{Duration, SystemTime};
 use super::backend::Part;
 use super::tree::Name;
 
-/// What this process has done to the files. It is locked for moments, never while a file is read
+/// The writes of this process. It is locked for moments, never while a file is read
 /// or written.
 #[derive(Default)]
 pub(super) struct State {
     /// The files that this process wrote since the last invalidation, and the save that wrote them.
     ours: HashMap<Name, u64>,
-    /// What could not be written.
+    /// Documents that failed to be written.
     kept: HashMap<Name, Kept>,
     /// The files that are being written, each by one thread.
     busy: HashSet<Name>,
@@ -20,15 +20,15 @@ pub(super) struct State {
     saves: u64,
 }
 
-/// What could not be written.
+/// A document that failed to be written.
 struct Kept {
-    /// When it came.
+    /// The time when it came.
     since: SystemTime,
     part: Part,
     save: u64,
 }
 
-/// When a save was asked for.
+/// The place of a save among invalidations and other saves.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
     epoch: u64,
@@ -75,7 +75,7 @@ impl State {
         self.kept.insert(name.clone(), Kept { since, part, save });
     }
 
-    /// What could not be written and has not expired, and when it came.
+    /// The document that failed to be written, if it has not expired, and the time when it came.
     pub(super) fn kept(
         &mut self,
         name: &Name,
@@ -107,8 +107,8 @@ impl State {
     }
 }
 
-/// Whether what came at `since` is older than it may get. What may get older than time can tell
-/// never expires.
+/// Whether a document that came at `since` is older than `ttl`. A time to live beyond the end of time never
+/// ends.
 pub(super) fn has_expired(since: SystemTime, ttl: Duration, now: SystemTime) -> bool {
     since.checked_add(ttl).is_some_and(|end| now > end)
 }

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What was done to a server's files, since the layer was made.
+/// Counts of reads and writes of a server's files, since the layer was made.
 ///
 /// ```
 /// let layer = discovery_disk::DiskDiscoveryLayer::new("/nonexistent/cache");
@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DiskStats {
-    /// DiskBackend that were read and not expired.
+    /// Files that were read and not expired.
     pub files_read: u64,
-    /// DiskBackend that got new content.
+    /// Files that got new content.
     pub files_written: u64,
-    /// DiskBackend whose content had not changed: only their modification time was renewed.
+    /// Files whose content had not changed: only their modification time was renewed.
     pub files_renewed: u64,
     /// The size of the files that got new content.
     pub bytes_written: u64,

@@ -27,7 +27,7 @@ const PUBLISH: Publish = Publish {
 /// resources in one group, has a few MB.
 const MAX_FILE: u64 = 64 << 20;
 
-/// What most names have at most, with the directories above them.
+/// The length that most names have at most, with the directories above them.
 const MAX_NAME: usize = 96;
 
 /// One of the files.
@@ -54,11 +54,11 @@ pub(super) struct Opened {
     pub(super) path: PathBuf,
     len: usize,
     pub(super) modified: SystemTime,
-    /// Which file, in which state; `None` where the platform does not tell.
+    /// The file's identity and state; `None` if the platform does not tell.
     pub(super) stamp: Option<Stamp>,
 }
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
     /// The file has new content.
@@ -101,6 +101,12 @@ impl Tree {
         Some(path)
     }
 
+    /// A name for events.
+    pub(super) fn shown(&self, name: &Name) -> String {
+        self.path(name)
+            .map_or_else(String::new, |path| Shown(&path).to_string())
+    }
+
     /// Opens a file that was modified at most `ttl` before `now`.
     pub(super) fn open(
         &self,
@@ -116,11 +122,13 @@ impl Tree {
         };
         let modified = metadata.modified()?;
         if has_expired(modified, ttl, now) {
-            tracing::debug!(path = %Shown(&path), "expired");
+            let age = now.duration_since(modified).ok();
+            tracing::debug!(decision = "skip", reason = "expired", file = %Shown(&path), ?age);
             return Ok(None);
         }
         if metadata.len() > MAX_FILE {
-            tracing::debug!(path = %Shown(&path), len = metadata.len(), "a file that is too large");
+            let len = metadata.len();
+            tracing::debug!(decision = "skip", reason = "too large", file = %Shown(&path), len);
             return Ok(None);
         }
         Ok(Some(Opened {

@@ -94,7 +94,7 @@ pub struct ApiResourceDiscovery {
     /// The plural name.
     #[serde(default, deserialize_with = "nullable")]
     pub resource: Text,
-    /// What the server answers with.
+    /// The kind of the server's answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_kind: Option<ResponseKind>,
     /// `Namespaced` or `Cluster`.
@@ -103,7 +103,7 @@ pub struct ApiResourceDiscovery {
     /// The singular name.
     #[serde(default, deserialize_with = "nullable")]
     pub singular_resource: Text,
-    /// What can be done. `None` is Go's nil slice, which is written `null`.
+    /// The verbs that it allows. `None` is Go's nil slice, which is written `null`.
     #[serde(default)]
     pub verbs: Option<Arc<[Text]>>,
     /// Abbreviations.
@@ -136,10 +136,10 @@ pub struct ApiSubresourceDiscovery {
     /// The name, without the resource's.
     #[serde(default, deserialize_with = "nullable")]
     pub subresource: Text,
-    /// What the server answers with.
+    /// The kind of the server's answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_kind: Option<ResponseKind>,
-    /// What can be done. `None` is Go's nil slice, which is written `null`.
+    /// The verbs that it allows. `None` is Go's nil slice, which is written `null`.
     #[serde(default)]
     pub verbs: Option<Arc<[Text]>>,
 }

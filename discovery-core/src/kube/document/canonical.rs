@@ -2,7 +2,7 @@
 //!
 //! Files of this kind are read by the hundred at the start of a program, and nearly all have been
 //! written by kubectl or by this crate: fields in Go's order, no white space, nothing unknown. They
-//! are compared with that text instead of being parsed. Whatever deviates, be it one escape in a
+//! are compared with that text instead of being parsed. Text that deviates, be it by one escape in a
 //! string, gives `None` and is left to the general parser, which alone decides what is an error.
 
 use std::cell::RefCell;
@@ -13,10 +13,10 @@ use crate::Text;
 use super::legacy::{ApiGroup, ApiGroupList, ApiResource, ApiResourceList};
 use super::{GroupVersionForDiscovery, Kind};
 
-/// How many strings a list has at most, mostly.
+/// The number of strings that most lists have at most.
 const STRINGS: usize = 8;
 
-/// How many lists of verbs a thread remembers, and how long their text may be.
+/// The number of lists of verbs that a thread remembers, and how long their text may be.
 const LISTS: usize = 32;
 const LIST_TEXT: usize = 256;
 
@@ -131,7 +131,7 @@ fn verbs(text: &mut Input<'_>) -> Option<Arc<[Text]>> {
     })
 }
 
-/// What is still to be read.
+/// The text that is still to be read.
 struct Input<'a> {
     rest: &'a str,
 }
@@ -228,7 +228,7 @@ mod tests {
         include_str!("../../../tests/kubectl/g09.example.test_v1.json"),
     ];
 
-    /// What the parser says, and `decode` should.
+    /// The general parser's result, which `decode` should give as well.
     fn parsed<T: Kind + DeserializeOwned>(text: &str) -> Option<T> {
         let document: T = serde_json::from_str(text).ok()?;
         (document.kind() == T::KIND).then_some(document)

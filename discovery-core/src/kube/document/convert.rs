@@ -14,8 +14,8 @@ use crate::GroupVersion;
 ///
 /// As client-go does it: stale versions are left out of their group and listed in `stale`, the
 /// preferred version is the first that is not stale, and a subresource becomes a resource named
-/// `<parent>/<sub>` with its parent's scope and singular name. What has no `responseKind` is left
-/// out.
+/// `<parent>/<sub>` with its parent's scope and singular name. A resource without
+/// `responseKind` is left out.
 ///
 /// ```
 /// use discovery_core::document::{Aggregated, ApiGroupDiscoveryList, decode};
@@ -239,7 +239,7 @@ fn aggregated_resources(resources: &[ApiResource]) -> Vec<ApiResourceDiscovery> 
             }),
             None => {
                 entry.response_kind = response_kind;
-                // What a subresource before it said does not count.
+                // The values of a subresource before it do not count.
                 entry.scope = scope(resource);
                 entry.singular_resource = resource.singular_name.clone();
                 entry.verbs = Some(resource.verbs.clone().unwrap_or_default());

@@ -34,7 +34,7 @@ pub fn to_line<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 }
 
 /// Only a map with keys that are no strings, or a `Serialize` that fails of itself, can fail here;
-/// the documents have neither. What was written until then is not JSON and is not used.
+/// the documents have neither. The text that was written until then is not JSON and is not used.
 fn to_vec<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     let mut json = Vec::with_capacity(1024);
     match value.serialize(&mut Serializer::with_formatter(&mut json, GoFormatter)) {
@@ -65,7 +65,7 @@ impl Formatter for GoFormatter {
     }
 }
 
-/// Where the next character to escape is, how many bytes it has, and what stands for it.
+/// The place of the next character to escape, its length in bytes, and the text that stands for it.
 fn first_escape(text: &str) -> Option<(usize, usize, &'static [u8])> {
     // Two of the characters start with byte 0xE2; looking at bytes is several times faster.
     let bytes = text.as_bytes();

@@ -31,7 +31,7 @@ pub struct ApiVersions {
     /// The versions, the preferred one first.
     #[serde(default, deserialize_with = "nullable")]
     pub versions: Vec<Text>,
-    /// Where clients of given networks reach the server. Kept for the sake of clients that ask for
+    /// The addresses at which clients of given networks reach the server. Kept for the sake of clients that ask for
     /// the field.
     #[serde(default, rename = "serverAddressByClientCIDRs")]
     pub server_address_by_client_cidrs: Option<Vec<ServerAddressByClientCidr>>,
@@ -98,7 +98,7 @@ pub struct ApiGroup {
     /// The preferred version. Empty for a group whose versions are all stale.
     #[serde(default, deserialize_with = "nullable")]
     pub preferred_version: GroupVersionForDiscovery,
-    /// Where clients of given networks reach the server.
+    /// The addresses at which clients of given networks reach the server.
     #[serde(
         default,
         rename = "serverAddressByClientCIDRs",
@@ -122,7 +122,7 @@ pub struct GroupVersionForDiscovery {
     pub version: Text,
 }
 
-/// Where clients of a network reach the server.
+/// The address at which clients of a network reach the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerAddressByClientCidr {
@@ -199,7 +199,7 @@ pub struct ApiResource {
     /// For example `Pod`.
     #[serde(default, deserialize_with = "nullable")]
     pub kind: Text,
-    /// What can be done. `None` is Go's nil slice, which is written `null`. Shared, for a server has
+    /// The verbs that it allows. `None` is Go's nil slice, which is written `null`. Shared, for a server has
     /// a handful of such lists for thousands of resources.
     #[serde(default)]
     pub verbs: Option<Arc<[Text]>>,
@@ -322,7 +322,7 @@ impl ApiResourceList {
 }
 
 impl ApiResource {
-    /// What can be done with it.
+    /// The verbs that it allows.
     #[must_use]
     pub fn verbs(&self) -> &[Text] {
         self.verbs.as_deref().unwrap_or_default()

@@ -18,7 +18,7 @@ pub use self::drive::{DeadlineExceeded, ask, drive};
 pub use self::read::parse_list;
 pub(crate) use self::read::{AskedUrl, take_list, url};
 
-/// How many resource lists may be asked for at the same time.
+/// The number of resource lists that may be asked for at the same time.
 const MAX_IN_FLIGHT: usize = 64;
 
 /// A walk over a server's discovery documents that does no I/O itself.
@@ -68,14 +68,14 @@ pub struct Plan {
     fatal: Option<Error>,
 }
 
-/// Says which request an answer belongs to.
+/// Stands for a request, to which an answer belongs.
 #[derive(Debug)]
 #[must_use = "a request without answer keeps the plan from its end"]
 pub struct Ticket {
     endpoint: Endpoint,
 }
 
-/// What `/api` or `/apis` brought.
+/// The answer to `/api` or `/apis`.
 #[derive(Debug, Default)]
 enum Part {
     #[default]
@@ -87,11 +87,12 @@ enum Part {
     Known(Arc<Snapshot>),
 }
 
-/// What a walk found.
+/// The result of a walk.
 #[derive(Clone, Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Discovered {
-    /// What is known now.
+    /// The documents that are known now.
     pub snapshot: Arc<Snapshot>,
     /// The group versions whose resources could not be had, stale ones among them.
     pub failed: BTreeMap<GroupVersion, Error>,
@@ -215,14 +216,14 @@ impl Plan {
         self.fatal.is_some()
     }
 
-    /// How many answers are still to come, as far as is known: those under way, and those to
+    /// The number of answers that are still to come, as far as is known: those under way, and those to
     /// requests that [`next`](Self::next) has not given yet.
     #[must_use]
     pub fn outstanding(&self) -> usize {
         self.queue.len() + self.in_flight
     }
 
-    /// What was found.
+    /// The result of the walk.
     ///
     /// # Errors
     ///
@@ -283,7 +284,7 @@ impl Plan {
         groups.retain_mut(has_fit_names);
         snapshot.set_groups(ApiGroupList::new(groups));
         snapshot.set_format(format);
-        // Where the lists are asked for one by one, the groups don't have the stale ones.
+        // If the lists are asked for one by one, the groups don't have the stale ones.
         if aggregated {
             snapshot.set_stale(stale);
         }
@@ -322,7 +323,7 @@ impl Plan {
 }
 
 impl Ticket {
-    /// What is asked for.
+    /// The endpoint of the request.
     #[must_use]
     pub const fn endpoint(&self) -> &Endpoint {
         &self.endpoint

@@ -1,4 +1,4 @@
-//! What the answers mean.
+//! The meaning of answers.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub fn parse_list(
     }
     let mut list: ApiResourceList =
         decode(answer.body()).map_err(|error| Error::malformed(url, error))?;
-    // What kubectl writes is its own idea of kind and version; the server's need not have one. Nor
+    // kubectl writes its own idea of kind and version; the server's list need not have one. Nor
     // need it name the group version, which the path has told.
     list.api_version = "v1".into();
     list.group_version = group_version.as_str().into();
@@ -96,7 +96,7 @@ pub(super) fn read_groups(
 }
 
 /// Removes versions whose names are not fit for a path, and says whether the group's name is.
-/// Whoever reads what is kept makes paths of them: we of a version's `groupVersion`, kubectl of the
+/// The readers of documents make paths of them: this crate of a version's `groupVersion`, kubectl of the
 /// group's name and the version's. So the two have to be the same.
 pub(super) fn has_fit_names(group: &mut ApiGroup) -> bool {
     let fit = group.name.is_empty() || check_group(&group.name).is_ok();
