@@ -76,7 +76,7 @@ async fn groups_ask_for_no_lists() {
 }
 
 #[tokio::test]
-async fn preferred_and_namespaced() {
+async fn preferred_resources_can_be_limited_to_namespaced_ones() {
     let (client, _) = server(&[CORE, NO_GROUPS, V1]);
     let names = |preferred: discovery_client::Preferred| -> Vec<String> {
         preferred
@@ -128,7 +128,7 @@ async fn what_failed_comes_with_what_was_found() {
 }
 
 #[tokio::test]
-async fn only_what_is_missing() {
+async fn only_missing_lists_are_fetched() {
     let (client, asked) = server(&[CORE, NO_GROUPS, V1]);
     let mut known = discovery_core::Snapshot::default();
     known.merge(&client.discover().await.unwrap().snapshot);
@@ -145,7 +145,7 @@ async fn only_what_is_missing() {
 }
 
 #[tokio::test]
-async fn one_list() {
+async fn one_list_is_fetched_or_its_error_told() {
     let (client, asked) = server(&[
         V1,
         (
@@ -181,7 +181,7 @@ async fn one_list() {
 }
 
 #[tokio::test]
-async fn version() {
+async fn the_version_is_parsed_or_its_error_told() {
     let (client, _) = server(&[("/version", 200, r#"{"major":"1","gitVersion":"v1.36.2"}"#)]);
     assert_eq!(
         client.server_version().await.unwrap().git_version,
@@ -201,7 +201,7 @@ async fn version() {
 }
 
 #[tokio::test]
-async fn too_large() {
+async fn an_answer_that_is_too_large_is_an_error() {
     let (client, _) = server(&[CORE, NO_GROUPS]);
     let failure = client.max_body_size(10).groups().await.unwrap_err();
     assert!(

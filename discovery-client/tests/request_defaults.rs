@@ -39,7 +39,7 @@ async fn a_server_with_an_invalid_port_leaves_relative_uris_relative() {
 }
 
 #[tokio::test]
-async fn relative_and_absolute_uris() {
+async fn a_relative_uri_gets_the_servers_address_and_an_absolute_one_stays() {
     let rancher =
         || RequestDefaultsLayer::new(&"https://rancher:8443/k8s/clusters/c-1/".parse().unwrap());
     for (asked, sent) in [
@@ -83,7 +83,7 @@ async fn relative_and_absolute_uris() {
 }
 
 #[tokio::test]
-async fn timeout() {
+async fn the_timeout_is_written_as_go_writes_it() {
     let layer = |timeout| RequestDefaultsLayer::new(&"http://h".parse().unwrap()).timeout(timeout);
     let minute = shaped(layer(Duration::from_secs(60)), get("/api")).await.0;
     assert_eq!(minute, "http://h/api?timeout=1m0s");

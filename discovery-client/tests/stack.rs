@@ -157,7 +157,7 @@ fn an_address_with_an_invalid_port_is_refused() {
 }
 
 #[test]
-fn passwords_are_not_told() {
+fn the_text_of_an_error_has_no_password() {
     for server in [
         "ftp://me:secret@h",
         "https://me:secret@",

@@ -6,16 +6,24 @@
 //! - [`store`]: the contract between a cache and the place that keeps its bytes, with
 //!   [`MapStore`](store::MapStore), [`NoStore`](store::NoStore) and a conformance suite.
 //! - [`document`]: the discovery documents, their conversions, and JSON as Go writes it.
-//! - [`Endpoint`], [`Format`], [`Accept`]: what a request asks for, and in which form.
+//! - [`Endpoint`], [`Format`], [`Accept`]: the paths of an API server, and the formats of its answers.
 //! - [`Plan`], [`Snapshot`]: discovery without I/O.
 //! - [`engine`]: a discovery cache around any HTTP service, which the disk and memory layers fill
 //!   with a place to keep things.
 //! - [`dump`]: HTTP responses as bytes, in the form that kubectl's HTTP cache keeps.
 //! - [`key`]: cache keys, and the file and directory names that kubectl derives.
 //! - [`headers`]: rules about header fields that several layers need.
+//! - [`http`]: URIs, header fields and bodies, and calls that wait until their service is ready.
 //! - [`flight`]: one request for many callers, safe under cancellation.
 //! - [`clock`]: time as an input.
+//!
+//! # Features
+//!
+//! - `discovery`: [`document`], [`Plan`], [`Snapshot`], [`Error`] and [`engine`], which need serde.
+//! - `testing`: the conformance suite for stores.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// The documentation is built with all features.
+#![cfg_attr(not(feature = "discovery"), allow(rustdoc::broken_intra_doc_links))]
 
 #[cfg(feature = "discovery")]
 pub mod engine;

@@ -98,7 +98,7 @@ fn legacy_documents_from_an_aggregated_server() {
 
 /// What is kept has the group all the same, as kubectl's file has.
 #[test]
-fn what_is_kept() {
+fn a_group_of_stale_versions_is_kept() {
     for forgets_stale in [false, true] {
         let (engine, service, mut server) = world(Keep {
             forgets_stale,
@@ -223,7 +223,7 @@ fn a_single_list_is_asked_for_alone_by_the_callers_own_request() {
 }
 
 #[test]
-fn unknown_group_versions() {
+fn an_unknown_group_version_is_answered_unasked_only_by_a_cache_that_may() {
     for answers_unknown in [true, false] {
         let (_, service, mut server) = world(Keep {
             answers_unknown,

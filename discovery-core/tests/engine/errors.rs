@@ -184,7 +184,7 @@ fn small(limit: u64) -> (Engine<Keep>, TestService, Server) {
 }
 
 #[test]
-fn what_is_too_large_passes_whole() {
+fn an_answer_that_is_too_large_passes_whole() {
     let (engine, service, mut server) = small(10);
     let large = ["01234", "56789", "0", "123456789"];
     for path in ["/apis", "/apis/a/v1"] {

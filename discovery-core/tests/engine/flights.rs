@@ -16,7 +16,7 @@ fn callers(service: &TestService, path: &str, many: usize) -> Vec<Call> {
 }
 
 #[test]
-fn one_fetch_for_all() {
+fn one_fetch_of_the_groups_answers_all_callers() {
     let (engine, service, mut server) = world(Keep::default());
     let mut calls = callers(&service, "/apis", 5);
     // Whatever of the groups they want, and in whichever form.
@@ -44,7 +44,7 @@ fn one_fetch_for_all() {
 }
 
 #[test]
-fn one_fetch_of_a_list_for_all() {
+fn one_fetch_of_a_list_answers_all_callers() {
     let (engine, service, mut server) = world(Keep::default());
     let mut calls = callers(&service, "/apis/a/v1", 5);
     server.expect("/apis/a/v1").send_response(list("a/v1"));
@@ -237,7 +237,7 @@ fn followers_get_what_they_wait_for() {
 
 /// The leader's answer is gone, and with it the last trace of the fetch but for what was kept.
 #[test]
-fn followers_that_look_late() {
+fn followers_that_look_late_are_answered_as_well() {
     for slow in [false, true] {
         let (_, service, mut server) = world(Keep {
             slow,

@@ -77,7 +77,7 @@ fn what_the_outer_cache_forgets_does_not_come_back_from_the_inner_one() {
 }
 
 #[test]
-fn nor_does_a_list() {
+fn a_list_that_the_outer_cache_forgets_does_not_come_back_from_the_inner_one() {
     for order in [true, false] {
         let mut two = two(order);
         two.warm();

@@ -373,7 +373,7 @@ fn a_request_to_an_invalid_port_passes() {
 }
 
 #[test]
-fn another_servers_address() {
+fn a_request_for_another_servers_address_passes() {
     let (inner, mut server) = Server::new();
     let address = "https://u:p@A:6443/k8s/c-1/".parse().unwrap();
     let engine = Engine::new(Keep::default(), Options::new().server(&address));

@@ -199,7 +199,7 @@ fn errors_come_with_their_bodies() {
 
 /// A plan over two caches: nothing is parsed twice, and only what is missing is asked for.
 #[test]
-fn plans_over_caches() {
+fn a_plan_takes_parsed_documents_from_a_cache() {
     let (_, below, mut server) = world(partial(9, 8));
     let engine = discovery_core::engine::Engine::new(Keep::default(), Options::new());
     let above = engine.service(tower::util::MapResponse::new(

@@ -52,7 +52,7 @@ fn an_aggregated_server_needs_two_requests() {
 }
 
 #[test]
-fn v2beta1_too() {
+fn an_answer_in_v2beta1_is_aggregated_too() {
     let (asked, discovered) = walk(Plan::everything(), |_| {
         json(
             Format::V2Beta1,
@@ -63,6 +63,20 @@ fn v2beta1_too() {
         (asked.len(), discovered.unwrap().snapshot.format()),
         (2, Some(Format::V2Beta1))
     );
+}
+
+#[test]
+fn an_answer_with_a_profile_is_not_taken_for_the_merged_document() {
+    let (asked, discovered) = walk(Plan::everything(), |_| {
+        let mut answer = json(Format::V2, r#"{"kind":"APIGroupDiscoveryList","items":[]}"#)?;
+        let content_type = format!("{};profile=nopeer", Format::V2.content_type());
+        let content_type = content_type.parse().unwrap();
+        answer.headers_mut().insert("content-type", content_type);
+        Ok(answer)
+    });
+    assert_eq!(asked.len(), 2);
+    let error = discovered.unwrap_err();
+    assert!(!error.is_transient() && error.code().is_none(), "{error}");
 }
 
 #[test]
@@ -92,7 +106,7 @@ fn a_legacy_server_is_asked_for_each_list() {
 
 /// Only when both are aggregated do their resources count, and their stale versions.
 #[test]
-fn one_half_legacy() {
+fn one_legacy_half_makes_the_other_half_legacy() {
     let stale = item(
         "a",
         &format!(

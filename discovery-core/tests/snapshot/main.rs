@@ -79,7 +79,7 @@ fn document(snapshot: &Snapshot, endpoint: &Endpoint, accept: Accept) -> (Format
 }
 
 #[test]
-fn knows_nothing() {
+fn an_empty_snapshot_answers_nothing() {
     let snapshot = Snapshot::default();
     for path in [
         "/api",
@@ -97,7 +97,7 @@ fn knows_nothing() {
 }
 
 #[test]
-fn legacy_documents() {
+fn legacy_documents_are_made_of_the_groups() {
     let (format, json) = document(&groups(), &Endpoint::Api, plain());
     assert_eq!(format, Format::Legacy);
     assert_eq!(
@@ -236,7 +236,7 @@ fn changes_show_in_what_was_rendered_before() {
 }
 
 #[test]
-fn refusals() {
+fn a_refusal_is_answered_until_newer_groups_come() {
     let refusal = NegativeAnswer {
         status: http::StatusCode::FORBIDDEN,
         content_type: None,
@@ -336,7 +336,7 @@ fn what_is_stale_is_not_known_to_be_missing() {
 }
 
 #[test]
-fn merging() {
+fn a_merge_takes_over_the_documents_that_the_other_has() {
     let mut snapshot = complete();
     snapshot.set_format(Format::V2);
     let mut more = Snapshot::default();

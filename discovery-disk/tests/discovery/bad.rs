@@ -36,7 +36,7 @@ fn is_replaced(what: &str, make_bad: impl Fn(&Path)) {
 }
 
 #[test]
-fn content() {
+fn a_file_with_wrong_content_is_replaced() {
     let list = file("a/v1", "xs");
     let other_group = file("b/v1", "xs");
     let no_group = list.replace("a/v1", "");
@@ -89,7 +89,7 @@ fn content() {
 }
 
 #[test]
-fn an_oversized_file() {
+fn an_oversized_file_is_replaced() {
     is_replaced("sparse", |path| {
         let file = File::options().write(true).open(path).unwrap();
         file.set_len(1 << 40).unwrap();
@@ -98,7 +98,7 @@ fn an_oversized_file() {
 
 #[cfg(unix)]
 #[test]
-fn a_pipe() {
+fn a_pipe_is_replaced() {
     // Opening it to read would wait for a writer, for ever.
     is_replaced("pipe", |path| {
         fs::remove_file(path).unwrap();
@@ -114,7 +114,7 @@ fn a_pipe() {
 
 #[cfg(unix)]
 #[test]
-fn a_socket() {
+fn a_socket_is_replaced() {
     // The path of a socket must be short.
     let short = tempfile::Builder::new()
         .prefix("s")
@@ -130,7 +130,7 @@ fn a_socket() {
 
 #[cfg(unix)]
 #[test]
-fn a_symbolic_link() {
+fn a_symbolic_link_is_replaced_and_not_followed() {
     use std::os::unix::fs::symlink;
     let outside = tempfile::tempdir().unwrap();
     let target = outside.path().join("target");
@@ -151,7 +151,7 @@ fn a_symbolic_link() {
 
 #[cfg(unix)]
 #[test]
-fn an_unreadable_file() {
+fn an_unreadable_file_is_replaced() {
     let probe = tempfile::NamedTempFile::new().unwrap();
     set_mode(probe.path(), 0);
     if File::open(probe.path()).is_ok() {

@@ -32,7 +32,7 @@ fn what_one_layer_wrote_another_reads() {
 
 /// Whoever reads while others write sees whole files, old or new.
 #[test]
-fn many_threads_and_layers() {
+fn readers_see_whole_files_while_many_threads_write() {
     let (_dir, dir) = directory();
     let servers: Vec<_> = (0..2)
         .map(|n| {

@@ -41,7 +41,7 @@ fn files_count_for_six_hours_after_they_were_modified() {
 }
 
 #[test]
-fn odd_times() {
+fn a_file_from_the_future_counts_and_an_endless_time_to_live_never_ends() {
     let (_dir, dir) = warm_directory();
     let groups = dir.join("servergroups.json");
     // A file from the future counts, as in kubectl.

@@ -33,7 +33,7 @@ pub(crate) fn discover(server: &Server, layer: &DiskDiscoveryLayer) -> Discovere
 }
 
 #[test]
-fn everything_there() {
+fn a_complete_directory_costs_no_request() {
     for legacy in [false, true] {
         let (_dir, dir) = warm_directory();
         let server = Server::new(legacy);
@@ -64,7 +64,7 @@ fn a_list_or_two_are_asked_for_alone() {
 /// From an aggregated server, many lists come with two requests, and from a legacy one, with one
 /// request each.
 #[test]
-fn many_lists() {
+fn many_missing_lists_are_fetched_with_the_groups() {
     for (legacy, expected) in [
         (false, &["/api", "/apis"][..]),
         (
@@ -90,7 +90,7 @@ fn many_lists() {
 }
 
 #[test]
-fn lists_without_groups() {
+fn missing_groups_are_fetched_and_the_lists_are_not() {
     let (_dir, dir) = warm_directory();
     fs::remove_file(dir.join("servergroups.json")).unwrap();
     let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));

@@ -56,7 +56,7 @@ fn a_legacy_server_fills_what_was_asked() {
 
 /// kube-rs takes an aggregated answer here, and it is made of the files.
 #[test]
-fn aggregated_answers_from_files() {
+fn files_give_aggregated_answers() {
     let (_dir, dir) = warm_directory();
     let server = Server::legacy();
     for accept in [

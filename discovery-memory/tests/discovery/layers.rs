@@ -32,7 +32,7 @@ fn layers_clones_and_services_share_one_memory() {
 
 /// kubectl's order: a refresh for the outer one reaches the inner one, and once.
 #[test]
-fn one_memory_over_another() {
+fn a_refresh_of_the_outer_memory_reaches_the_inner_one_once() {
     let (outer, inner) = (MemoryDiscoveryLayer::new(), MemoryDiscoveryLayer::new());
     let (below, mut server) = world(&inner);
     // The outer one's mock is the inner one.

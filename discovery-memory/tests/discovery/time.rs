@@ -43,7 +43,7 @@ fn for_ever_unless_a_time_is_set() {
 }
 
 #[test]
-fn the_oldest_part_counts() {
+fn the_age_of_the_oldest_part_counts() {
     let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
     let layer = MemoryDiscoveryLayer::new()
         .ttl(Duration::from_secs(60))

@@ -75,11 +75,9 @@ async fn names_of_groups_and_versions() {
             expected.sort();
             assert_eq!(found(&all), expected, "{what}");
             assert_eq!(failed(&all), [""; 0], "{what}");
+            // Names that are left out are told at DEBUG: a server can serve any number of them, at each request.
             let warnings = events::warnings(rig.root.path());
-            assert!(
-                warnings.iter().any(|line| line.contains("../../x")),
-                "{what}: {warnings:#?}"
-            );
+            assert_eq!(warnings, [""; 0], "{what}");
             for entry in rig.taken() {
                 let rest = entry
                     .path
