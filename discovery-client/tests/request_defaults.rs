@@ -8,7 +8,7 @@ use http::header::ACCEPT;
 use tower::ServiceBuilder;
 use tower_test::mock;
 
-/// What becomes of a request for `uri` behind `layer`: its URI and `Accept`.
+/// The URI and the `Accept` of a request for `uri` behind `layer`.
 async fn shaped(layer: RequestDefaultsLayer, request: Request<()>) -> (String, String) {
     let (inner, mut handle) = mock::pair::<Request<()>, ()>();
     let mut service = ServiceBuilder::new().layer(layer).service(inner);

@@ -1,4 +1,4 @@
-//! What callers get, in which form, and what is asked for it.
+//! The answers to callers, their formats, and the requests that are sent for them.
 
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ fn legacy_documents_from_an_aggregated_server() {
     server.idle();
 }
 
-/// What is kept has the group all the same, as kubectl's file has.
+/// The kept documents have the group all the same, as kubectl's file has.
 #[test]
 fn a_group_of_stale_versions_is_kept() {
     for forgets_stale in [false, true] {
@@ -120,7 +120,7 @@ fn a_group_of_stale_versions_is_kept() {
     }
 }
 
-/// Files don't tell the form. Whoever accepts it gets an aggregated answer, as from the server.
+/// Files don't tell the form. A caller that accepts it gets an aggregated answer, as from the server.
 #[test]
 fn aggregated_documents_from_legacy_files() {
     let mut files = Snapshot::default();

@@ -1,4 +1,4 @@
-//! What goes wrong reaches the caller as it came, and nothing of it is kept.
+//! Errors reach the caller as they came, and are not kept.
 
 use std::io;
 
@@ -24,7 +24,7 @@ fn pieces(data: &[&'static str], broken: bool) -> ResBody {
     BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames)))
 }
 
-/// What of a body comes before it ends or breaks.
+/// Reads a body until it ends or breaks.
 fn read(body: engine::Body<ResBody>) -> (String, Option<io::ErrorKind>) {
     tokio_test::block_on(async {
         let (mut body, mut read) = (std::pin::pin!(body), String::new());

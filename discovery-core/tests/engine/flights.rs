@@ -19,7 +19,7 @@ fn callers(service: &TestService, path: &str, many: usize) -> Vec<Call> {
 fn one_fetch_of_the_groups_answers_all_callers() {
     let (engine, service, mut server) = world(Keep::default());
     let mut calls = callers(&service, "/apis", 5);
-    // Whatever of the groups they want, and in whichever form.
+    // It serves all that want a part of the groups, in any format.
     calls.push(call(&service, get("/api")));
     calls.push(call(&service, get("/apis/a")));
     calls.push(call(&service, accepting("/apis", Accept::KUBECTL)));
@@ -146,7 +146,7 @@ fn a_server_in_trouble_is_asked_once() {
     assert_eq!(done(&mut later).status(), 200);
 }
 
-/// What one flight met is no answer for those who wait for the next.
+/// An error of one flight is no answer for the followers of the next.
 #[test]
 fn an_old_error_is_not_told_again() {
     let (_, service, mut server) = world(Keep::default());
@@ -219,7 +219,7 @@ fn another_key_is_not_delayed() {
     assert_eq!(done(&mut a).status(), 200);
 }
 
-/// What another key's fetch has found is not taken for one's own.
+/// The documents of another key's fetch are not taken for one's own.
 #[test]
 fn followers_get_what_they_wait_for() {
     let (_, service, mut server) = world(Keep::default());

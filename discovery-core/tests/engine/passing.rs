@@ -1,4 +1,4 @@
-//! What is no business of the cache.
+//! Requests that pass the cache.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -303,7 +303,7 @@ fn another_profile_is_neither_answered_from_nor_stored_as_the_merged_document() 
     assert!(engine.cache().known.lock().unwrap().groups().is_none());
 }
 
-/// What a server sends while the test looks on; `None` is the end.
+/// The frames that a server sends while the test looks on; `None` is the end.
 #[derive(Clone, Default)]
 struct Pipe(Arc<Mutex<VecDeque<Option<Bytes>>>>);
 

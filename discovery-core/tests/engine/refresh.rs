@@ -93,7 +93,7 @@ fn a_refresh_reaches_requests_for_lists_and_groups() {
         );
         drop(requests);
         assert!(result_is_error(&mut anew));
-        // What was known before is forgotten for good.
+        // Documents from before are forgotten for good.
         let _again = call(&service, get("/api/v1"));
         server.expect("/api/v1");
     }

@@ -1,4 +1,4 @@
-//! What a cache is asked for, and when it keeps what it is given.
+//! The scopes that a cache is asked for, and the time when it keeps documents.
 
 use std::sync::{Arc, Mutex, OnceLock};
 

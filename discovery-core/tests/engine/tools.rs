@@ -166,7 +166,7 @@ where
         service.call(request).await
     };
     let mut call: Call = task::spawn(Box::pin(future));
-    // Whatever can be done now is done now.
+    // The first poll does all that can be done now.
     if let Poll::Ready(answer) = call.poll() {
         return task::spawn(Box::pin(std::future::ready(answer)));
     }
@@ -185,7 +185,7 @@ pub(crate) fn done(call: &mut Call) -> Response<engine::Body<ResBody>> {
 
 #[track_caller]
 pub(crate) fn result(call: &mut Call) -> Answer {
-    // What is slow is so for one poll.
+    // A slow operation is so for one poll.
     for _ in 0..8 {
         if let Poll::Ready(answer) = call.poll() {
             return answer;

@@ -1,4 +1,4 @@
-//! What a snapshot answers, from what it knows, to whom.
+//! The answers of a snapshot.
 
 use std::sync::Arc;
 

@@ -135,7 +135,7 @@ fn a_symbolic_link_is_replaced_and_not_followed() {
     let outside = tempfile::tempdir().unwrap();
     let target = outside.path().join("target");
     is_replaced("link", |path| {
-        // What it leads to is a good file; not even that is read, and it is not touched.
+        // Its target is a good file; even so it is neither read nor touched.
         fs::copy(path, &target).unwrap();
         set_modified(&target, long_ago());
         fs::remove_file(path).unwrap();

@@ -30,7 +30,7 @@ fn what_one_layer_wrote_another_reads() {
     assert_eq!(two.disk_stats().files_renewed, 4);
 }
 
-/// Whoever reads while others write sees whole files, old or new.
+/// A reader sees whole files, old or new, while others write.
 #[test]
 fn readers_see_whole_files_while_many_threads_write() {
     let (_dir, dir) = directory();

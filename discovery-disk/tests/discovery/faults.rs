@@ -1,4 +1,4 @@
-//! What can't be written is kept in memory, with one warning, and breaks nothing that was there.
+//! Documents that fail to be written are kept in memory, with one warning, and break no file that was there.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -113,7 +113,7 @@ fn a_directory_that_is_read_only() {
     set_mode(&dir, 0o700);
 }
 
-/// What a step of a write can end with.
+/// The outcomes of a step of a write.
 fn faults(step: Step) -> Vec<fn() -> Fault> {
     let mut faults: Vec<fn() -> Fault> =
         vec![|| Fault::Error(ErrorKind::StorageFull.into()), || {
@@ -176,7 +176,7 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
     }
 }
 
-/// What could be written later replaces what was kept before.
+/// A document that is written later replaces the one that was kept in memory.
 #[test]
 fn what_is_kept_is_not_older_than_a_file() {
     let (_outer, dir) = directory();
@@ -220,7 +220,7 @@ fn keeping(dir: &Path, clock: ManualClock) -> (Server, DiskDiscoveryLayer) {
     (server, layer)
 }
 
-/// What could not be written does not hide what another process could.
+/// A document that failed to be written does not hide another process's file.
 #[test]
 fn a_newer_file_counts_more_than_what_is_kept() {
     let (_outer, dir) = directory();

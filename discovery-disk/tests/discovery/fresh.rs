@@ -59,6 +59,25 @@ fn a_file_from_the_future_counts_and_an_endless_time_to_live_never_ends() {
 }
 
 #[test]
+fn a_setter_on_a_clone_takes_effect_on_that_clone_alone() {
+    let (_dir, dir) = warm_directory();
+    let clock = ManualClock::new(SystemTime::now());
+    let server = Server::default();
+    let layer = DiskDiscoveryLayer::new(&dir).clock(clock.clone());
+    server.ask(&layer, "/apis");
+    let short = layer.clone().ttl(Duration::from_secs(1));
+    clock.advance(Duration::from_secs(3600));
+    server.ask(&layer, "/apis");
+    assert!(server.asked().is_empty(), "six hours have not passed");
+    server.ask(&short, "/apis");
+    assert!(!server.asked().is_empty(), "a second has");
+    assert_eq!(layer.handle().stats().hits, 2);
+    assert_eq!(short.handle().stats().misses, 1);
+    // Another clone shares.
+    assert_eq!(short.clone().handle().stats().misses, 1);
+}
+
+#[test]
 fn fresh_until_somebody_elses_file_was_read() {
     let (_dir, dir) = warm_directory();
     let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
@@ -76,7 +95,7 @@ fn fresh_until_somebody_elses_file_was_read() {
     server.ask(&layer, "/apis");
     assert!(!layer.handle().fresh());
 
-    // What this process wrote is fresh.
+    // Files of this process are fresh.
     fs::remove_dir_all(&dir).unwrap();
     let layer = DiskDiscoveryLayer::new(&dir);
     server.ask(&layer, "/apis");

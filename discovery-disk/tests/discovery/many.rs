@@ -175,7 +175,7 @@ fn many_files_are_written_by_several_threads_and_the_groups_last() {
     );
 }
 
-/// What takes long does not hold up the thread that drives futures, whatever the runtime.
+/// Long work does not hold up the thread that drives futures, whatever the runtime.
 #[test]
 fn only_a_few_files_are_written_in_place() {
     for (groups, in_place) in [(2, true), (3, false), (20, false)] {

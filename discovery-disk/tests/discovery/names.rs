@@ -64,7 +64,7 @@ fn names_never_lead_out_of_the_directory() {
     assert_eq!(tree(&dir)[0].0, "ok/v1/serverresources.json");
 }
 
-/// Whoever makes an API group chooses its name: none takes the place of a file.
+/// The maker of an API group chooses its name; no name takes the place of a file.
 #[test]
 fn names_of_files_are_kept_in_memory() {
     for name in ["servergroups.json", "ServerGroups.json"] {

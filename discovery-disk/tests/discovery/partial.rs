@@ -14,7 +14,7 @@ use tower::Layer;
 
 use crate::tools::*;
 
-/// What a typed client finds.
+/// The documents that a typed client finds.
 pub(crate) fn discover(server: &Server, layer: &DiskDiscoveryLayer) -> Discovered {
     let mut plan = Plan::everything();
     let dress = |request: Request<()>| {
@@ -128,7 +128,7 @@ fn a_list_that_can_not_be_had_does_not_take_the_others_along() {
     }
 }
 
-/// What no file knows may be there all the same; another process may have found out.
+/// A group version without a file may exist all the same; another process may have found out.
 #[test]
 fn unknown_group_versions_are_asked_for() {
     let (_dir, dir) = warm_directory();

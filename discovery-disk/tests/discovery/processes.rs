@@ -99,7 +99,7 @@ fn a_killed_writer_leaves_whole_files() {
         child.wait().unwrap();
 
         assert_eq!(check(&dir), GROUPS + 2);
-        // What its threads were writing is all that it left.
+        // It left only the files that its threads were writing.
         let left = tree(&dir).len() - GROUPS - 2;
         assert!(left <= 8 * (usize::from(number) + 1), "{left}");
         let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));

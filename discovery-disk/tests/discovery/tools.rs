@@ -42,7 +42,7 @@ pub(crate) fn file(group_version: &str, resource: &str) -> String {
     )
 }
 
-/// What is in the directory after everything has been discovered.
+/// The files in the directory after everything has been discovered.
 pub(crate) fn all_files() -> Vec<(String, String)> {
     vec![
         ("a/v1/serverresources.json".into(), file("a/v1", "xs")),

@@ -1,4 +1,4 @@
-//! What is written, and what is not.
+//! Documents that are written, and documents that are not.
 
 use std::fs;
 

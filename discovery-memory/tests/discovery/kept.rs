@@ -1,4 +1,4 @@
-//! What is kept, and what is answered unasked.
+//! Answers that are kept, and answers that cost no request.
 
 use std::sync::Arc;
 use std::task::Poll;

@@ -64,7 +64,7 @@ fn the_age_of_the_oldest_part_counts() {
     let mut groups = call(&service, get("/apis"));
     legacy(&mut server);
     done(&mut groups);
-    // What comes whole is as old as it is, whatever was there before it.
+    // A complete snapshot has its own age, not that of the one before it.
     clock.advance(Duration::from_secs(40));
     let mut whole = call(&service, {
         let mut request = get("/apis");
