@@ -7,19 +7,21 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 const V2BETA1: &str = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
 
-/// Legacy, v2beta1, v2.
-fn accepted(lines: &[&str]) -> [bool; 3] {
+/// The formats that these `Accept` lines allow.
+fn accepted(lines: &[&str]) -> Vec<Format> {
     let mut headers = HeaderMap::new();
     for line in lines {
         headers.append(ACCEPT, line.parse().unwrap());
     }
     let accept = Accept::from_headers(&headers);
     assert_eq!(accept.allows_aggregated(), accept.aggregated().is_some());
-    [Format::Legacy, Format::V2Beta1, Format::V2].map(|format| accept.allows(format))
+    let formats = [Format::Legacy, Format::V2Beta1, Format::V2];
+    let allowed = formats.into_iter().filter(|format| accept.allows(*format));
+    allowed.collect()
 }
 
-const LEGACY: [bool; 3] = [true, false, false];
-const NOTHING: [bool; 3] = [false; 3];
+const LEGACY: &[Format] = &[Format::Legacy];
+const NOTHING: &[Format] = &[];
 
 #[test]
 fn a_request_accepts_the_formats_that_it_names() {
@@ -36,13 +38,22 @@ fn a_request_accepts_the_formats_that_it_names() {
         ("application/*".into(), LEGACY),
         ("text/html, */*;q=0.8".into(), LEGACY),
         // these in aggregated form, without regard to order and quality,
-        (V2.into(), [false, false, true]),
-        (Accept::KUBECTL.into(), [true, false, true]),
-        (list(&["application/json", V2]), [true, false, true]),
-        (format!("{V2};q=0.1,application/json"), [true, false, true]),
-        (Accept::WITH_V2BETA1.into(), [true; 3]),
+        (V2.into(), &[Format::V2]),
+        (Accept::KUBECTL.into(), &[Format::Legacy, Format::V2]),
+        (
+            list(&["application/json", V2]),
+            &[Format::Legacy, Format::V2],
+        ),
+        (
+            format!("{V2};q=0.1,application/json"),
+            &[Format::Legacy, Format::V2],
+        ),
+        (
+            Accept::WITH_V2BETA1.into(),
+            &[Format::Legacy, Format::V2Beta1, Format::V2],
+        ),
         // and these with 406, or in forms that are no JSON.
-        (V2BETA1.into(), [false, true, false]),
+        (V2BETA1.into(), &[Format::V2Beta1]),
         (v9, NOTHING),
         (proto, NOTHING),
         ("application/vnd.kubernetes.protobuf".into(), NOTHING),
@@ -63,7 +74,7 @@ fn a_request_accepts_the_formats_that_it_names() {
         (" Application/JSON ; charset=utf-8 ".into(), LEGACY),
         (
             r#"application/json; AS="APIGroupDiscoveryList"; V=v2; G=apidiscovery.k8s.io"#.into(),
-            [false, false, true],
+            &[Format::V2],
         ),
         (",,application/json,".into(), LEGACY),
         (V2.replace("as=", "as=x"), NOTHING),
@@ -74,12 +85,12 @@ fn a_request_accepts_the_formats_that_it_names() {
     assert_eq!(accepted(&[]), LEGACY, "no Accept");
     assert_eq!(
         accepted(&[V2, "application/json"]),
-        [true, false, true],
+        &[Format::Legacy, Format::V2],
         "two lines"
     );
     assert_eq!(
         accepted(&["text/html", V2BETA1]),
-        [false, true, false],
+        &[Format::V2Beta1],
         "two lines"
     );
 }

@@ -81,7 +81,7 @@ pub struct GroupsOnly;
 pub struct ParsedAnswer {
     /// The documents that the answer was made from.
     pub snapshot: Arc<Snapshot>,
-    /// The [name](super::engine::Cache::name) of the cache that answered.
+    /// The [name](crate::engine::Cache::name) of the cache that answered.
     pub cache: &'static str,
     /// Whether the cache knew the answer, rather than having fetched it for this request.
     pub hit: bool,
