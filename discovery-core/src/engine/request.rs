@@ -95,6 +95,9 @@ impl Options {
     /// A request whose URI or `Host` names another server passes, so that it is not answered with this
     /// server's groups. In an absolute URI, the path of `address` comes before the path of the endpoint. A
     /// relative URI is always this server's, and [`base_path`](Self::base_path) counts for it.
+    ///
+    /// Unless set, absolute URIs of any server count as this server's, and a relative URI with a `Host` passes,
+    /// because nobody has said which server it is for.
     #[must_use]
     pub fn server(mut self, address: &Uri) -> Self {
         let base = address.path().trim_end_matches('/').to_owned();
