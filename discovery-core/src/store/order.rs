@@ -13,6 +13,9 @@ use super::Op;
 
 type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// An operation, and its number.
+type Numbered = (u64, Shared<BoxFuture>);
+
 type Spawn = dyn Fn(BoxFuture) + Send + Sync;
 
 /// Runs the writes of each key one after another, in the order in which they were asked for.
@@ -44,7 +47,7 @@ pub struct WriteOrder {
 #[derive(Default)]
 struct Inner {
     /// The last operation of each key that has one under way.
-    last: Mutex<HashMap<Box<str>, (u64, Shared<BoxFuture>)>>,
+    last: Mutex<HashMap<Box<str>, Numbered>>,
     number: AtomicU64,
 }
 
