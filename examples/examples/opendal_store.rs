@@ -100,9 +100,10 @@ impl Store for OpendalStore {
 
     fn remove(&self, key: &str) -> Op<io::Result<()>> {
         let (operator, name) = (self.operator.clone(), file_name(key));
-        self.order.run(&file_name(key), async move {
-            operator.delete(&name).await.map_err(to_io)
-        })
+        self.order.run(
+            &file_name(key),
+            async move { delete(&operator, &name).await },
+        )
     }
 
     fn clear(&self) -> Op<io::Result<()>> {
@@ -110,8 +111,8 @@ impl Store for OpendalStore {
         Op::wait(async move {
             for name in Self::names(&this.operator).await? {
                 let (operator, path) = (this.operator.clone(), name.clone());
-                let remove = async move { operator.delete(&path).await };
-                this.order.run(&name, remove).await.map_err(to_io)?;
+                let remove = async move { delete(&operator, &path).await };
+                this.order.run(&name, remove).await?;
             }
             Ok(())
         })
@@ -166,6 +167,14 @@ impl Drop for OpendalWriter {
 impl fmt::Debug for OpendalStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpendalStore").finish_non_exhaustive()
+    }
+}
+
+/// Deletes a value. Another process may have done so at the same time.
+async fn delete(operator: &Operator, name: &str) -> io::Result<()> {
+    match operator.delete(name).await {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(to_io(error)),
+        _ => Ok(()),
     }
 }
 
