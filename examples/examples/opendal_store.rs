@@ -189,7 +189,7 @@ fn to_io(error: opendal::Error) -> io::Error {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let dir = std::env::temp_dir().join("discovery-opendal-store");
     let fs = Fs::default()
         .root(&dir.join("values").to_string_lossy())
