@@ -1,5 +1,6 @@
 //! The routes of requests, and the requests that the cache does not answer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,7 +11,7 @@ use discovery_core::http::dump::{self, Framing};
 use discovery_core::http::entry_writer::{EntryWriter, NewEntry};
 use discovery_core::http::reserved::Oneshot;
 use discovery_core::http::tee::Reader;
-use discovery_core::http::uri::{self, Redacted};
+use discovery_core::http::uri::Redacted;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, request};
 use http_body::Body as HttpBody;
 use tower_service::Service;
@@ -40,7 +41,7 @@ pub(crate) enum Route {
 #[derive(Debug)]
 pub(crate) struct Lookup {
     /// The request's URI, where it has to be known whether the answer came from there.
-    pub(crate) target: Option<Uri>,
+    pub(crate) target: Option<Box<Uri>>,
     /// The key to look for, and to store under.
     pub(crate) key: String,
     /// The method of the requests whose answers are there. A HEAD is answered from the answer to a GET, too.
@@ -48,7 +49,7 @@ pub(crate) struct Lookup {
     /// The key to look for next, if nothing is there.
     pub(crate) fallback: Option<String>,
     /// The place among the variants, if `key` is that of another variant than the first.
-    pub(crate) variant: Option<VariantPlace>,
+    pub(crate) variant: Option<Box<VariantPlace>>,
     pub(crate) directives: RequestDirectives,
     /// Whether it may wait for the answer to another request.
     pub(crate) may_coalesce: bool,
@@ -110,7 +111,15 @@ impl Cache {
             return Route::Bypass(Bypass::Policy);
         }
         let origin = &self.config.origin;
-        let uri = match target_uri(&request.uri, &request.headers, origin) {
+        let uri = match &purpose {
+            Purpose::Lookup(constraints)
+                if !constraints.has_host && request.uri.scheme().is_some() =>
+            {
+                Ok(Cow::Borrowed(&request.uri))
+            }
+            _ => target_uri(&request.uri, &request.headers, origin),
+        };
+        let uri = match uri {
             Ok(uri) => uri,
             Err(reason) => {
                 if reason == Bypass::RelativeUri && matches!(purpose, Purpose::Lookup(_)) {
@@ -128,9 +137,6 @@ impl Cache {
             }
         };
         let uri = &*uri;
-        if uri::port(uri).is_err() {
-            return Route::Bypass(Bypass::NoKey);
-        }
         let key = self.config.key.key(&request.method, uri, &request.headers);
 
         let (reason, key) = match (purpose, key) {
@@ -182,7 +188,11 @@ impl Cache {
             None => (key, request.method.clone(), None),
         };
         Lookup {
-            target: self.config.response_uri.is_some().then(|| uri.clone()),
+            target: self
+                .config
+                .response_uri
+                .is_some()
+                .then(|| Box::new(uri.clone())),
             key,
             method,
             fallback,

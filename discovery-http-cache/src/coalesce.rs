@@ -1,7 +1,7 @@
 //! Requests that wait for the answer to another one, and bodies that several of them read.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -45,6 +45,8 @@ pub(crate) struct BodyInProgress {
 pub(crate) struct Activity {
     timer: Option<Arc<dyn Timer + Send + Sync>>,
     last: Mutex<Option<Instant>>,
+    /// Whether the body can be joined, or could be.
+    is_shared: AtomicBool,
 }
 
 /// The part that a request has in a flight.
@@ -131,13 +133,14 @@ impl Coalescer {
         }
     }
 
+    /// Whether there is a body that is being read. Mostly there is none.
+    pub(crate) fn has_bodies(&self) -> bool {
+        !self.bodies().is_empty()
+    }
+
     /// The answer for a key whose body is being read.
     pub(crate) fn body(&self, key: &str, generation: &Generation) -> Option<BodyInProgress> {
         let bodies = self.bodies();
-        // Mostly there is none.
-        if bodies.is_empty() {
-            return None;
-        }
         let flight = FlightKey {
             key: generation.key(key),
             generation: generation.clone(),
@@ -148,6 +151,9 @@ impl Coalescer {
     /// Forgets a body that can't be joined any more, and makes those who have looked into the store look again.
     pub(crate) fn end_body(&self, flight: &FlightKey, activity: &Arc<Activity>) {
         self.completions.fetch_add(1, Ordering::AcqRel);
+        if !activity.is_shared.load(Ordering::Acquire) {
+            return;
+        }
         let mut bodies = self.bodies();
         // Not one of a later flight.
         if bodies
@@ -208,6 +214,7 @@ impl Activity {
         Self {
             timer,
             last: Mutex::new(last),
+            is_shared: AtomicBool::new(false),
         }
     }
 
@@ -238,15 +245,25 @@ impl Leader {
         &self.flight
     }
 
+    /// Whether any request waits.
+    pub(crate) fn has_followers(&self) -> bool {
+        self.inner.followers() > 0
+    }
+
     /// Gives all that wait the head of the answer, and a reader of its body. Requests that come later can join.
-    pub(crate) fn share(self, head: &Arc<NewHead>, reader: &Reader, activity: &Arc<Activity>) {
+    pub(crate) fn share(self, head: NewHead, reader: &Reader, activity: &Arc<Activity>) {
+        let head = &Arc::new(head);
+        activity.is_shared.store(true, Ordering::Release);
         let body = BodyInProgress {
             head: Arc::clone(head),
             body: reader.handle(),
             activity: Arc::clone(activity),
         };
-        let replaced = self.coalescer.bodies().insert(self.flight, body);
-        drop(replaced);
+        // An entry that is stored meanwhile ends the body before it is there.
+        if !reader.is_settled() {
+            let replaced = self.coalescer.bodies().insert(self.flight, body);
+            drop(replaced);
+        }
         self.coalescer.completions.fetch_add(1, Ordering::AcqRel);
         self.inner
             .complete(|| WaitResult::Answer(Arc::clone(head), reader.another()));

@@ -1,5 +1,6 @@
 //! The decisions of the layer that users can replace: small traits, which closures implement.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use discovery_core::{Endpoint, key};
@@ -151,6 +152,16 @@ where
 {
     fn response_uri(&self, response: &response::Parts) -> Option<Uri> {
         self(response)
+    }
+}
+
+/// A key of the user's, for URIs with a port that is one.
+pub(crate) struct CustomKey(pub(crate) Arc<dyn RequestKey>);
+
+impl RequestKey for CustomKey {
+    fn key(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+        key::port(uri).ok()?;
+        self.0.key(method, uri, headers)
     }
 }
 

@@ -21,6 +21,7 @@ use crate::cache::{BoxFuture, Cache};
 use crate::coalesce::{Leader, Refresh, Role, WaitResult};
 use crate::entry::StoredResponse;
 use crate::forward::Exchange;
+use crate::generation::Generation;
 use crate::mark::{Forward, Outcome, Report};
 use crate::policy::reuse::{Reuse, RevalidateReason};
 use crate::policy::validation;
@@ -107,10 +108,10 @@ where
             if leader.is_some() || !self.may_coalesce(stored.as_ref()) {
                 break (stored, reason);
             }
-            if let Some(response) = self.join_body() {
+            let generation = cache.state.generations.current(&self.lookup.key);
+            if let Some(response) = self.join_body(&generation) {
                 return Ok(response);
             }
-            let generation = cache.state.generations.current(&self.lookup.key);
             let next = match coalescer.join(&self.lookup.key, generation) {
                 Role::Leader(new) if coalescer.completions() == completions => {
                     leader = Some(new);
@@ -133,7 +134,7 @@ where
                 AfterWait::Forward => break (stored, reason),
                 AfterWait::LookElsewhere => decision = self.look_up(None).await,
                 AfterWait::LookAsLeader(new) => {
-                    if let Some(response) = self.join_body() {
+                    if let Some(response) = self.join_body(new.generation()) {
                         new.look();
                         return Ok(response);
                     }
@@ -248,10 +249,12 @@ where
     }
 
     /// Answers with a response whose body other requests are reading, by the same rules as with a stored one.
-    fn join_body(&self) -> Option<Response<Body<ResB>>> {
+    fn join_body(&self, generation: &Generation) -> Option<Response<Body<ResB>>> {
         let Self { cache, lookup, .. } = self;
-        let generation = cache.state.generations.current(&lookup.key);
-        let body = cache.state.coalescer.body(&lookup.key, &generation)?;
+        if !cache.state.coalescer.has_bodies() {
+            return None;
+        }
+        let body = cache.state.coalescer.body(&lookup.key, generation)?;
         let limit = cache.config.wait_limit.as_ref().map(|limit| limit.limit);
         let (now, entry) = (cache.now(), body.head.entry());
         let reuse = entry.reuse(&lookup.directives, &self.parts.headers, now, false);
@@ -421,20 +424,24 @@ where
             body,
             lookup,
         } = self;
-        let mut exchange = Exchange {
+        let generation = match leader.as_ref().map(Leader::generation) {
+            Some(generation) => generation.clone(),
+            None => cache.state.generations.current(&lookup.key),
+        };
+        let mut exchange = Box::new(Exchange {
             method: parts.method.clone(),
             headers: parts.headers.clone(),
             is_validation: stored.as_ref().is_some_and(|stored| {
                 validation::make_conditional(&mut parts.headers, stored.entry.headers())
             }),
-            generation: cache.state.generations.current(&lookup.key),
+            generation,
             requested: cache.now(),
             cache,
             lookup,
             stored,
             leader,
             is_background,
-        };
+        });
         let request = Request::from_parts(parts, body);
         let answer = match ready(&mut inner).await {
             Ok(ready) => {
@@ -489,6 +496,6 @@ impl Lookup {
     fn go_to_variant(&mut self, key: String, mut place: VariantPlace) {
         self.forward = Forward::VaryMiss;
         place.base = std::mem::replace(&mut self.key, key);
-        self.variant = Some(place);
+        self.variant = Some(Box::new(place));
     }
 }

@@ -29,6 +29,7 @@ use crate::policy::validation::{self, Confirmation};
 use crate::policy::{storage, vary};
 use crate::publication::{Publication, Variants};
 use crate::respond::{Outgoing, RequestView};
+use crate::variants::VariantPlace;
 
 /// How much of a body is read ahead of the caller, in bytes, if it is there already. A small response is thus stored
 /// although nobody may read it.
@@ -79,15 +80,16 @@ impl Exchange {
     /// Notes that the request is sent now.
     pub(crate) fn begin(&mut self) {
         self.requested = self.cache.now();
-        let leads = self.leader.as_ref().map(Leader::generation);
-        self.generation = match leads.filter(|generation| generation.is_current()) {
-            Some(generation) => generation.clone(),
-            None => self.cache.state.generations.current(&self.lookup.key),
-        };
+        if !self.generation.is_current() {
+            self.generation = self.cache.state.generations.current(&self.lookup.key);
+        }
     }
 
     /// Understands the answer, or the error that came in place of one.
-    pub(crate) async fn receive<B, E>(mut self, answer: Result<Response<B>, E>) -> Answer<B, E>
+    pub(crate) async fn receive<B, E>(
+        mut self: Box<Self>,
+        answer: Result<Response<B>, E>,
+    ) -> Answer<B, E>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -142,7 +144,7 @@ impl Exchange {
 
     /// Why the response is not that of the request's URI, if it is not.
     fn elsewhere(&self, parts: &response::Parts) -> Option<&'static str> {
-        let target = self.lookup.target.as_ref()?;
+        let target = self.lookup.target.as_deref()?;
         let uri = self.cache.config.response_uri.as_ref()?.response_uri(parts);
         storage::is_from_target(target, uri.as_ref()).err()
     }
@@ -178,7 +180,7 @@ impl Exchange {
 
     /// The server has sent a response of its own.
     async fn new_response<B>(
-        mut self,
+        mut self: Box<Self>,
         parts: response::Parts,
         body: B,
         now: SystemTime,
@@ -188,7 +190,7 @@ impl Exchange {
         B::Error: Into<BoxError>,
     {
         let exact = body.size_hint().exact();
-        let storable = self.storable(&parts, exact, now).await;
+        let storable = self.storable(&parts, exact, now);
         let reason = storable
             .as_ref()
             .map_or_else(|reason| *reason, |_| "to be stored");
@@ -198,59 +200,56 @@ impl Exchange {
             self.give_up(Some(parts.status), now).await;
             return Response::from_parts(parts, Body::passed(body));
         };
-        let mut reader = self.store(body, storable, framing, now);
-        // Not in the future of the caller, if there is something to wait for: the caller gets the head at once.
-        poll_fn(|cx| reader.poll_read_ahead(cx, READ_AHEAD)).await;
+        let reader = self.store(body, storable, framing, now).await;
         Response::from_parts(parts, Body::teed(reader))
     }
 
     /// Begins to store a response, and shares it with the requests that wait, if they can use it.
-    fn store<B>(self, body: B, storable: Storable, framing: Framing, now: SystemTime) -> Reader
+    async fn store<B>(
+        self: Box<Self>,
+        body: B,
+        storable: Storable,
+        framing: Framing,
+        now: SystemTime,
+    ) -> Reader
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Self {
-            cache,
-            lookup,
-            method,
-            stored,
-            generation,
-            leader,
-            ..
-        } = self;
+        let exchange = *self;
+        let cache = exchange.cache;
         let is_for_all = matches!(storable.variants, Variants::Replaced { .. });
         let key = match &storable.variants {
             Variants::Replaced { base } => base.clone(),
-            _ => lookup.key,
+            _ => exchange.lookup.key,
         };
-        let parts = Arc::new(storable.parts);
         // A larger body is not held, so that requests which come later could not read it from its beginning.
         let is_held = storable.expected.is_none_or(|size| size <= HOLD);
-        let leader = match leader {
-            Some(leader)
-                if is_held && generation.is_current() && storable.meta.is_shareable(now) =>
-            {
-                Some(leader)
-            }
+        let is_shareable =
+            is_held && exchange.generation.is_current() && storable.meta.is_shareable(now);
+        let leader = match exchange.leader {
+            Some(leader) if is_shareable => Some(leader),
             Some(leader) => {
                 leader.release();
                 None
             }
             None => None,
         };
-        let timer = cache.config.wait_limit.as_ref();
-        let activity = leader.as_ref().map(|leader| {
-            let timer = timer.map(|limit| Arc::clone(&limit.timer));
-            (leader.flight().clone(), Arc::new(Activity::new(timer)))
+        let activity = leader.as_ref().map(|_| {
+            let limit = cache.config.wait_limit.as_ref();
+            Arc::new(Activity::new(limit.map(|limit| Arc::clone(&limit.timer))))
         });
-        let mut publication = Publication::new(Arc::clone(&cache), generation);
-        publication.supersedes = stored.is_some() || is_for_all;
-        publication.shared = activity.clone();
+        let mut publication = Publication::new(Arc::clone(&cache), exchange.generation);
+        publication.supersedes = exchange.stored.is_some() || is_for_all;
+        publication.shared = leader
+            .as_ref()
+            .zip(activity.as_ref())
+            .map(|(leader, activity)| (leader.flight().clone(), Arc::clone(activity)));
         publication.variants = storable.variants;
+        let parts = Arc::new(storable.parts);
         let entry = NewEntry {
             key,
-            method,
+            method: exchange.method,
             parts: Arc::clone(&parts),
             framing,
             expected: storable.expected,
@@ -258,16 +257,31 @@ impl Exchange {
             options: storage::put_options(&parts, &storable.meta, now),
         };
         let store = Arc::clone(&cache.store);
-        let reader = Reader::new(body, EntryWriter::new(store, entry, Box::new(publication)));
-        if let Some((leader, (_, activity))) = leader.zip(activity) {
-            let head = NewHead::new(parts, framing, storable.meta, cache.config.rules);
-            leader.share(&Arc::new(head), &reader, &activity);
+        let mut reader = Reader::new(body, EntryWriter::new(store, entry, Box::new(publication)));
+
+        let rules = cache.config.rules;
+        let head = || NewHead::new(parts, framing, storable.meta, rules);
+        let Some((leader, activity)) = leader.zip(activity) else {
+            poll_fn(|cx| reader.poll_read_ahead(cx, READ_AHEAD)).await;
+            return reader;
+        };
+        if leader.has_followers() {
+            leader.share(head(), &reader, &activity);
+            poll_fn(|cx| reader.poll_read_ahead(cx, READ_AHEAD)).await;
+            return reader;
+        }
+        // Mostly nobody waits, and the body is there already.
+        poll_fn(|cx| reader.poll_read_ahead(cx, READ_AHEAD)).await;
+        if reader.is_stored() {
+            leader.look();
+        } else {
+            leader.share(head(), &reader, &activity);
         }
         reader
     }
 
     /// Decides whether a response may be stored, and as what.
-    async fn storable(
+    fn storable(
         &self,
         parts: &response::Parts,
         exact: Option<u64>,
@@ -290,7 +304,7 @@ impl Exchange {
         let varies = stored.headers.contains_key(header::VARY);
         let variants = match &lookup.variant {
             _ if rules.kubectl => Variants::Unchanged,
-            Some(place) if varies => Variants::Added(place.clone()),
+            Some(place) if varies => Variants::Added(VariantPlace::clone(place)),
             Some(place) => Variants::Replaced {
                 base: place.base.clone(),
             },
@@ -299,7 +313,7 @@ impl Exchange {
                 let family = before.and_then(|before| before.entry.variant.family().cloned());
                 let family = match family {
                     Some(family) => family,
-                    None => cache.family(&lookup.key, fields.vary.names()).await,
+                    None => cache.family(&lookup.key, fields.vary.names()),
                 };
                 vary::set_family(&mut stored.headers, family);
                 Variants::Unchanged
@@ -342,7 +356,7 @@ impl Exchange {
 
     /// The server has answered that the stored response may be used (RFC 9111 §4.3.4).
     async fn not_modified<B>(
-        mut self,
+        mut self: Box<Self>,
         stored: StoredResponse,
         update: &HeaderMap,
         meaning: Confirmation,
@@ -398,7 +412,11 @@ impl Exchange {
     }
 
     /// The answer to a HEAD for which there is an answer to a GET, though not a fresh one (RFC 9111 §4.3.5).
-    async fn head<B>(mut self, response: Response<Body<B>>, now: SystemTime) -> Response<Body<B>> {
+    async fn head<B>(
+        mut self: Box<Self>,
+        response: Response<Body<B>>,
+        now: SystemTime,
+    ) -> Response<Body<B>> {
         let (parts, body) = response.into_parts();
         let stored = self.stored.take_if(|_| parts.status == StatusCode::OK);
         let has_stored = stored.is_some();

@@ -10,7 +10,7 @@ use hyper::rt::{Executor, Sleep, Timer};
 use crate::cache::BoxFuture;
 
 use crate::extend::{
-    Cacheable, KubectlKey, Lifetime, OnlyDiscovery, RequestKey, ResponseUri, UriKey,
+    Cacheable, CustomKey, KubectlKey, Lifetime, OnlyDiscovery, RequestKey, ResponseUri, UriKey,
 };
 use crate::mark::{FromCache, Marker};
 use crate::policy::Rules;
@@ -110,7 +110,10 @@ impl Options {
         };
         let rules = preset.rules;
         Config {
-            key: self.key.clone().unwrap_or(preset.key),
+            key: match &self.key {
+                Some(key) => Arc::new(CustomKey(Arc::clone(key))),
+                None => preset.key,
+            },
             cacheable: self.cacheable.clone().or(preset.cacheable),
             lifetime: self.lifetime.clone(),
             marker: self.marker.clone().or(preset.marker),

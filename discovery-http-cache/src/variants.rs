@@ -67,10 +67,9 @@ impl Cache {
         Some((key, place))
     }
 
-    /// The family for a first variant: that of the variants which are listed already, if they vary by the same fields, so
+    /// The family for a first variant: that of the variants which this process knows, if they vary by the same fields, so
     /// that they can still be found; else a new one.
-    pub(crate) async fn family(self: &Arc<Self>, base: &str, names: &[HeaderName]) -> HeaderValue {
-        self.load_variants(base).await;
+    pub(crate) fn family(&self, base: &str, names: &[HeaderName]) -> HeaderValue {
         let family = {
             let lists = self.lists();
             let list = lists.get(base).filter(|list| list.names() == names);

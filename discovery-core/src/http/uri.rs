@@ -230,7 +230,7 @@ pub fn of(method: &Method, uri: &Uri, origin: Option<&Origin>) -> Option<String>
 }
 
 /// The key of a request by RFC 9110 §4.2.3: equivalent `http` and `https` URIs have the same key, and
-/// others never have. `None` for a relative URI.
+/// others never have. `None` for a relative URI, and for one with an [invalid port](InvalidPort).
 ///
 /// The scheme and the host are in lower case; an empty port and the scheme's own are left out; an empty
 /// path becomes `/`; dot segments are removed; characters that need no percent-encoding are decoded, and
@@ -256,6 +256,14 @@ pub fn normalized(method: &Method, uri: &Uri) -> Option<String> {
         _ => method.as_str(),
     };
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+    // Most URIs are as they should be, which one look at each byte tells.
+    if is_normal(scheme, authority) && is_normal_path(path) && !query.bytes().any(|b| b == b'%') {
+        let blank = if prefix.is_empty() { "" } else { " " };
+        let mark = if uri.query().is_some() { "?" } else { "" };
+        let (scheme, authority) = (scheme.as_str(), authority.as_str());
+        return Some([prefix, blank, scheme, "://", authority, path, mark, query].concat());
+    }
+    port_of(Some(scheme), authority).ok()?;
     let size = prefix.len() + scheme.as_str().len() + authority.as_str().len() + path.len();
     let mut key = String::with_capacity(size + query.len() + 6);
     if !prefix.is_empty() {
@@ -626,6 +634,9 @@ impl Error for NameError {}
 
 fn port_of(scheme: Option<&Scheme>, authority: &Authority) -> Result<Option<u16>, InvalidPort> {
     let authority = authority.as_str();
+    if let Some(Some(port)) = plain_port(authority) {
+        return Ok(Some(port));
+    }
     let host = authority
         .rsplit_once('@')
         .map_or(authority, |(_, host)| host);
@@ -651,6 +662,63 @@ fn port_of(scheme: Option<&Scheme>, authority: &Authority) -> Result<Option<u16>
         return Err(InvalidPort(()));
     }
     written.parse().map(Some).map_err(|_| InvalidPort(()))
+}
+
+/// The port of an authority of small letters, digits, dots and dashes, with a port of digits that does not begin with a
+/// zero, or without one. `None` for any other authority.
+fn plain_port(authority: &str) -> Option<Option<u16>> {
+    let bytes = authority.as_bytes();
+    let host = bytes.iter().take_while(|b| HOST[usize::from(**b)]).count();
+    match &bytes[host..] {
+        [] => Some(None),
+        [b':', digits @ ..] if matches!(digits, [b'1'..=b'9', ..]) && digits.len() <= 5 => {
+            let mut port: u32 = 0;
+            for digit in digits {
+                port = match digit {
+                    b'0'..=b'9' => 10 * port + u32::from(digit - b'0'),
+                    _ => return None,
+                };
+            }
+            u16::try_from(port).ok().map(Some)
+        }
+        _ => None,
+    }
+}
+
+/// The bytes of a plain host.
+const HOST: [bool; 256] = table(b"abcdefghijklmnopqrstuvwxyz0123456789.-");
+
+/// The bytes that a path or query in its normal form may have only in some places.
+const SPECIAL: [bool; 256] = table(b"%.");
+
+const fn table(bytes: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < bytes.len() {
+        table[bytes[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
+
+/// Whether a scheme and an authority are in their normal form, as far as that can be told quickly.
+fn is_normal(scheme: &Scheme, authority: &Authority) -> bool {
+    let own = match scheme.as_str() {
+        "https" => 443,
+        "http" => 80,
+        _ => return false,
+    };
+    plain_port(authority.as_str()).is_some_and(|port| port != Some(own))
+}
+
+/// Whether a path has no percent sign, and no segment that begins with a dot.
+fn is_normal_path(path: &str) -> bool {
+    let is_special = |b: &u8| SPECIAL[usize::from(*b)];
+    match path.as_bytes() {
+        [] => false,
+        bytes if !bytes.iter().any(is_special) => true,
+        _ => !path.contains('%') && !path.contains("/."),
+    }
 }
 
 /// The address as kubectl cleans it, which it does only where there is a path besides `/`.

@@ -28,6 +28,8 @@ pub(crate) struct RequestConstraints {
     pub(crate) directives: RequestDirectives,
     /// Whether it has conditions or ranges that a cache evaluates.
     pub(crate) is_selective: bool,
+    /// Whether it has a `Host` field, with which the URI has to agree. Mostly the field is added below the cache.
+    pub(crate) has_host: bool,
 }
 
 /// Why the cache leaves a request alone.
@@ -97,6 +99,7 @@ pub(crate) fn purpose(request: &request::Parts, rules: Rules) -> Purpose {
     Purpose::Lookup(RequestConstraints {
         directives,
         is_selective: fields.condition || fields.range,
+        has_host: fields.host,
     })
 }
 
@@ -225,6 +228,7 @@ struct Fields {
     /// One that only the server can evaluate.
     server_condition: bool,
     control: bool,
+    host: bool,
 }
 
 impl Fields {
@@ -242,6 +246,7 @@ impl Fields {
                 "if-none-match" | "if-modified-since" => this.condition = true,
                 "if-match" | "if-unmodified-since" => this.server_condition = true,
                 "cache-control" | "pragma" => this.control = true,
+                "host" => this.host = true,
                 _ => {}
             }
         }

@@ -193,7 +193,8 @@ impl Variant {
         !self.any
             && self.values.iter().all(|(name, recorded)| match recorded {
                 Recorded::Value(value) => {
-                    (self.lenient || request.contains_key(name)) && same(name, value.as_bytes())
+                    same(name, value.as_bytes())
+                        && (self.lenient || !value.is_empty() || request.contains_key(name))
                 }
                 Recorded::Absent => !request.contains_key(name),
                 Recorded::AbsentOrEmpty => same(name, b""),

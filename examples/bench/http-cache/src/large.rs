@@ -64,7 +64,7 @@ pub(crate) fn child(kind: &str, length: &str) {
             "ours" => {
                 let options = DiskStoreOptions::new().max_value_size(LIMIT);
                 let store = KubectlStore::with_options(dir.path(), options);
-                let layer = HttpCacheLayer::new(store).max_entry_size(LIMIT);
+                let layer = HttpCacheLayer::new(store).max_body_size(LIMIT);
                 read(layer.layer(server)).await;
                 assert!(stored(dir.path()) > SIZE, "not stored");
                 assert_eq!(layer.handle().stats().stores, 1);
