@@ -19,7 +19,7 @@ use crate::coalesce::Coalescer;
 use crate::entry::{Cached, HeadCache, StoredResponse};
 use crate::generation::{Generation, Generations};
 use crate::hit_for_miss::HitForMiss;
-use crate::options::Config;
+use crate::options::{Config, WaitLimit};
 use crate::policy::cache_control::ResponseDirectives;
 use crate::policy::reuse::StoredMeta;
 use crate::policy::variants::{VariantIndex, base_of};
@@ -94,7 +94,7 @@ impl Cache {
     /// Waits for a future, but not for longer than requests wait, if there is a timer to tell.
     pub(crate) async fn within_max_wait<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
-        let mut sleep = self.config.wait_limit.as_ref().map(|limit| limit.sleep());
+        let mut sleep = self.config.wait_limit.as_ref().map(WaitLimit::sleep);
         std::future::poll_fn(|cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));

@@ -367,6 +367,7 @@ where
                 Role::Follower(_) => None,
             }
         });
+        cache.state.counters.refreshes.add();
         // The answer is for the cache: all of it.
         for name in [
             header::RANGE,

@@ -257,7 +257,14 @@ impl Exchange {
             options: storage::put_options(&parts, &storable.meta, now),
         };
         let store = Arc::clone(&cache.store);
-        let mut reader = Reader::new(body, EntryWriter::new(store, entry, Box::new(publication)));
+        let is_head = entry.method == Method::HEAD;
+        let writer = EntryWriter::new(store, entry, Box::new(publication));
+        let mut reader = if is_head {
+            // It has no content, whatever comes with it (RFC 9110 §9.3.2).
+            Reader::new(Body::<B>::default(), writer)
+        } else {
+            Reader::new(body, writer)
+        };
 
         let rules = cache.config.rules;
         let head = || NewHead::new(parts, framing, storable.meta, rules);

@@ -381,3 +381,29 @@ async fn services_of_a_layer_share_everything() {
     assert_eq!(world.layer.store().len(), 1);
     let _: &MapStore = world.layer.store();
 }
+
+/// The answer may depend on the content, which is no part of the key (RFC 9110 §9.3.1). Clients add the fields that tell
+/// of it below the cache.
+#[tokio::test]
+async fn two_requests_with_different_content_never_share_an_answer() {
+    use http_body_util::Full;
+
+    for method in [Method::GET, Method::HEAD] {
+        let world = World::strict();
+        let send = |content: &'static str| {
+            let mut request =
+                request(method.clone(), &[]).map(|_| Full::<bytes::Bytes>::from(content));
+            *request.method_mut() = method.clone();
+            world.send(request)
+        };
+        world.server.ok(&[FRESH], "one");
+        assert_eq!(send("a").await.unwrap().body, "one");
+        world.server.ok(&[FRESH], "two");
+        assert_eq!(send("b").await.unwrap().body, "two");
+        assert!(world.store.is_empty());
+        // Without content it is a request like any other.
+        world.server.ok(&[FRESH], "three");
+        assert_eq!(send("").await.unwrap().status, 200);
+        assert!(send("").await.unwrap().asked.is_none());
+    }
+}

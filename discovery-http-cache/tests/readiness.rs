@@ -150,3 +150,36 @@ fn a_service_that_is_not_ready_has_failed_for_all() {
         }
     }
 }
+
+/// The only permit is in use: a hit, and a stale response in place of one, do not wait for it, and no load shedder above
+/// the cache refuses them.
+#[test]
+fn a_hit_needs_no_ready_inner_service() {
+    let (inner, mut handle) = mock::pair::<Req, Res>();
+    let layer = HttpCacheLayer::new(MapStore::new()).stale_if_disconnected(true);
+    let cached = layer.layer(ConcurrencyLimit::new(inner, 1));
+    let service = tower::load_shed::LoadShed::new(cached);
+    let ask = |uri: &str| {
+        let request = Request::get(uri).body(common::empty()).unwrap();
+        task::spawn(service.clone().oneshot(request))
+    };
+    let mut first = ask("http://h/a");
+    assert_pending!(first.poll());
+    let (_, send) = next(&mut handle).unwrap();
+    send.send_response(ok(&[FRESH], "a"));
+    assert_eq!(body(assert_ready!(first.poll())), "a");
+
+    let mut busy = ask("http://h/b");
+    assert_pending!(busy.poll());
+    let (_, _unanswered) = next(&mut handle).unwrap();
+    let mut hit = ask("http://h/a");
+    assert_eq!(body(assert_ready!(hit.poll())), "a");
+    // A request that has to be forwarded waits for its turn.
+    let mut waiting = ask("http://h/c");
+    assert_pending!(waiting.poll());
+    assert!(next(&mut handle).is_none());
+    drop(busy);
+    assert!(waiting.is_woken());
+    assert_pending!(waiting.poll());
+    assert_eq!(next(&mut handle).unwrap().0.uri(), "http://h/c");
+}

@@ -271,3 +271,49 @@ async fn requests_that_want_no_stale_response() {
         }
     }
 }
+
+/// A refresh that hangs is given up where a timer is given, and the key can be refreshed again; without one, the next
+/// refresh begins when the first has taken too long.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_hangs_does_not_keep_the_key_from_being_refreshed() {
+    for has_timer in [true, false] {
+        let later = Later::default();
+        let wait = std::time::Duration::from_secs(5);
+        let mut world = common::mocked::Mocked::with(|layer| {
+            let layer = layer.executor(later.clone()).max_wait(wait);
+            if has_timer {
+                layer.timer(hyper_util::rt::TokioTimer::new())
+            } else {
+                layer
+            }
+        });
+        world.fill(common::mocked::ok(&[("cache-control", SWR)], "old"));
+        world.pass(20);
+        let stale = |world: &common::mocked::Mocked| {
+            let mut task = world.ask(&[]);
+            let response = tokio_test::assert_ready!(task.poll());
+            assert_eq!(common::mocked::body(response), "old");
+        };
+        stale(&world);
+        let mut hung = tokio_test::task::spawn(later.0.lock().unwrap().pop().unwrap());
+        tokio_test::assert_pending!(hung.poll());
+        let (_, _unanswered) = world.next().unwrap();
+        stale(&world);
+        assert_eq!(later.len(), 0, "one refresh for each key");
+
+        tokio::time::advance(wait).await;
+        world.pass(5);
+        assert_eq!(hung.poll().is_ready(), has_timer);
+        stale(&world);
+        assert_eq!(later.len(), 1, "timer: {has_timer}");
+        let mut second = tokio_test::task::spawn(later.0.lock().unwrap().pop().unwrap());
+        tokio_test::assert_pending!(second.poll());
+        let (_, send) = world.next().unwrap();
+        send.send_response(common::mocked::ok(&[("cache-control", SWR)], "new"));
+        tokio_test::assert_ready!(second.poll());
+        let mut hit = world.ask(&[]);
+        let response = tokio_test::assert_ready!(hit.poll());
+        assert_eq!(common::mocked::body(response), "new");
+        assert_eq!(world.layer.handle().stats().misses, 1);
+    }
+}

@@ -150,3 +150,31 @@ async fn variants_that_vary_by_something_else() {
     assert_eq!(world.send(get(&both("d", "en"))).await.unwrap().body, "en");
     assert_eq!(world.get(&both("a", "en")).await.body, "one");
 }
+
+#[tokio::test]
+async fn the_number_of_variants_is_bounded_and_none_is_left_behind() {
+    let world = World::new(|layer| layer.max_variants(3));
+    for accept in ["a", "b", "c", "d", "e", "f"] {
+        world.server.ok(&[FRESH, VARY], accept_body(accept));
+        world.get(&[("accept", accept)]).await;
+    }
+    // The first, the two newest of the others, and their list.
+    assert_eq!(world.store.len(), 4);
+    for accept in ["a", "e", "f"] {
+        let got = world.get(&[("accept", accept)]).await;
+        assert!(got.asked.is_none(), "{accept}");
+        assert_eq!(got.body, accept_body(accept));
+    }
+    world.server.answer(204, &[], "");
+    world.send(request(Method::PUT, &[])).await.unwrap();
+    assert!(world.store.is_empty(), "{:?}", world.store.all_keys());
+}
+
+fn accept_body(accept: &str) -> &'static str {
+    match accept {
+        "a" => "for a",
+        "e" => "for e",
+        "f" => "for f",
+        _ => "for another",
+    }
+}
