@@ -105,7 +105,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .cache_posts(true)
         .stale_if_disconnected(true)
         .marker(CacheStatus::new("caching-proxy").expect("a token"))
-        .executor(TokioExecutor::new());
+        .executor(TokioExecutor::new())
+        .timer(TokioTimer::new());
     let target = arguments.upstream;
     let authorities = arguments.upstream_ca.as_deref();
     let tls = match (target.has_tls(), authorities) {
