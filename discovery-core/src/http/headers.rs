@@ -3,7 +3,10 @@
 
 use std::collections::HashSet;
 
+use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::uri::same_authority;
 
 /// The members of a line that is a comma-separated list of tokens (RFC 9110 §5.6.1), without the blanks
 /// around them. Empty members are left out.
@@ -58,6 +61,38 @@ pub fn is_credential(name: &HeaderName) -> bool {
     ]
     .contains(name)
         || name.as_str().starts_with("impersonate-")
+}
+
+/// Whether a request for `authority` may have this `Host`: there is none, or one that names the same authority. HTTP/1.1
+/// sends the field beside, or in place of, the URI's authority, and a server answers for the host in it. Several
+/// fields, and one that is no host and port, agree with nothing (RFC 9110 §7.2, RFC 9112 §3.2).
+///
+/// ```
+/// use discovery_core::headers::host_agrees;
+/// use http::uri::{Authority, Scheme};
+/// use http::{HeaderMap, header};
+///
+/// let authority = Authority::from_static("one:443");
+/// let mut headers = HeaderMap::new();
+/// assert!(host_agrees(&headers, &Scheme::HTTPS, &authority));
+/// headers.insert(header::HOST, "ONE".parse().unwrap());
+/// assert!(host_agrees(&headers, &Scheme::HTTPS, &authority));
+/// headers.append(header::HOST, "one".parse().unwrap());
+/// assert!(!host_agrees(&headers, &Scheme::HTTPS, &authority));
+/// headers.insert(header::HOST, "two".parse().unwrap());
+/// assert!(!host_agrees(&headers, &Scheme::HTTPS, &authority));
+/// ```
+#[must_use]
+pub fn host_agrees(headers: &HeaderMap, scheme: &Scheme, authority: &Authority) -> bool {
+    let mut lines = headers.get_all(header::HOST).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => true,
+        (Some(line), None) => Authority::try_from(line.as_bytes()).is_ok_and(|host| {
+            let is_host = !host.as_str().contains('@') && !host.host().is_empty();
+            is_host && same_authority(scheme, &host, authority)
+        }),
+        (Some(_), Some(_)) => false,
+    }
 }
 
 /// The fields that the `Connection` lines name (RFC 9110 §7.6.1). `Content-Length` is left out: the length
