@@ -50,6 +50,12 @@ pub trait EntryObserver: Send + 'static {
     /// A part of the body has come.
     fn on_progress(&mut self) {}
 
+    /// Whether an entry may be stored without the trailers that came at the end of its body. Asked only if they come
+    /// before the entry is complete, which it is as soon as it has its announced size.
+    fn may_drop_trailers(&self) -> bool {
+        true
+    }
+
     /// Work that has to be done before the entry is published.
     fn prepare(&mut self, _key: &str) -> Op<()> {
         Op::Ready(())
@@ -248,6 +254,15 @@ impl EntryWriter {
                 op @ Op::Wait(_) => self.state = State::Busy(op, BodyBuffer::default()),
             },
             state => self.state = state,
+        }
+    }
+
+    /// The body has ended with trailers, which are not stored.
+    pub(super) fn finish_without_trailers(&mut self) {
+        if self.ended || self.observer.may_drop_trailers() {
+            self.finish();
+        } else {
+            self.abandon("the body has trailers");
         }
     }
 

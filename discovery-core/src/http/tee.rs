@@ -61,7 +61,7 @@ struct State {
     held_bytes: u64,
     readers: Vec<Option<Place>>,
     end: End,
-    /// What the body said of its size when it began.
+    /// The size hint of the body when it began.
     hint: SizeHint,
     /// The size of the body in bytes, if it is announced.
     announced: Option<u64>,
@@ -544,8 +544,8 @@ impl State {
         match frame {
             Some(Ok(frame)) => {
                 let has_ended = body.is_end_stream();
-                // Trailers come after all data. They are passed on, and not stored.
-                let is_last = has_ended || frame.is_trailers();
+                // They come after all data.
+                let is_trailers = frame.is_trailers();
                 if let Some(data) = frame.data_ref() {
                     self.seen += data.len() as u64;
                     self.writer.push(data);
@@ -558,7 +558,9 @@ impl State {
                     return true;
                 }
                 self.hold(frame, place);
-                if is_last {
+                if is_trailers {
+                    self.writer.finish_without_trailers();
+                } else if has_ended {
                     self.writer.finish();
                 }
                 if has_ended {
