@@ -151,7 +151,8 @@ impl Fs {
     /// of the bytes. They do so for each descriptor, and the file stays open.
     pub(crate) fn close_copy(&self, file: &File, path: &Path) -> io::Result<()> {
         self.check(Step::Close, path)?;
-        // rustix has this only as an unsafe function, because it takes a raw descriptor.
+        // nix is there for this one call. The standard library drops the error when it closes a file, and
+        // `sync_all` would wait for the disk; rustix's `try_close` is unsafe, because it takes a raw descriptor.
         #[cfg(unix)]
         nix::unistd::close(file.try_clone()?)?;
         #[cfg(not(unix))]
