@@ -1,16 +1,14 @@
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 
-use discovery_core::dump::DumpError;
 use discovery_core::headers::{any_member, is_credential};
-use discovery_core::internal::WarnOnce;
-use discovery_core::key::{self, Origin, Redacted, RedactedError};
+use discovery_core::key::Origin;
 use discovery_core::store::Store;
-use http::{HeaderName, Method, StatusCode, header, request, response};
+use http::{HeaderName, StatusCode, header, request, response};
 use tower_layer::Layer;
 
 use super::DiskStoreService;
+use super::config::{Config, Key};
 
 /// Answers GET requests from a store, and records what is not there. The [module](super) has an
 /// example, and says [what ends up on disk](super#what-ends-up-on-disk).
@@ -36,47 +34,12 @@ pub enum Mode {
     Replay,
 }
 
-type KeyOf = dyn Fn(&request::Parts) -> Option<String> + Send + Sync;
-
-type RecordIf = dyn Fn(&response::Parts) -> bool + Send + Sync;
-
-#[derive(Clone)]
-pub(crate) struct Config {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) mode: Mode,
-    pub(crate) max_body: u64,
-    pub(crate) record_if: Arc<RecordIf>,
-    key: Arc<KeyOf>,
-    /// Whether the key is the one that asks for a host.
-    needs_host: bool,
-    credentials: bool,
-    pub(crate) warned: Arc<Warned>,
-}
-
-/// The warnings of a layer and its clones. Each is given once.
-#[derive(Default)]
-pub(crate) struct Warned {
-    no_host: WarnOnce,
-    credentials: WarnOnce,
-    store: WarnOnce,
-    damage: WarnOnce,
-}
-
 impl DiskStoreLayer {
     /// A layer over `store`, which reads through.
     #[must_use]
     pub fn new(store: impl Store) -> Self {
         Self {
-            config: Config {
-                store: Arc::new(store),
-                mode: Mode::default(),
-                max_body: 64 * 1024 * 1024,
-                record_if: Arc::new(is_recordable),
-                key: Arc::new(|parts| key::of(&parts.method, &parts.uri, None)),
-                needs_host: true,
-                credentials: false,
-                warned: Arc::default(),
-            },
+            config: Config::new(store),
         }
     }
 
@@ -91,9 +54,20 @@ impl DiskStoreLayer {
     /// key and are passed on, with one warning: two servers would share their answers.
     ///
     /// This replaces the [key](Self::key) by kubectl's, and kubectl's by this.
+    ///
+    /// ```
+    /// use discovery_core::key::Origin;
+    /// use discovery_core::store::MapStore;
+    /// use discovery_disk::record::DiskStoreLayer;
+    ///
+    /// let origin = Origin::from_uri(&"https://10.0.0.1:6443".parse()?).ok_or("no origin")?;
+    /// let layer = DiskStoreLayer::new(MapStore::new()).origin(origin);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
-    pub fn origin(self, origin: Origin) -> Self {
-        self.key(move |parts| key::of(&parts.method, &parts.uri, Some(&origin)))
+    pub fn origin(mut self, origin: Origin) -> Self {
+        self.config.key = Key::Uri(Some(origin));
+        self
     }
 
     /// The key of a request, or `None` for one that is passed on: kubectl's
@@ -115,8 +89,7 @@ impl DiskStoreLayer {
     where
         F: Fn(&request::Parts) -> Option<String> + Send + Sync + 'static,
     {
-        self.config.key = Arc::new(key);
-        self.config.needs_host = false;
+        self.config.key = Key::Custom(Arc::new(key));
         self
     }
 
@@ -156,83 +129,18 @@ impl DiskStoreLayer {
         self
     }
 
-    /// The longest body that is recorded: 64 MiB unless set. A longer one is passed on.
+    /// The size of the largest body that is recorded, in bytes: 64 MiB unless set. A larger one is passed on.
+    ///
+    /// ```
+    /// use discovery_core::store::MapStore;
+    /// use discovery_disk::record::DiskStoreLayer;
+    ///
+    /// let layer = DiskStoreLayer::new(MapStore::new()).max_body_size(1024 * 1024);
+    /// ```
     #[must_use]
-    pub fn max_body(mut self, bytes: u64) -> Self {
-        self.config.max_body = bytes;
+    pub fn max_body_size(mut self, bytes: u64) -> Self {
+        self.config.max_body_size = bytes;
         self
-    }
-}
-
-impl Config {
-    /// The key under which the answer to a request is stored, if it is.
-    pub(crate) fn key_of(&self, parts: &request::Parts) -> Option<String> {
-        // A part of a document is not the document (RFC 9110 §14.2).
-        if parts.method != Method::GET || parts.headers.contains_key(header::RANGE) {
-            return None;
-        }
-        // No server has such an address, whatever the client makes of it.
-        if key::port(&parts.uri).is_err() {
-            return None;
-        }
-        let warned = &self.warned;
-        if !self.credentials && self.mode != Mode::Replay && parts.headers.keys().any(is_credential)
-        {
-            warned.credentials();
-            return None;
-        }
-        let key = (self.key)(parts);
-        if key.is_none() && self.needs_host && parts.uri.authority().is_none() {
-            warned.no_host();
-        }
-        key
-    }
-}
-
-impl Warned {
-    fn credentials(&self) {
-        const MESSAGE: &str = "requests with credentials are not recorded unless that is allowed";
-        if self.credentials.is_first() {
-            tracing::warn!("{MESSAGE}; further cases are logged at DEBUG");
-        } else {
-            tracing::debug!("{MESSAGE}");
-        }
-    }
-
-    fn no_host(&self) {
-        const MESSAGE: &str = "requests without a host are not recorded: give the layer an origin";
-        if self.no_host.is_first() {
-            tracing::warn!("{MESSAGE}; further cases are logged at DEBUG");
-        } else {
-            tracing::debug!("{MESSAGE}");
-        }
-    }
-
-    /// The store could not be `read` or `written`.
-    pub(crate) fn store_failed(&self, key: &str, done: &'static str, error: &io::Error) {
-        let error = RedactedError::new(error, key);
-        let key = Redacted::new(key);
-        if self.store.is_first() {
-            tracing::warn!(
-                %key, %error,
-                "the store could not be {done}; further cases are logged at DEBUG"
-            );
-        } else {
-            tracing::debug!(%key, %error, "the store could not be {done}");
-        }
-    }
-
-    /// The store has something that is no response.
-    pub(crate) fn record_damaged(&self, key: &str, error: &DumpError) {
-        let key = Redacted::new(key);
-        if self.damage.is_first() {
-            tracing::warn!(
-                %key, %error,
-                "a damaged record is treated as missing; further cases are logged at DEBUG"
-            );
-        } else {
-            tracing::debug!(%key, %error, "a damaged record is treated as missing");
-        }
     }
 }
 
@@ -277,15 +185,6 @@ impl<S> Layer<S> for DiskStoreLayer {
 
 impl fmt::Debug for DiskStoreLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.config.fmt_as("DiskStoreLayer", f)
-    }
-}
-
-impl Config {
-    pub(crate) fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct(name)
-            .field("mode", &self.mode)
-            .field("max_body", &self.max_body)
-            .finish_non_exhaustive()
+        fmt::Debug::fmt(&self.config, f)
     }
 }

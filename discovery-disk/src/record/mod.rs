@@ -14,15 +14,15 @@
 //! use discovery_disk::KubectlStore;
 //! use discovery_disk::record::{DiskStoreLayer, Mode};
 //! use http::{Request, Response, StatusCode};
-//! use http_body_util::{BodyExt, Full};
+//! use http_body_util::{BodyExt, Empty, Full};
 //! use tower::{Layer, ServiceExt};
 //!
 //! # tokio_test::block_on(async {
 //! let dir = tempfile::tempdir().unwrap();
 //! let layer = DiskStoreLayer::new(KubectlStore::new(dir.path()));
-//! let get = |path: &str| Request::get(format!("http://h/{path}")).body(()).unwrap();
+//! let get = |path: &str| Request::get(format!("http://h/{path}")).body(Empty::<Bytes>::new()).unwrap();
 //!
-//! let server = tower::service_fn(|request: Request<()>| async move {
+//! let server = tower::service_fn(|request: Request<Empty<Bytes>>| async move {
 //!     let path = request.uri().path().to_owned();
 //!     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(path))))
 //! });
@@ -30,7 +30,7 @@
 //! let response = online.oneshot(get("one")).await.unwrap();
 //! assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "/one");
 //!
-//! let gone = tower::service_fn(|_: Request<()>| async {
+//! let gone = tower::service_fn(|_: Request<Empty<Bytes>>| async {
 //!     Err::<Response<Full<Bytes>>, _>(std::io::Error::other("the server is gone"))
 //! });
 //! let offline = layer.mode(Mode::Replay).layer(gone);
@@ -44,15 +44,16 @@
 //! # What is recorded
 //!
 //! The response as [`dump`](discovery_core::dump) has it: status, headers and body, and no
-//! trailers. One that is cut short or given up, or whose body is
-//! [too large](DiskStoreLayer::max_body), is not recorded; nor is one that has trailers, unless its
-//! length was told at the start: then it is complete before they come. The last frame of a body is
-//! held back until the record is complete, so that whoever has read the body can rely on it.
+//! trailers. A body that is given up is not recorded, nor one that is
+//! [too large](DiskStoreLayer::max_body_size). A body that breaks off, or that has another size than its
+//! `Content-Length`, fails for its reader and is not recorded. One with trailers is not recorded either, unless its
+//! size was announced: then it is complete before they come. The last frame of a body is held back
+//! until the record is complete, so that a reader who has it can rely on the record.
 //!
-//! Requests with `Range` are passed on and not recorded, like those with another method than GET.
-//! Which responses are recorded is for [`DiskStoreLayer::record_if`] to say, under which key for
-//! [`DiskStoreLayer::key`], and whether requests with credentials take part for
-//! [`DiskStoreLayer::credentials`].
+//! Requests take no part, and are passed on, if they have another method than GET, a `Range` field, content of
+//! their own, or a `Host` field that differs from the authority of their URI: the key does not tell such requests
+//! apart. [`DiskStoreLayer::record_if`] decides which responses are recorded, [`DiskStoreLayer::key`]
+//! under which key, and [`DiskStoreLayer::credentials`] whether requests with credentials take part.
 //!
 //! # What ends up on disk
 //!
@@ -66,7 +67,7 @@
 //! use discovery_core::store::MapStore;
 //! use discovery_disk::record::DiskStoreLayer;
 //! # use http::{Request, Response};
-//! # use http_body_util::{BodyExt, Full};
+//! # use http_body_util::{BodyExt, Empty, Full};
 //! # use tower::{Layer, ServiceExt};
 //!
 //! let store = MapStore::new();
@@ -76,32 +77,31 @@
 //!     key::of(&request.method, &request.uri, None)
 //! });
 //! # tokio_test::block_on(async {
-//! # let server = tower::service_fn(|_: Request<()>| async {
+//! # let server = tower::service_fn(|_: Request<Empty<bytes::Bytes>>| async {
 //! #     Ok::<_, std::io::Error>(Response::new(Full::<bytes::Bytes>::from("{}")))
 //! # });
 //! # let client = layer.layer(server);
 //! for path in ["apis/apps/v1", "api/v1/namespaces/default/secrets/mine"] {
-//!     let request = Request::get(format!("https://10.0.0.1:6443/{path}")).body(())?;
+//!     let request = Request::get(format!("https://10.0.0.1:6443/{path}")).body(Empty::new())?;
 //!     client.clone().oneshot(request).await?.into_body().collect().await?;
 //! }
 //! assert_eq!(store.all_keys(), ["https://10.0.0.1:6443/apis/apps/v1"]);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 //! # }).unwrap();
 //! ```
 //!
 //! A store that can't be read or written is logged, and then nothing is stored or found; it fails
 //! no request.
 
-mod body;
-mod future;
+mod config;
 mod layer;
+mod recording;
 mod service;
-mod sink;
 
-pub use self::body::RecordBody;
-pub use self::future::ResponseFuture;
+pub use discovery_core::http::body::Body;
+
 pub use self::layer::{DiskStoreLayer, Mode, is_recordable};
-pub use self::service::DiskStoreService;
+pub use self::service::{DiskStoreService, ResponseFuture};
 
 /// A response extension: the response comes from the store.
 ///
@@ -116,12 +116,12 @@ pub use self::service::DiskStoreService;
 /// use tower::{Layer, ServiceExt};
 ///
 /// # tokio_test::block_on(async {
-/// let server = tower::service_fn(|_: Request<()>| async {
+/// let server = tower::service_fn(|_: Request<Empty<Bytes>>| async {
 ///     Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
 /// });
 /// let service = DiskStoreLayer::new(MapStore::new()).layer(server);
 /// for replayed in [false, true] {
-///     let request = Request::get("http://h/").body(()).unwrap();
+///     let request = Request::get("http://h/").body(Empty::<Bytes>::new()).unwrap();
 ///     let response = service.clone().oneshot(request).await.unwrap();
 ///     assert_eq!(response.extensions().get::<Replayed>().is_some(), replayed);
 /// }

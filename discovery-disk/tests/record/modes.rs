@@ -1,4 +1,4 @@
-//! Who is asked, the store or the server; and which messages take part.
+//! The modes decide between the store and the server; and only some messages take part.
 
 use bytes::Bytes;
 use discovery_core::store::MapStore;
@@ -11,7 +11,7 @@ use http_body_util::Full;
 use crate::tools::*;
 
 #[test]
-fn reads_through() {
+fn a_document_is_asked_for_once_and_then_comes_from_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let layer = DiskStoreLayer::new(KubectlStore::new(dir.path()));
     let answer = || {
@@ -40,13 +40,13 @@ fn reads_through() {
     assert_eq!(response.body().size_hint().exact(), Some(4));
     assert_eq!(text(response), "body");
 
-    // What is not there is asked.
+    // The server is asked for a document that is not there.
     let (response, asked) = send(&layer, get("/apis?timeout=32s"), || full("other"));
     assert_eq!((asked, text(response).as_str()), (1, "other"));
 }
 
 #[test]
-fn records_always_or_never() {
+fn record_replaces_what_is_stored_and_replay_sends_nothing() {
     let store = MapStore::new();
     let layer = DiskStoreLayer::new(store.clone());
     let record = layer.clone().mode(Mode::Record);

@@ -5,14 +5,16 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use discovery_core::BoxError;
 use discovery_core::store::Store;
-use discovery_disk::record::{DiskStoreLayer, RecordBody};
+use discovery_disk::record::{Body as RecordBody, DiskStoreLayer};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Empty, Full};
 use tokio_test::block_on;
 use tower::{Layer, ServiceExt};
 
@@ -59,9 +61,12 @@ impl Body for Script {
     }
 }
 
-pub(crate) fn get(path: &str) -> Request<()> {
+/// A request without content.
+pub(crate) type Get = Request<Empty<Bytes>>;
+
+pub(crate) fn get(path: &str) -> Get {
     Request::get(format!("https://host:6443{path}"))
-        .body(())
+        .body(Empty::new())
         .unwrap()
 }
 
@@ -85,18 +90,24 @@ pub(crate) async fn read<B: Body<Data = Bytes, Error: std::fmt::Debug>>(
     String::from_utf8(bytes.into()).unwrap()
 }
 
-/// Sends one request through a layer to a service that answers as told, and says how often that
-/// was asked.
-pub(crate) fn send<R: Body + 'static>(
+/// Sends one request through a layer to a service that answers with `answer`. Returns the response, and how often
+/// the service was asked.
+pub(crate) fn send<B, R>(
     layer: &DiskStoreLayer,
-    request: Request<()>,
+    request: Request<B>,
     answer: impl Fn() -> Response<R>,
-) -> (Response<RecordBody<R>>, u32) {
-    let asked = AtomicU32::new(0);
-    let inner = tower::service_fn(|_: Request<()>| {
-        asked.fetch_add(1, Ordering::SeqCst);
-        let response = answer();
-        async move { Ok::<_, Infallible>(response) }
+) -> (Response<RecordBody<R>>, u32)
+where
+    B: Body + Send + 'static,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let asked = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&asked);
+    let answer = Arc::new(Mutex::new(Some(answer())));
+    let inner = tower::service_fn(move |_: Request<B>| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let response = answer.lock().unwrap().take();
+        async { Ok::<_, Infallible>(response.expect("a request is sent once")) }
     });
     let response = block_on(layer.layer(inner).oneshot(request)).unwrap();
     (response, asked.load(Ordering::SeqCst))

@@ -1,0 +1,201 @@
+//! The settings of a layer, and the decisions that follow from them alone.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use discovery_core::dump::{self, DumpError};
+use discovery_core::headers::{host_agrees, is_credential};
+use discovery_core::internal::WarnOnce;
+use discovery_core::key::{self, Origin, Redacted, RedactedError};
+use discovery_core::store::{Store, Value};
+use http::{HeaderMap, Method, Response, StatusCode, header, request, response};
+use tracing::{debug, warn};
+
+use super::Replayed;
+use super::layer::{Mode, is_recordable};
+
+type KeyOf = dyn Fn(&request::Parts) -> Option<String> + Send + Sync;
+
+type RecordIf = dyn Fn(&response::Parts) -> bool + Send + Sync;
+
+#[derive(Clone)]
+pub(super) struct Config {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) mode: Mode,
+    pub(super) max_body_size: u64,
+    pub(super) record_if: Arc<RecordIf>,
+    pub(super) key: Key,
+    pub(super) credentials: bool,
+    pub(super) warnings: Arc<Warnings>,
+}
+
+/// How the key of a request is made.
+#[derive(Clone)]
+pub(super) enum Key {
+    /// From the URI, which is completed with the origin if it is relative.
+    Uri(Option<Origin>),
+    /// By the caller of [`DiskStoreLayer::key`](super::DiskStoreLayer::key).
+    Custom(Arc<KeyOf>),
+}
+
+/// The warnings of a layer and its clones. Each is given once.
+#[derive(Default)]
+pub(super) struct Warnings {
+    no_host: WarnOnce,
+    credentials: WarnOnce,
+    store: WarnOnce,
+    damage: WarnOnce,
+}
+
+impl Config {
+    pub(super) fn new(store: impl Store) -> Self {
+        Self {
+            store: Arc::new(store),
+            mode: Mode::default(),
+            max_body_size: 64 * 1024 * 1024,
+            record_if: Arc::new(is_recordable),
+            key: Key::Uri(None),
+            credentials: false,
+            warnings: Arc::default(),
+        }
+    }
+
+    /// The key of a request's answer in the store, or `None` for a request that takes no part.
+    pub(super) fn key_of(&self, parts: &request::Parts, has_content: bool) -> Option<String> {
+        // A part of a document is not the document (RFC 9110 §14.2).
+        if parts.method != Method::GET || parts.headers.contains_key(header::RANGE) {
+            return None;
+        }
+        // The answer may depend on the content, which is not in the key.
+        if has_content || announces_content(&parts.headers) {
+            return None;
+        }
+        // No server has such an address, whatever the client makes of it.
+        if key::port(&parts.uri).is_err() {
+            return None;
+        }
+        // The server may answer for the host in the field, and the key is made from the URI.
+        if !self.is_for_its_host(parts) {
+            return None;
+        }
+        let takes_credentials = self.credentials || self.mode == Mode::Replay;
+        if !takes_credentials && parts.headers.keys().any(is_credential) {
+            self.warnings.credentials();
+            return None;
+        }
+        match &self.key {
+            Key::Custom(key) => key(parts),
+            Key::Uri(origin) => {
+                let key = key::of(&parts.method, &parts.uri, origin.as_ref());
+                if key.is_none() && parts.uri.authority().is_none() {
+                    self.warnings.no_host();
+                }
+                key
+            }
+        }
+    }
+
+    /// Whether the `Host` field, if there is one, names the server that the key is made for.
+    fn is_for_its_host(&self, parts: &request::Parts) -> bool {
+        let own = match (parts.uri.scheme(), parts.uri.authority(), &self.key) {
+            (Some(scheme), Some(authority), _) => Some((scheme, authority)),
+            (_, None, Key::Uri(Some(origin))) => Some((origin.scheme(), origin.authority())),
+            _ => None,
+        };
+        own.is_none_or(|(scheme, authority)| host_agrees(&parts.headers, scheme, authority))
+    }
+
+    /// Makes the answer to a request from what the store has `found`. `None` if the request has to be sent.
+    pub(super) fn answer(
+        &self,
+        key: &str,
+        found: io::Result<Option<Value>>,
+    ) -> Option<Response<Bytes>> {
+        match found.map(|value| value.map(|value| dump::decode(&Method::GET, &value))) {
+            Ok(Some(Ok(mut response))) => {
+                debug!(key = %Redacted::new(key), decision = "replayed");
+                response.extensions_mut().insert(Replayed);
+                return Some(response);
+            }
+            Ok(Some(Err(error))) => self.warnings.record_damaged(key, &error),
+            Ok(None) => debug!(key = %Redacted::new(key), decision = "miss"),
+            Err(error) => self.warnings.store_failed(key, "read", &error),
+        }
+        match self.mode {
+            Mode::Replay => Some(miss()),
+            Mode::ReadThrough | Mode::Record => None,
+        }
+    }
+}
+
+/// The answer to a request that was never recorded: that of an HTTP cache to a request which it must not send
+/// (RFC 9111 §5.2.1.7).
+pub(super) fn miss() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+    response
+}
+
+/// Whether the header says that content follows (RFC 9112 §6.3), or may say so.
+fn announces_content(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || !matches!(dump::content_length(headers), Ok(None | Some(0)))
+}
+
+impl Warnings {
+    fn credentials(&self) {
+        const MESSAGE: &str = "requests with credentials are not recorded unless that is allowed";
+        if self.credentials.is_first() {
+            warn!("{MESSAGE}; further cases are logged at DEBUG");
+        } else {
+            debug!("{MESSAGE}");
+        }
+    }
+
+    fn no_host(&self) {
+        const MESSAGE: &str = "requests without a host are not recorded: give the layer an origin";
+        if self.no_host.is_first() {
+            warn!("{MESSAGE}; further cases are logged at DEBUG");
+        } else {
+            debug!("{MESSAGE}");
+        }
+    }
+
+    /// The store could not be `read` or `written`.
+    pub(super) fn store_failed(&self, key: &str, done: &'static str, error: &io::Error) {
+        let error = RedactedError::new(error, key);
+        let key = Redacted::new(key);
+        if self.store.is_first() {
+            warn!(
+                %key, %error,
+                "the store could not be {done}; further cases are logged at DEBUG"
+            );
+        } else {
+            debug!(%key, %error, "the store could not be {done}");
+        }
+    }
+
+    /// A value in the store is no response.
+    fn record_damaged(&self, key: &str, error: &DumpError) {
+        let key = Redacted::new(key);
+        if self.damage.is_first() {
+            warn!(
+                %key, %error,
+                "a damaged record is treated as missing; further cases are logged at DEBUG"
+            );
+        } else {
+            debug!(%key, %error, "a damaged record is treated as missing");
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiskStoreLayer")
+            .field("mode", &self.mode)
+            .field("max_body_size", &self.max_body_size)
+            .finish_non_exhaustive()
+    }
+}
