@@ -68,7 +68,8 @@ pub trait EntryObserver: Send + 'static {
     /// body.
     fn on_abandoned(&mut self, key: &str, reason: Abandoned<'_>) -> Op<()>;
 
-    /// Completes when readers have waited long enough for the store. Without it they wait for as long as the store takes.
+    /// Completes when readers have waited long enough for the store, which has to take a part of the body or to publish
+    /// the entry; the entry is abandoned then. Without it they wait for as long as the store takes.
     fn commit_deadline(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         None
     }
@@ -95,6 +96,8 @@ pub struct EntryWriter {
     seen: u64,
     ended: bool,
     state: State,
+    /// The end of the present wait for the store.
+    deadline: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 enum State {
@@ -105,10 +108,7 @@ enum State {
     Writing(Encoder),
     /// The observer prepares the publication of an entry in this state.
     Preparing(Op<()>, Box<State>),
-    Committing(
-        Op<io::Result<()>>,
-        Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    ),
+    Committing(Op<io::Result<()>>),
     Abandoning(Op<()>),
     Stored,
     Abandoned,
@@ -142,6 +142,7 @@ impl EntryWriter {
             seen: 0,
             ended: false,
             state: State::Holding(BodyBuffer::default()),
+            deadline: None,
         }
     }
 
@@ -211,7 +212,7 @@ impl EntryWriter {
             State::Busy(_, buffer) => buffer.push(data, None),
             State::Writing(_) => self.write(data.clone()),
             State::Preparing(..)
-            | State::Committing(..)
+            | State::Committing(_)
             | State::Abandoning(_)
             | State::Stored
             | State::Abandoned => {}
@@ -301,16 +302,35 @@ impl EntryWriter {
                 let put = self
                     .store
                     .put_with(&entry.key, value, entry.options.clone());
-                self.state = State::Committing(put, None);
+                self.state = State::Committing(put);
             }
-            State::Writing(encoder) => self.state = State::Committing(encoder.finish(), None),
+            State::Writing(encoder) => self.state = State::Committing(encoder.finish()),
             // An entry is committed when the store has taken what it is taking.
             state => self.state = state,
         }
     }
 
-    /// Waits for the store, if there is anything to wait for.
+    /// Waits for the store, if there is anything to wait for, until the deadline.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
+        let progress = self.poll_store(cx);
+        // An operation that follows an abandoned entry removes something outdated, and has no deadline.
+        if progress.is_ready() || matches!(self.state, State::Abandoning(_)) {
+            self.deadline = None;
+            return progress;
+        }
+        if self.deadline.is_none() {
+            self.deadline = self.observer.commit_deadline();
+        }
+        let Some(deadline) = &mut self.deadline else {
+            return Poll::Pending;
+        };
+        ready!(deadline.as_mut().poll(cx));
+        self.deadline = None;
+        self.abandon("the store takes too long");
+        self.poll_store(cx)
+    }
+
+    fn poll_store(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
         loop {
             match &mut self.state {
                 State::Holding(_) | State::Writing(_) => return Poll::Ready(Progress::Open),
@@ -321,24 +341,14 @@ impl EntryWriter {
                     self.state = mem::replace(state, State::Abandoned);
                     self.commit();
                 }
-                State::Committing(op, deadline) => match Pin::new(op).poll(cx) {
-                    Poll::Ready(Ok(())) if self.observer.is_current() => {
+                State::Committing(op) => match ready!(Pin::new(op).poll(cx)) {
+                    Ok(()) if self.observer.is_current() => {
                         self.observer.on_stored(&self.entry.key);
                         self.state = State::Stored;
                     }
                     // The invalidation may have come too early to remove the entry.
-                    Poll::Ready(Ok(())) => self.give_up(Abandoned::Invalidated),
-                    Poll::Ready(Err(error)) => self.fail(&error),
-                    Poll::Pending => {
-                        if deadline.is_none() {
-                            *deadline = self.observer.commit_deadline();
-                        }
-                        match deadline {
-                            Some(deadline) => ready!(deadline.as_mut().poll(cx)),
-                            None => return Poll::Pending,
-                        }
-                        self.abandon("the store takes too long");
-                    }
+                    Ok(()) => self.give_up(Abandoned::Invalidated),
+                    Err(error) => self.fail(&error),
                 },
                 State::Abandoning(op) => {
                     ready!(Pin::new(op).poll(cx));
