@@ -133,7 +133,10 @@ impl TeeHandle {
         }
         let prefix = state.writer.held()?;
         let next = state.passed + state.pieces.len() as u64;
-        let place = state.add_reader(next);
+        let place = state.add_reader(Place {
+            next,
+            has_lost: false,
+        });
         drop(state);
         Some(Reader {
             shared,
@@ -194,19 +197,19 @@ impl Reader {
         }
     }
 
-    /// Another reader that has been given what this one has.
+    /// Another reader that has been given the data that this one has. Of a reader that has failed, it fails too.
     #[must_use]
     pub fn another(&self) -> Self {
         let mut state = self.shared.lock();
-        let next = state.place(self.place).next;
-        let place = state.add_reader(next);
+        let own = state.place(self.place);
+        let place = state.add_reader(own);
         drop(state);
         Self {
             shared: Arc::clone(&self.shared),
             place,
             prefix: self.prefix.clone(),
             given: self.given,
-            has_failed: self.has_failed,
+            has_failed: false,
         }
     }
 
@@ -322,24 +325,24 @@ impl Reader {
             state = shared.lock();
         }
         let cx = &mut Context::from_waker(&shared.waker);
-        let calls = shared.wakers.begin();
+        let driver = Driver::begin(shared);
+        // Declared after the driver, so that the lock is free when a panic drops that.
+        let mut state = state;
         match state.poll_writer(cx) {
             Poll::Ready(false) => {}
-            Poll::Ready(true) => return shared.rest(state, calls, true),
-            Poll::Pending => return shared.rest(state, calls, false),
+            Poll::Ready(true) => return driver.rest(state, true),
+            Poll::Pending => return driver.rest(state, false),
         }
         let Some(mut body) = state.body.take() else {
-            return shared.rest(state, calls, false);
+            return driver.rest(state, false);
         };
         drop(state);
 
-        let unwinding = Unwinding(shared);
         let frame = Pin::new(&mut body).poll_frame(cx);
-        mem::forget(unwinding);
         let mut state = shared.lock();
         let Poll::Ready(frame) = frame else {
             state.body = Some(body);
-            return shared.rest(state, calls, false);
+            return driver.rest(state, false);
         };
         let has_ended = state.receive(frame, &body, self.place);
         let rest = if has_ended {
@@ -349,7 +352,7 @@ impl Reader {
         };
         // If it has to be waited for, the next poll does that.
         let _ = state.poll_writer(cx);
-        let moved = shared.rest(state, calls, true);
+        let moved = driver.rest(state, true);
         drop(rest);
         moved
     }
@@ -406,16 +409,33 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A reader that polls the body or the entry. When the poll panics, it fails the body, so that other readers do not wait
+/// for ever.
+struct Driver<'a> {
+    shared: &'a Shared,
+    /// The number of calls for a poll when it began.
+    calls: u64,
+}
+
+impl<'a> Driver<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        let calls = shared.wakers.begin();
+        Self { shared, calls }
+    }
 
     /// Ends what one reader did for all. The others are told if there is something new, and all, this reader included,
     /// if a poll was called for meanwhile: not in a loop, because the body may wait for its task to yield.
-    fn rest(&self, state: MutexGuard<'_, State>, calls: u64, has_moved: bool) -> Poll<()> {
+    fn rest(self, state: MutexGuard<'_, State>, has_moved: bool) -> Poll<()> {
+        let wakers = &self.shared.wakers;
         // With the lock held, so that a reader that is woken from now on finds everything in its place.
-        let is_called = self.wakers.end(calls);
+        let is_called = wakers.end(self.calls);
+        mem::forget(self);
         let is_shared = state.is_shared();
         drop(state);
         if has_moved && is_shared || !has_moved && is_called {
-            self.wakers.wake_all();
+            wakers.wake_all();
         }
         if has_moved {
             Poll::Ready(())
@@ -425,17 +445,15 @@ impl Shared {
     }
 }
 
-/// Fails the body if its poll panics, so that other readers do not wait for ever.
-struct Unwinding<'a>(&'a Shared);
-
-impl Drop for Unwinding<'_> {
+impl Drop for Driver<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.writer.abandon("the body panicked");
-        state.end = End::FailedForAll(Arc::from(BoxError::from("the body panicked")));
+        const REASON: &str = "the body or the store panicked";
+        let mut state = self.shared.lock();
+        state.writer.abandon(REASON);
+        state.end = End::FailedForAll(Arc::from(BoxError::from(REASON)));
         drop(state);
-        self.0.wakers.unwind();
-        self.0.wakers.wake_all();
+        self.shared.wakers.end(self.calls);
+        self.shared.wakers.wake_all();
     }
 }
 
@@ -444,11 +462,8 @@ impl State {
         self.readers[place].expect("a reader has its place until it is dropped")
     }
 
-    fn add_reader(&mut self, next: u64) -> usize {
-        let new = Some(Place {
-            next,
-            has_lost: false,
-        });
+    fn add_reader(&mut self, place: Place) -> usize {
+        let new = Some(place);
         match self.readers.iter().position(Option::is_none) {
             Some(free) => {
                 self.readers[free] = new;
@@ -699,10 +714,6 @@ impl Wakers {
         let mut table = self.lock();
         table.drivers -= 1;
         table.calls != calls
-    }
-
-    fn unwind(&self) {
-        self.lock().drivers -= 1;
     }
 
     fn wake_all(&self) {
