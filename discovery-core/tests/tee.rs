@@ -491,6 +491,36 @@ fn the_entry_is_abandoned_when_the_last_reader_goes() {
 }
 
 #[test]
+fn a_reader_that_is_left_alone_gets_the_error_itself() {
+    let world = World::default();
+    let mut readers = world.readers(3, [Piece::Data("abc"), Piece::Fail]);
+    readers.truncate(1);
+    assert_eq!(read(&mut readers[0]), "abc");
+    assert!(error_of(&mut readers[0]).is::<Cut>());
+}
+
+/// The clone that the test has is the only one then.
+#[test]
+fn a_piece_is_let_go_when_each_reader_has_it_or_is_gone() {
+    for is_dropped in [true, false] {
+        let mut world = World::default();
+        // The store takes no part.
+        world.max_body_size = 0;
+        let piece = large(MIB);
+        let pieces = [Piece::Bytes(piece.clone()), Piece::Gate(Gate::default())];
+        let mut readers = world.readers(2, pieces);
+        read(&mut readers[0]);
+        assert!(!piece.is_unique());
+        if is_dropped {
+            readers.pop();
+        } else {
+            read(&mut readers[1]);
+        }
+        assert!(piece.is_unique(), "{is_dropped}");
+    }
+}
+
+#[test]
 fn a_body_that_yields_is_polled_once_for_each_wake_of_its_reader() {
     for count in [1, 3] {
         let world = World::default();
@@ -572,7 +602,10 @@ fn a_waker_may_drop_another_reader_when_it_is_woken_or_replaced() {
 #[test]
 fn a_body_that_panics_fails_for_the_other_readers() {
     let world = World::default();
-    let gate = Gate::default();
+    let (gate, follow_up) = (Gate::default(), Gate::default());
+    world
+        .observed
+        .set(|state| state.follow_up = Some(follow_up.clone()));
     let pieces = [Piece::Data("abc"), Piece::Gate(gate.clone()), Piece::Panic];
     let (mut readers, handle) = world.readers_of(3, Script::new(pieces));
     let mut driver = readers.pop().unwrap();
@@ -584,6 +617,12 @@ fn a_body_that_panics_fails_for_the_other_readers() {
     gate.open();
     let unwound = catch_unwind(AssertUnwindSafe(|| is_waiting(&mut driver)));
     assert!(unwound.is_err());
+    // The end waits for what follows from the abandoned entry.
+    for task in &mut tasks {
+        assert!(task.is_woken());
+        assert_pending!(task.poll());
+    }
+    follow_up.open();
     for task in &mut tasks {
         assert!(task.is_woken());
         assert!(assert_ready!(task.poll()).is_err());
@@ -839,16 +878,22 @@ fn another_reader_of_one_that_has_failed_fails_too() {
     error_of(&mut before);
     error_of(&mut Body::teed(after));
 
-    let world = World::default();
-    let mut cut = world.reader(Script::new([Piece::Data("abc"), Piece::Fail]));
-    let mut settling = task::spawn(std::future::poll_fn(|cx| cut.poll_settled(cx)));
-    assert_ready!(settling.poll());
-    drop(settling);
-    let mut read_on = task::spawn(std::future::poll_fn(|cx| cut.poll_settled(cx)));
-    assert_ready!(read_on.poll());
-    drop(read_on);
-    let another = collect(Body::teed(cut.another())).poll();
-    assert!(assert_ready!(another).is_err());
+    // One that has been told, while the entry is still written.
+    let mut world = World::default();
+    world.max_body_size = HOLD;
+    let pieces = (0..4)
+        .map(|_| Piece::Bytes(large(MIB)))
+        .chain([Piece::Gate(Gate::default())]);
+    let mut slow = world.reader(Script::new(pieces));
+    let mut fast = Body::teed(slow.another());
+    for _ in 0..4 {
+        read(&mut fast);
+    }
+    assert!(!slow.is_settled());
+    let mut told = task::spawn(std::future::poll_fn(|cx| slow.poll_settled(cx)));
+    assert_ready!(told.poll());
+    drop(told);
+    error_of(&mut Body::teed(slow.another()));
 }
 
 #[test]
@@ -917,19 +962,54 @@ fn a_body_that_is_no_longer_held_or_has_failed_is_not_joined() {
 
 #[test]
 fn a_body_that_breaks_off_fails_for_each_reader_after_what_has_come() {
-    for (count, expected) in [(1, None), (1, Some(6)), (3, None), (3, Some(6))] {
+    struct Row {
+        count: usize,
+        expected: Option<u64>,
+        exact: Option<u64>,
+    }
+    let row = |count, expected, exact| Row {
+        count,
+        expected,
+        exact,
+    };
+    for Row {
+        count,
+        expected,
+        exact,
+    } in [
+        row(1, None, None),
+        row(1, Some(6), None),
+        row(1, Some(6), Some(6)),
+        // All has come, and then an error.
+        row(1, None, Some(3)),
+        row(3, None, None),
+        row(3, Some(6), None),
+        row(3, Some(6), Some(6)),
+        row(3, None, Some(3)),
+    ] {
         let world = World::expecting(expected);
-        let readers = world.readers(count, [Piece::Data("abc"), Piece::Fail]);
-        for mut reader in readers {
-            assert_eq!(reader.size_hint().exact(), None);
-            assert_eq!(read(&mut reader), "abc");
-            assert_eq!(reader.size_hint().exact(), None);
+        let body = Script {
+            exact,
+            ..Script::new([Piece::Data("abc"), Piece::Fail])
+        };
+        let (mut readers, _) = world.readers_of(count, body);
+        assert_eq!(readers[0].size_hint().exact(), exact);
+        for reader in &mut readers {
+            assert_eq!(read(reader), "abc");
             assert!(!reader.is_end_stream());
-            let error = error_of(&mut reader);
+            if expected.is_none() {
+                // The error is known, and the hint must not tell of a whole body.
+                assert_eq!(reader.size_hint().exact(), None);
+            }
+            let error = error_of(reader);
+            assert_eq!(reader.size_hint().exact(), None);
             // One reader gets the error itself.
-            let is_own = error.is::<Cut>() || error.source().is_some_and(|own| own.is::<Cut>());
-            assert!(is_own, "{error}");
-            assert!(is_at_end(&mut reader));
+            let own = match count {
+                1 => Some(&*error as &(dyn std::error::Error + 'static)),
+                _ => error.source(),
+            };
+            assert!(own.is_some_and(|own| own.is::<Cut>()), "{error}");
+            assert!(is_at_end(reader));
         }
         assert_eq!(world.observed.abandoned(), ["the body failed"]);
         assert_eq!(world.entry(), None);
@@ -1126,6 +1206,75 @@ fn a_reader_takes_pieces_while_another_one_polls_the_body() {
     let mut other = other.lock().unwrap().take().unwrap();
     assert_eq!(read(&mut other), "abc");
     assert!(is_at_end(&mut other));
+}
+
+/// The wakers that were there before the poll have been used up by then.
+#[test]
+fn a_reader_that_comes_while_another_one_polls_the_body_is_woken_when_that_is_done() {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Outcome {
+        Piece,
+        End,
+        Error,
+        Panic,
+        Yield,
+    }
+    type Waiting = Arc<Mutex<Option<Collecting>>>;
+    struct Nested {
+        waiting: Waiting,
+        outcome: Outcome,
+        polls: usize,
+    }
+    impl http_body::Body for Nested {
+        type Data = Bytes;
+        type Error = Cut;
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+            self.polls += 1;
+            if self.polls > 1 {
+                return Poll::Ready(None);
+            }
+            if let Some(task) = &mut *self.waiting.lock().unwrap() {
+                assert_pending!(task.poll());
+            }
+            match self.outcome {
+                Outcome::Piece => Poll::Ready(Some(Ok(Frame::data("abc".into())))),
+                Outcome::End => Poll::Ready(None),
+                Outcome::Error => Poll::Ready(Some(Err(Cut))),
+                Outcome::Panic => panic!("the body panics"),
+                Outcome::Yield => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            }
+        }
+    }
+    for outcome in [
+        Outcome::Piece,
+        Outcome::End,
+        Outcome::Error,
+        Outcome::Panic,
+        Outcome::Yield,
+    ] {
+        let world = World::default();
+        let waiting = Waiting::default();
+        let first = world.reader(Nested {
+            waiting: Arc::clone(&waiting),
+            outcome,
+            polls: 0,
+        });
+        *waiting.lock().unwrap() = Some(collect(Body::teed(first.another())));
+        let mut first = collect(Body::teed(first));
+        let unwound = catch_unwind(AssertUnwindSafe(|| drop(first.poll())));
+        assert_eq!(unwound.is_err(), outcome == Outcome::Panic);
+        let mut other = waiting.lock().unwrap().take().unwrap();
+        assert!(other.is_woken(), "{outcome:?}");
+        let all = assert_ready!(other.poll());
+        let fails = matches!(outcome, Outcome::Error | Outcome::Panic);
+        assert_eq!(all.is_err(), fails, "{outcome:?}");
+    }
 }
 
 /// Random numbers that are the same in each run (xorshift).

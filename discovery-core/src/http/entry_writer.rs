@@ -258,9 +258,9 @@ impl EntryWriter {
         }
     }
 
-    /// The body has ended with trailers, which are not stored.
+    /// The body has ended with trailers, which are not stored. An entry that was complete before is settled already.
     pub(super) fn finish_without_trailers(&mut self) {
-        if self.ended || self.observer.may_drop_trailers() {
+        if self.observer.may_drop_trailers() {
             self.finish();
         } else {
             self.abandon("the body has trailers");
