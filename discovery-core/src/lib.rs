@@ -20,10 +20,13 @@
 //! # Features
 //!
 //! - `discovery`: [`document`], [`Plan`], [`Snapshot`], [`Error`] and [`engine`], which need serde.
-//! - `testing`: the conformance suite for stores.
+//! - `testing`: [`testing`], a kit for the tests of layers and stores.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The documentation is built with all features.
-#![cfg_attr(not(feature = "discovery"), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(
+    not(all(feature = "discovery", feature = "testing")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 #[cfg(feature = "discovery")]
 pub mod engine;
@@ -33,6 +36,8 @@ pub mod internal;
 pub mod kube;
 pub mod store;
 pub mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use self::http::uri as key;
 pub use self::http::{dump, headers};

@@ -11,10 +11,10 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use discovery_core::store::conformance::{self, Suite};
 use discovery_core::store::{
     Buffered, MapStore, NoStore, Op, PutOptions, Store, StoreSize, Value, WriteOrder, Writer,
 };
+use discovery_core::testing::conformance::{self, Suite};
 use tokio_test::block_on;
 
 #[test]

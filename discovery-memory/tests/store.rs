@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use discovery_core::store::conformance::{self, Suite};
 use discovery_core::store::{Store, Value, Writer};
+use discovery_core::testing::conformance::{self, Suite};
 use discovery_memory::MemoryStore;
 use tokio_test::block_on;
 

@@ -11,7 +11,7 @@ mod opendal_store;
 
 use std::sync::Mutex;
 
-use discovery_core::store::conformance::Suite;
+use discovery_core::testing::conformance::Suite;
 use opendal::Operator;
 use opendal::services::{Fs, Memory};
 use opendal_store::OpendalStore;

@@ -5,7 +5,7 @@
 //!
 //! # Contract
 //!
-//! Every store promises the following, and the [conformance suite](conformance) checks it.
+//! Every store promises the following, and the [conformance suite](crate::testing::conformance) checks it.
 //!
 //! - **Whole values.** [`get`](Store::get) returns the bytes of one successful
 //!   [`put`](Store::put) or [`commit`](Writer::commit) of that key, whole, or nothing. It never
@@ -94,9 +94,6 @@ mod none;
 mod op;
 mod options;
 mod order;
-
-#[cfg(feature = "testing")]
-pub mod conformance;
 
 use std::io;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use discovery_core::store::conformance::{self, Suite};
 use discovery_core::store::{Store, Value};
+use discovery_core::testing::conformance::{self, Suite};
 use discovery_disk::store::{DiskStoreOptions, EscapedNames};
 use discovery_disk::{DiskStore, KubectlStore};
 use tempfile::TempDir;

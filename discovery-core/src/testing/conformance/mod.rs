@@ -1,4 +1,4 @@
-//! Checks that a store keeps the [contract](super#contract).
+//! Checks that a store keeps the [contract](crate::store#contract).
 //!
 //! [`run`] is for stores that keep all values as long as the checks don't give them more than some
 //! 64 MiB; [`run_forgetful`] for those that may forget. [`run_shared`] is for stores that share
@@ -8,7 +8,8 @@
 //! A check panics when the store breaks the contract.
 //!
 //! ```
-//! use discovery_core::store::{MapStore, NoStore, conformance};
+//! use discovery_core::store::{MapStore, NoStore};
+//! use discovery_core::testing::conformance;
 //!
 //! # tokio_test::block_on(async {
 //! conformance::run(MapStore::new).await;
@@ -24,7 +25,7 @@
 //!
 //! ```
 //! use discovery_core::store::MapStore;
-//! use discovery_core::store::conformance::Suite;
+//! use discovery_core::testing::conformance::Suite;
 //!
 //! #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 //! async fn main() {
@@ -46,7 +47,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{Store, Value};
+use crate::store::{Store, Value};
 use tools::Task;
 
 pub use self::basic::{
@@ -63,7 +64,7 @@ pub use self::whole::{lists_counts_and_clears, options_are_hints};
 ///
 /// ```
 /// use discovery_core::store::NoStore;
-/// use discovery_core::store::conformance::{self, Suite};
+/// use discovery_core::testing::conformance::{self, Suite};
 ///
 /// # tokio_test::block_on(async {
 /// let suite = Suite::new().forgetful();
@@ -211,7 +212,8 @@ pub async fn run_forgetful<S: Store>(make: impl Fn() -> S) {
 /// Checks pairs of stores that share their place: [`Suite::run_shared`].
 ///
 /// ```
-/// use discovery_core::store::{MapStore, conformance};
+/// use discovery_core::store::MapStore;
+/// use discovery_core::testing::conformance;
 ///
 /// # tokio_test::block_on(conformance::run_shared(|| {
 /// let store = MapStore::new();
