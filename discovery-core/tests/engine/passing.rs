@@ -1,18 +1,15 @@
 //! Requests that pass the cache.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::Poll;
 
-use bytes::Bytes;
 use discovery_core::engine::{Engine, Refresh};
+use discovery_core::testing::{BodyScript, Gate};
 use discovery_core::{Accept, Format};
 use http::header::{
     ACCEPT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE,
 };
 use http::{Method, Request, Response};
-use http_body::{Body, Frame};
+use http_body::Body;
 use http_body_util::{BodyExt, Full};
 
 use crate::tools::*;
@@ -303,46 +300,29 @@ fn another_profile_is_neither_answered_from_nor_stored_as_the_merged_document() 
     assert!(engine.cache().known.lock().unwrap().groups().is_none());
 }
 
-/// The frames that a server sends while the test looks on; `None` is the end.
-#[derive(Clone, Default)]
-struct Pipe(Arc<Mutex<VecDeque<Option<Bytes>>>>);
-
-impl Body for Pipe {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match self.0.lock().unwrap().pop_front() {
-            Some(data) => Poll::Ready(data.map(|data| Ok(Frame::data(data)))),
-            None => Poll::Pending,
-        }
-    }
-}
-
 #[test]
 fn a_body_that_goes_on_is_not_waited_for() {
     let (_, service, mut server) = world(Keep::default());
     let mut watch = call(&service, get("/api/v1/pods?watch=true"));
-    let pipe = Pipe::default();
-    server
-        .next()
-        .1
-        .send_response(Response::new(pipe.clone().boxed()));
+    let (gates, events) = ([(); 3].map(|()| Gate::new()), ["one", "two"]);
+    let mut body = BodyScript::default();
+    for (gate, event) in gates.iter().zip(events) {
+        body = body.wait(gate).data(event);
+    }
+    let body = body.wait(&gates[2]);
+    server.next().1.send_response(Response::new(body.boxed()));
     let mut body = tokio_test::task::spawn(done(&mut watch).into_body());
     let mut frame = || body.enter(|cx, body| body.poll_frame(cx));
     assert!(frame().is_pending());
-    for event in ["one", "two"] {
-        pipe.0.lock().unwrap().push_back(Some(event.into()));
+    for (gate, event) in gates.iter().zip(events) {
+        gate.open();
         match frame() {
             Poll::Ready(Some(Ok(frame))) => assert_eq!(frame.into_data().unwrap(), event),
             other => panic!("{other:?}"),
         }
         assert!(frame().is_pending());
     }
-    pipe.0.lock().unwrap().push_back(None);
+    gates[2].open();
     assert!(matches!(frame(), Poll::Ready(None)));
 }
 

@@ -10,8 +10,9 @@ use bytes::Bytes;
 pub(crate) use discovery_core::engine::Options;
 use discovery_core::engine::{self, Cache, DiscoveryService, Engine, ParsedAnswer, Scope};
 use discovery_core::store::Op;
+use discovery_core::testing::{self, fixtures};
 use discovery_core::{Format, Snapshot};
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::ACCEPT;
 use http::{Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -39,26 +40,13 @@ impl Keep {
     fn op<T: Send + 'static>(&self, value: T) -> Op<T> {
         if self.slow {
             Op::wait(async {
-                pause().await;
+                tokio::task::yield_now().await;
                 value
             })
         } else {
             Op::Ready(value)
         }
     }
-}
-
-/// Ready when it is polled again.
-async fn pause() {
-    let mut polled = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut polled, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 impl Cache for Keep {
@@ -195,8 +183,7 @@ pub(crate) fn result(call: &mut Call) -> Answer {
 }
 
 pub(crate) fn text(response: Response<engine::Body<ResBody>>) -> String {
-    let body = tokio_test::block_on(response.into_body().collect()).unwrap();
-    String::from_utf8(body.to_bytes().into()).unwrap()
+    tokio_test::block_on(testing::read_text(response))
 }
 
 pub(crate) fn known(response: &Response<engine::Body<ResBody>>) -> &ParsedAnswer {
@@ -219,12 +206,11 @@ pub(crate) fn full(body: impl Into<Bytes>) -> ResBody {
 }
 
 pub(crate) fn json(format: Format, body: impl Into<Bytes>) -> Res {
-    let response = Response::builder().header(CONTENT_TYPE, format.content_type());
-    response.body(full(body)).unwrap()
+    fixtures::document::<Bytes>(format, body).map(full)
 }
 
 pub(crate) fn status(code: u16) -> Res {
-    Response::builder().status(code).body(full("no")).unwrap()
+    fixtures::status::<Bytes>(code).map(full)
 }
 
 pub(crate) const V1: &str = r#"{"kind":"APIVersions","versions":["v1"]}"#;
@@ -234,10 +220,7 @@ pub(crate) const CORE: &str = r#"{"kind":"APIGroupDiscoveryList","items":[{"vers
 pub(crate) const OTHERS: &str = r#"{"kind":"APIGroupDiscoveryList","items":[{"metadata":{"name":"a"},"versions":[{"version":"v1","resources":[{"resource":"xs","responseKind":{"kind":"X"},"verbs":["get"]}]}]},{"metadata":{"name":"s"},"versions":[{"version":"v1","freshness":"Stale"}]}]}"#;
 
 pub(crate) fn list(of: &str) -> Res {
-    let json_text = format!(
-        r#"{{"kind":"APIResourceList","groupVersion":"{of}","resources":[{{"name":"xs","kind":"X","verbs":["get"]}}]}}"#
-    );
-    json(Format::Legacy, json_text)
+    json(Format::Legacy, fixtures::resource_list(of, &["xs"]))
 }
 
 /// Lets the service learn everything from an aggregated server.

@@ -32,11 +32,8 @@ fn the_groups_are_asked_for_at_the_same_time() {
 #[test]
 fn an_aggregated_server_needs_two_requests() {
     let (asked, discovered) = walk(Plan::everything(), |path| match path {
-        "/api" => aggregated(&item("", &version("v1", "pods"))),
-        _ => aggregated(&item(
-            "a",
-            &format!("{},{}", version("v2", "xs"), version("v1", "xs")),
-        )),
+        "/api" => aggregated(&[group("", "v1", "pods")]),
+        _ => aggregated(&[group("a", "v2", "xs").version("v1", &["xs"])]),
     });
     let discovered = discovered.unwrap();
     assert_eq!(asked, ["/api", "/apis"]);
@@ -107,17 +104,11 @@ fn a_legacy_server_is_asked_for_each_list() {
 /// Only when both are aggregated do their resources count, and their stale versions.
 #[test]
 fn one_legacy_half_makes_the_other_half_legacy() {
-    let stale = item(
-        "a",
-        &format!(
-            r#"{},{{"version":"v2","freshness":"Stale"}}"#,
-            version("v1", "old")
-        ),
-    );
+    let stale = [group("a", "v1", "old").stale_version("v2")];
     for api_is_legacy in [true, false] {
         let (asked, discovered) = walk(Plan::everything(), |path| match (path, api_is_legacy) {
             ("/api", true) => versions(&["v1"]),
-            ("/api", false) => aggregated(&item("", &version("v1", "old"))),
+            ("/api", false) => aggregated(&[group("", "v1", "old")]),
             ("/apis", true) => aggregated(&stale),
             ("/apis", false) => groups(&["a/v1"]),
             (path, _) => list(path, "new"),
@@ -149,7 +140,7 @@ fn not_found_on_api_means_no_core_group() {
             if path == "/api" {
                 absent()
             } else {
-                aggregated(&item("a", &version("v1", "xs")))
+                aggregated(&[group("a", "v1", "xs")])
             }
         };
         let (_, discovered) = walk(Plan::everything(), answer);

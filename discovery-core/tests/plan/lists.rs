@@ -46,11 +46,11 @@ fn the_failure_of_a_list_is_not_the_end() {
 #[test]
 fn an_empty_aggregated_list_is_no_failure() {
     let (_, discovered) = walk(Plan::everything(), |path| match path {
-        "/api" => aggregated(""),
-        _ => aggregated(&item(
-            "a",
-            r#"{"version":"v1","freshness":"Current"},{"version":"v2","resources":[]}"#,
-        )),
+        "/api" => aggregated(&[]),
+        _ => json(
+            Format::V2,
+            r#"{"kind":"APIGroupDiscoveryList","items":[{"metadata":{"name":"a"},"versions":[{"version":"v1","freshness":"Current"},{"version":"v2","resources":[]}]}]}"#,
+        ),
     });
     let discovered = discovered.unwrap();
     assert!(discovered.failed.is_empty() && discovered.snapshot.is_complete());
@@ -60,8 +60,8 @@ fn an_empty_aggregated_list_is_no_failure() {
 #[test]
 fn stale_versions_are_reported() {
     let (_, discovered) = walk(Plan::everything(), |path| match path {
-        "/api" => aggregated(&item("", &version("v1", "pods"))),
-        _ => aggregated(&item("a", r#"{"version":"v1","freshness":"Stale"}"#)),
+        "/api" => aggregated(&[group("", "v1", "pods")]),
+        _ => aggregated(&[Group::new("a").stale_version("v1")]),
     });
     let discovered = discovered.unwrap();
     assert_eq!(
@@ -84,14 +84,10 @@ fn stale_versions_are_reported() {
 }
 
 #[test]
-fn a_group_that_is_listed_twice() {
+fn a_group_that_is_listed_twice_is_kept_twice() {
     let (_, discovered) = walk(Plan::everything(), |path| match path {
         "/api" => status(404),
-        _ => aggregated(&format!(
-            "{},{}",
-            item("a", &version("v1", "xs")),
-            item("a", &version("v1", "ys"))
-        )),
+        _ => aggregated(&[group("a", "v1", "xs"), group("a", "v1", "ys")]),
     });
     let discovered = discovered.unwrap();
     assert_eq!(

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use discovery_core::engine::ParsedAnswer;
 use discovery_core::plan::Ticket;
+use discovery_core::testing::fixtures;
+pub(crate) use discovery_core::testing::fixtures::Group;
 use discovery_core::{Discovered, Error, Format, GroupVersion, Plan, Snapshot};
-use http::header::CONTENT_TYPE;
 use http::{Request, Response};
 
 pub(crate) type Answer = Result<Response<Bytes>, Error>;
@@ -17,29 +18,20 @@ pub(crate) fn gv(text: &str) -> GroupVersion {
 }
 
 pub(crate) fn json(format: Format, body: impl Into<Bytes>) -> Answer {
-    let response = Response::builder().header(CONTENT_TYPE, format.content_type());
-    Ok(response.body(body.into()).unwrap())
+    Ok(fixtures::document(format, body))
 }
 
 pub(crate) fn legacy(body: impl Into<Bytes>) -> Answer {
     json(Format::Legacy, body)
 }
 
-pub(crate) fn aggregated(items: &str) -> Answer {
-    json(
-        Format::V2,
-        format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{items}]}}"#),
-    )
+pub(crate) fn aggregated(groups: &[Group]) -> Answer {
+    json(Format::V2, fixtures::aggregated(groups))
 }
 
-pub(crate) fn item(name: &str, versions: &str) -> String {
-    format!(r#"{{"metadata":{{"name":"{name}"}},"versions":[{versions}]}}"#)
-}
-
-pub(crate) fn version(name: &str, resource: &str) -> String {
-    format!(
-        r#"{{"version":"{name}","freshness":"Current","resources":[{{"resource":"{resource}","responseKind":{{"kind":"X"}},"verbs":["get"]}}]}}"#
-    )
+/// A group with a resource in its version.
+pub(crate) fn group(name: &str, version: &str, resource: &str) -> Group {
+    Group::new(name).version(version, &[resource])
 }
 
 pub(crate) fn status(code: u16) -> Answer {
@@ -47,27 +39,20 @@ pub(crate) fn status(code: u16) -> Answer {
 }
 
 pub(crate) fn versions(names: &[&str]) -> Answer {
-    legacy(format!(r#"{{"kind":"APIVersions","versions":{names:?}}}"#))
+    legacy(fixtures::api_versions(names))
 }
 
+/// A group for each name, with its version.
 pub(crate) fn groups(names: &[&str]) -> Answer {
-    let groups: Vec<_> = names
-        .iter()
-        .map(|name| {
-            let (group, version) = name.split_once('/').unwrap();
-            format!(r#"{{"name":"{group}","versions":[{{"groupVersion":"{name}","version":"{version}"}}]}}"#)
-        })
-        .collect();
-    legacy(format!(
-        r#"{{"kind":"APIGroupList","groups":[{}]}}"#,
-        groups.join(",")
-    ))
+    let groups = names.iter().map(|name| {
+        let (group, version) = name.split_once('/').unwrap();
+        Group::new(group).version(version, &[])
+    });
+    legacy(fixtures::group_list(&groups.collect::<Vec<_>>()))
 }
 
 pub(crate) fn list(of: &str, resource: &str) -> Answer {
-    legacy(format!(
-        r#"{{"kind":"APIResourceList","groupVersion":"{of}","resources":[{{"name":"{resource}","kind":"X","verbs":["get"]}}]}}"#
-    ))
+    legacy(fixtures::resource_list(of, &[resource]))
 }
 
 /// Carries out a plan with an answer for each path, and tells which paths it asked.
