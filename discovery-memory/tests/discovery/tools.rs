@@ -7,10 +7,14 @@ use std::task::Poll;
 use bytes::Bytes;
 use discovery_core::Format;
 use discovery_core::engine::Body;
+use discovery_core::testing::{
+    self,
+    fixtures::{self, Group},
+};
 use discovery_memory::{MemoryDiscovery, MemoryDiscoveryLayer};
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::ACCEPT;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use tokio_test::task::{self, Spawn};
 use tower::{Layer, Service};
 use tower_test::mock::{self, Handle, Mock};
@@ -58,8 +62,7 @@ pub(crate) fn get(path: &str) -> Req {
 }
 
 pub(crate) fn text(response: Response<Body<Full<Bytes>>>) -> String {
-    let body = tokio_test::block_on(response.into_body().collect()).unwrap();
-    String::from_utf8(body.to_bytes().into()).unwrap()
+    tokio_test::block_on(testing::read_text(response))
 }
 
 #[track_caller]
@@ -77,13 +80,12 @@ pub(crate) fn answer(server: &mut Handle<Req, Res>, path: &str, response: Res) {
     answer.send_response(response);
 }
 
-pub(crate) fn json(format: Format, body: &str) -> Res {
-    let response = Response::builder().header(CONTENT_TYPE, format.content_type());
-    response.body(body.to_owned().into()).unwrap()
+pub(crate) fn json(format: Format, body: impl Into<Bytes>) -> Res {
+    fixtures::document(format, body)
 }
 
 pub(crate) fn status(code: u16) -> Res {
-    Response::builder().status(code).body("no".into()).unwrap()
+    fixtures::status(code)
 }
 
 pub(crate) fn list() -> Res {
@@ -94,22 +96,18 @@ pub(crate) fn list() -> Res {
 }
 
 pub(crate) fn legacy(server: &mut Handle<Req, Res>) {
-    answer(
-        server,
-        "/api",
-        json(
-            Format::Legacy,
-            r#"{"kind":"APIVersions","versions":["v1"]}"#,
-        ),
+    let group = Group::new("a").version("v1", &[]).version("v2", &[]);
+    let (api, apis) = (
+        fixtures::api_versions(&["v1"]),
+        fixtures::group_list(&[group]),
     );
-    let groups = r#"{"kind":"APIGroupList","groups":[{"name":"a","versions":[{"groupVersion":"a/v1","version":"v1"},{"groupVersion":"a/v2","version":"v2"}]}]}"#;
-    answer(server, "/apis", json(Format::Legacy, groups));
+    answer(server, "/api", json(Format::Legacy, api));
+    answer(server, "/apis", json(Format::Legacy, apis));
 }
 
 pub(crate) fn aggregated(server: &mut Handle<Req, Res>) {
-    let list = |items: &str| format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{items}]}}"#);
-    answer(server, "/api", json(Format::V2, &list("")));
-    let versions = r#"{"version":"v1","resources":[{"resource":"xs","responseKind":{"kind":"X"},"verbs":["get"]}]},{"version":"v2","freshness":"Stale"}"#;
-    let item = format!(r#"{{"metadata":{{"name":"a"}},"versions":[{versions}]}}"#);
-    answer(server, "/apis", json(Format::V2, &list(&item)));
+    let group = Group::new("a").version("v1", &["xs"]).stale_version("v2");
+    for (path, groups) in [("/api", &[][..]), ("/apis", &[group])] {
+        answer(server, path, json(Format::V2, fixtures::aggregated(groups)));
+    }
 }
