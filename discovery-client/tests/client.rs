@@ -1,44 +1,32 @@
 //! The typed client over a mocked server.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use discovery_client::DiscoveryClient;
 use discovery_core::engine::{GroupsOnly, Refresh, WantParsed};
+use discovery_core::testing::ScriptedService;
 use discovery_core::{Accept, Error};
 use http::header::ACCEPT;
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body_util::Full;
-use tower::util::BoxCloneSyncService;
 
 type Body = Full<Bytes>;
-type Asked = Arc<Mutex<Vec<Request<()>>>>;
-type Client = DiscoveryClient<BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>, Body>;
+type Server = ScriptedService<Body, Infallible>;
+type Client = DiscoveryClient<Server, Body>;
 
 /// A server that answers these paths, and 404 for others.
-fn server(answers: &[(&'static str, u16, &'static str)]) -> (Client, Asked) {
-    let answers: HashMap<_, _> = answers
-        .iter()
-        .map(|(path, status, body)| (*path, (*status, *body)))
-        .collect();
-    let asked = Asked::default();
-    let noted = Arc::clone(&asked);
-    let service = tower::service_fn(move |request: Request<Body>| {
-        let path = request.uri().path().to_owned();
-        noted.lock().unwrap().push(request.map(drop));
-        let (status, body) = answers.get(path.as_str()).copied().unwrap_or((404, ""));
-        let response = Response::builder()
-            .status(status)
-            .body(Body::from(body))
-            .unwrap();
-        std::future::ready(Ok::<_, Infallible>(response))
-    });
-    (
-        DiscoveryClient::new(BoxCloneSyncService::new(service)),
-        asked,
-    )
+fn server(answers: &[(&'static str, u16, &'static str)]) -> (Client, Server) {
+    let server = Server::default();
+    let response = |status: u16, body| {
+        let response = Response::builder().status(status);
+        response.body(Body::from(body)).unwrap()
+    };
+    for &(path, status, body) in answers {
+        server.respond_at(path, move |_| response(status, body));
+    }
+    server.fallback(move |_| Ok(response(404, "")));
+    (DiscoveryClient::new(server.clone()), server)
 }
 
 const CORE: (&str, u16, &str) = ("/api", 200, r#"{"kind":"APIVersions","versions":["v1"]}"#);
@@ -52,22 +40,19 @@ const V1: (&str, u16, &str) = (
         {"name":"pods/log","kind":"Pod","namespaced":true,"verbs":["get"]}]}"#,
 );
 
-fn paths(asked: &Asked) -> Vec<String> {
-    asked
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|request| request.uri().to_string())
-        .collect()
+fn uris(server: &Server) -> Vec<String> {
+    let requests = server.requests();
+    let uris = requests.iter().map(|request| request.uri().to_string());
+    uris.collect()
 }
 
 #[tokio::test]
 async fn groups_ask_for_no_lists() {
-    let (client, asked) = server(&[CORE, NO_GROUPS, V1]);
+    let (client, server) = server(&[CORE, NO_GROUPS, V1]);
     let groups = client.groups().await.unwrap();
     assert_eq!(groups.groups[0].versions()[0].group_version, "v1");
-    assert_eq!(paths(&asked), ["/api", "/apis"]);
-    let asked = asked.lock().unwrap();
+    assert_eq!(uris(&server), ["/api", "/apis"]);
+    let asked = server.requests();
     assert_eq!(asked[0].headers()[ACCEPT], Accept::KUBECTL);
     for request in asked.iter() {
         assert!(request.extensions().get::<WantParsed>().is_some());
@@ -99,7 +84,7 @@ async fn preferred_resources_can_be_limited_to_namespaced_ones() {
 async fn what_failed_comes_with_what_was_found() {
     let groups = r#"{"kind":"APIGroupList","groups":[{"name":"g","versions":[
         {"groupVersion":"g/v1","version":"v1"}]}]}"#;
-    let (client, asked) = server(&[
+    let (client, server) = server(&[
         CORE,
         ("/apis", 200, groups),
         V1,
@@ -111,7 +96,7 @@ async fn what_failed_comes_with_what_was_found() {
         .await
         .unwrap();
     assert!(discovered.snapshot.resources("v1").is_some());
-    for request in asked.lock().unwrap().iter() {
+    for request in server.requests() {
         assert!(request.extensions().get::<GroupsOnly>().is_none());
     }
     let failed: Vec<_> = discovered
@@ -129,10 +114,10 @@ async fn what_failed_comes_with_what_was_found() {
 
 #[tokio::test]
 async fn only_missing_lists_are_fetched() {
-    let (client, asked) = server(&[CORE, NO_GROUPS, V1]);
+    let (client, server) = server(&[CORE, NO_GROUPS, V1]);
     let mut known = discovery_core::Snapshot::default();
     known.merge(&client.discover().await.unwrap().snapshot);
-    asked.lock().unwrap().clear();
+    server.take_requests();
     assert!(
         client
             .complete(&known)
@@ -141,12 +126,12 @@ async fn only_missing_lists_are_fetched() {
             .snapshot
             .is_complete()
     );
-    assert_eq!(paths(&asked), [] as [String; 0]);
+    assert_eq!(uris(&server), [] as [String; 0]);
 }
 
 #[tokio::test]
 async fn one_list_is_fetched_or_its_error_told() {
-    let (client, asked) = server(&[
+    let (client, server) = server(&[
         V1,
         (
             "/apis/g/v1",
@@ -163,7 +148,7 @@ async fn one_list_is_fetched_or_its_error_told() {
             .len(),
         3
     );
-    assert_eq!(asked.lock().unwrap()[0].headers()[ACCEPT], Accept::LEGACY);
+    assert_eq!(server.requests()[0].headers()[ACCEPT], Accept::LEGACY);
 
     let failure: Error = client
         .resources(&"g/v1".parse().unwrap())
@@ -212,9 +197,9 @@ async fn an_answer_that_is_too_large_is_an_error() {
 
 #[tokio::test]
 async fn invalidation_goes_with_later_requests_and_is_shared() {
-    let (client, asked) = server(&[CORE, NO_GROUPS]);
+    let (client, server) = server(&[CORE, NO_GROUPS]);
     let refresh = |index: usize| {
-        asked.lock().unwrap()[index]
+        server.requests()[index]
             .extensions()
             .get::<Refresh>()
             .copied()

@@ -3,27 +3,18 @@
 use std::time::Duration;
 
 use discovery_client::request_defaults::{RequestDefaultsLayer, go_duration};
-use http::Request;
+use discovery_core::testing::ScriptedService;
 use http::header::ACCEPT;
-use tower::ServiceBuilder;
-use tower_test::mock;
+use http::{Request, Response};
+use tower::{ServiceBuilder, ServiceExt};
 
 /// The URI and the `Accept` of a request for `uri` behind `layer`.
 async fn shaped(layer: RequestDefaultsLayer, request: Request<()>) -> (String, String) {
-    let (inner, mut handle) = mock::pair::<Request<()>, ()>();
-    let mut service = ServiceBuilder::new().layer(layer).service(inner);
-    let answer = async {
-        std::future::poll_fn(|cx| tower::Service::poll_ready(&mut service, cx))
-            .await
-            .unwrap();
-        tower::Service::call(&mut service, request).await.unwrap();
-    };
-    let serve = async {
-        let (request, respond) = handle.next_request().await.unwrap();
-        respond.send_response(());
-        request
-    };
-    let ((), request) = tokio::join!(answer, serve);
+    let server = ScriptedService::new();
+    server.respond(Response::new(""));
+    let service = ServiceBuilder::new().layer(layer).service(server.clone());
+    service.oneshot(request).await.unwrap();
+    let request = server.last_request().unwrap();
     let accept = request.headers()[ACCEPT].to_str().unwrap().to_owned();
     (request.uri().to_string(), accept)
 }

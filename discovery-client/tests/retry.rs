@@ -7,13 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use discovery_client::retry::RetryAfterLayer;
 use discovery_core::plan::DeadlineExceeded;
+use discovery_core::testing::ScriptedService;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::limit::ConcurrencyLimitLayer;
-use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_test::mock::{self, Handle};
+use tower::{ServiceBuilder, ServiceExt};
+use tower_test::mock;
 
 type Body = Full<Bytes>;
+type Server = ScriptedService<(), io::Error>;
 
 /// A layer that notes what it would have waited for.
 fn noting() -> (RetryAfterLayer, Arc<Mutex<Vec<Duration>>>) {
@@ -31,15 +33,6 @@ fn busy(status: u16, retry_after: Option<&str>) -> Response<()> {
     match retry_after {
         Some(value) => response.header("retry-after", value).body(()).unwrap(),
         None => response.body(()).unwrap(),
-    }
-}
-
-async fn serve(handle: &mut Handle<Request<Body>, Response<()>>, answers: Vec<Response<()>>) {
-    for answer in answers {
-        let (request, respond) = handle.next_request().await.expect("one more request");
-        assert_eq!(request.uri().path(), "/api");
-        assert_eq!(request.headers()["x-kept"], "yes");
-        respond.send_response(answer);
     }
 }
 
@@ -66,22 +59,21 @@ async fn outcome_with(
     if let Some(deadline) = deadline {
         layer = layer.deadline(deadline);
     }
-    let (inner, mut handle) = mock::pair();
+    let (server, count) = (Server::default(), answers.len());
+    for answer in answers {
+        server.respond(answer);
+    }
     // One at a time: a retry that held a readiness while it waited for another would hang.
-    let mut service = ServiceBuilder::new()
+    let service = ServiceBuilder::new()
         .layer(layer)
         .layer(ConcurrencyLimitLayer::new(1))
-        .service(inner);
-    let call = async move {
-        service
-            .ready()
-            .await
-            .unwrap()
-            .call(request(method))
-            .await
-            .unwrap()
-    };
-    let (response, ()) = tokio::join!(call, serve(&mut handle, answers));
+        .service(server.clone());
+    let response = service.oneshot(request(method)).await.unwrap();
+    assert_eq!(server.request_count(), count);
+    for request in server.take_requests() {
+        assert_eq!(request.uri().path(), "/api");
+        assert_eq!(request.headers()["x-kept"], "yes");
+    }
     let waits = waits.lock().unwrap().clone();
     let too_late = response.extensions().get::<DeadlineExceeded>().is_some();
     assert_eq!(too_late, has_deadline);
@@ -184,9 +176,8 @@ async fn the_time_of_attempts_counts_for_the_deadline() {
 #[tokio::test]
 async fn errors_of_the_inner_service_come_out_unchanged() {
     let (layer, _) = noting();
-    let failing = tower::service_fn(|_: Request<Body>| async {
-        Err::<Response<()>, _>(io::Error::from(io::ErrorKind::ConnectionReset))
-    });
+    let failing = Server::default();
+    failing.fail(io::ErrorKind::ConnectionReset.into());
     let service = ServiceBuilder::new().layer(layer).service(failing);
     let error: io::Error = service.oneshot(request(Method::GET)).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);

@@ -2,37 +2,31 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use discovery_client::{DiscoveryClient, KubectlService, LongLivedService, Stack};
+use discovery_core::testing::fixtures::{self, Group};
+use discovery_core::testing::{self, ScriptedService};
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use tower::util::BoxCloneSyncService;
+use http_body_util::Full;
 use tower::{Service, ServiceExt};
 
 type Body = Full<Bytes>;
-type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
-type Asked = Arc<Mutex<Vec<String>>>;
+type Transport = ScriptedService<Body, Infallible>;
 
 /// A transport to servers that name themselves in what they answer.
-fn transport() -> (Transport, Asked) {
-    let asked = Asked::default();
-    let noted = Arc::clone(&asked);
-    let service = tower::service_fn(move |request: Request<Body>| {
-        let uri = request.uri().clone();
-        noted.lock().unwrap().push(uri.to_string());
-        let host = uri.host().unwrap();
-        let json = match uri.path().rsplit('/').next() {
-            Some("api") => r#"{"kind":"APIVersions","versions":["v1"]}"#.to_owned(),
-            _ => format!(
-                r#"{{"kind":"APIGroupList","groups":[{{"name":"{host}","versions":[{{"groupVersion":"{host}/v1","version":"v1"}}]}}]}}"#
-            ),
+fn transport() -> Transport {
+    let transport = Transport::default();
+    transport.fallback(|request| {
+        let host = request.uri().host().unwrap();
+        let json = match request.uri().path().rsplit('/').next() {
+            Some("api") => fixtures::api_versions(&["v1"]),
+            _ => fixtures::group_list(&[Group::new(host).version("v1", &[])]),
         };
-        std::future::ready(Ok(Response::new(Body::from(json))))
+        Ok(Response::new(Body::from(json)))
     });
-    (BoxCloneSyncService::new(service), asked)
+    transport
 }
 
 fn services(
@@ -54,26 +48,25 @@ where
 {
     let request = Request::get(uri).body(Body::default()).unwrap();
     let response = service.clone().oneshot(request).await.unwrap();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    String::from_utf8(body.into()).unwrap()
+    testing::read_text(response).await
 }
 
 /// An absolute URI says which server it is for.
 #[tokio::test]
 async fn one_server_does_not_answer_for_another() {
     let root = tempfile::tempdir().unwrap();
-    let (transport, asked) = transport();
+    let transport = transport();
     let (kubectl, long_lived) = services("https://a.test/k8s/c-1", root.path(), &transport);
     macro_rules! check {
         ($service:expr) => {
             assert!(groups($service, "/apis").await.contains("a.test"));
-            asked.lock().unwrap().clear();
+            transport.take_requests();
             assert!(
                 groups($service, "https://a.test:443/k8s/c-1/apis")
                     .await
                     .contains("a.test")
             );
-            assert_eq!(asked.lock().unwrap().len(), 0, "known");
+            assert_eq!(transport.request_count(), 0, "known");
             for uri in [
                 "https://b.test/apis",
                 "https://b.test/k8s/c-1/apis",
@@ -81,14 +74,14 @@ async fn one_server_does_not_answer_for_another() {
             ] {
                 let host = uri.split('/').nth(2).unwrap();
                 assert!(groups($service, uri).await.contains(host), "{uri}");
-                assert_eq!(
-                    asked.lock().unwrap().pop().unwrap().split('?').next(),
-                    Some(uri)
-                );
+                let asked = transport.take_requests();
+                assert_eq!(asked.len(), 1, "{uri}");
+                let asked = asked[0].uri().to_string();
+                assert_eq!(asked.split('?').next(), Some(uri));
             }
             // And nothing of theirs is taken for this server's.
             assert!(groups($service, "/apis").await.contains("a.test"));
-            assert_eq!(asked.lock().unwrap().len(), 0);
+            assert_eq!(transport.request_count(), 0);
         };
     }
     check!(&kubectl);
@@ -97,19 +90,16 @@ async fn one_server_does_not_answer_for_another() {
 
 /// How often a server is asked that wants each request again after so many seconds.
 async fn attempts(stack: Stack, seconds: &'static str) -> usize {
-    let count = Arc::new(Mutex::new(0));
-    let counted = Arc::clone(&count);
-    let service = tower::service_fn(move |_: Request<Body>| {
-        *counted.lock().unwrap() += 1;
-        let busy = Response::builder()
-            .status(429)
-            .header("retry-after", seconds);
-        std::future::ready(Ok::<_, Infallible>(busy.body(Body::default()).unwrap()))
+    let server = Transport::default();
+    server.fallback(move |_| {
+        let busy = Response::builder().status(429);
+        let busy = busy.header("retry-after", seconds);
+        Ok(busy.body(Body::default()).unwrap())
     });
-    let (service, _) = stack.kubectl(service);
-    let client = DiscoveryClient::new(service);
+    let (service, _) = stack.kubectl(server.clone());
+    let client: DiscoveryClient<_, Body> = DiscoveryClient::new(service);
     let failure = client.server_version().await.unwrap_err();
-    let attempts = *count.lock().unwrap();
+    let attempts = server.request_count();
     // Ten repeats are the end as well, and then the server's answer counts.
     match failure.code() {
         Some(code) => assert_eq!((code.as_u16(), attempts), (429, 11)),
