@@ -2,16 +2,16 @@
 //! a place records events at all is decided once for all threads.
 
 use std::convert::Infallible;
-use std::fmt::{self, Write};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use discovery_core::clock::ManualClock;
 use discovery_core::key;
-use discovery_core::store::{Op, PutOptions, Store, Value, Writer};
+use discovery_core::store::{Store, Value};
+use discovery_core::testing::{EventLevel, Events, ScriptedStore, StoreOp};
 use discovery_disk::record::{DiskStoreLayer, Mode};
 use discovery_disk::store::DiskStoreOptions;
 use discovery_disk::{DiskDiscoveryLayer, DiskStore, KubectlStore};
@@ -19,102 +19,27 @@ use http::{Request, Response, Uri, header};
 use http_body_util::{BodyExt, Empty, Full};
 use tokio_test::block_on;
 use tower::{Layer, ServiceExt};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 
 const URI: &str = "https://user:p%40ss@h/x?token=SECRET&b=1";
 
-/// All events, with their fields.
-#[derive(Clone, Default)]
-struct Events(Arc<Mutex<Vec<(Level, String)>>>);
+const SECRETS: [&str; 6] = ["user", "p%40ss", "p@ss", "p%2540ss", "SECRET", "token="];
 
-struct Text(String);
-
-impl Visit for Text {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        write!(self.0, " {field}={value}").unwrap();
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        write!(self.0, " {field}={value:?}").unwrap();
-    }
-}
-
-impl Subscriber for Events {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("discovery_")
-    }
-
-    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
-        let mut text = Text(String::new());
-        attributes.record(&mut text);
-        let level = *attributes.metadata().level();
-        self.0.lock().unwrap().push((level, text.0));
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        self.0
-            .lock()
-            .unwrap()
-            .push((*event.metadata().level(), text.0));
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-impl Events {
-    /// Checks the events so far, and returns the warnings among them.
-    fn take(&self, kind: &str) -> Vec<String> {
-        let events = std::mem::take(&mut *self.0.lock().unwrap());
-        assert!(!events.is_empty(), "{kind}");
-        for (_, text) in &events {
-            for secret in ["user", "p%40ss", "p@ss", "p%2540ss", "SECRET", "token="] {
-                assert!(!text.contains(secret), "{kind}: {text}");
-            }
-            assert!(!text.contains(char::is_control), "{kind}: {text:?}");
-        }
-        let warnings = events
-            .into_iter()
-            .filter(|(level, _)| *level <= Level::WARN);
-        warnings.map(|(_, text)| text).collect()
-    }
+/// Checks the events so far, and returns the warnings among them.
+fn take_warnings(events: &Events, kind: &str) -> Vec<String> {
+    events.assert_without(&SECRETS);
+    let events = events.take();
+    assert!(!events.is_empty(), "{kind}");
+    let warnings = events.iter().filter(|event| event.is_warning());
+    warnings.map(ToString::to_string).collect()
 }
 
 /// Fails with errors that tell the key.
-struct Failing;
-
-impl Failing {
-    fn fail<T: Send>(key: &str) -> Op<io::Result<T>> {
-        Op::Ready(Err(io::Error::other(format!("no such host\n: {key}"))))
+fn failing() -> ScriptedStore {
+    let store = ScriptedStore::new();
+    for op in StoreOp::ALL {
+        store.fail_with(op, |key| io::Error::other(format!("no such host\n: {key}")));
     }
-}
-
-impl Store for Failing {
-    fn get(&self, key: &str) -> Op<io::Result<Option<Value>>> {
-        Self::fail(key)
-    }
-
-    fn put_with(&self, key: &str, _: Value, _: PutOptions) -> Op<io::Result<()>> {
-        Self::fail(key)
-    }
-
-    fn create_with(&self, key: &str, _: Bytes, _: PutOptions) -> Op<io::Result<Box<dyn Writer>>> {
-        Self::fail(key)
-    }
-
-    fn remove(&self, key: &str) -> Op<io::Result<()>> {
-        Self::fail(key)
-    }
+    store
 }
 
 fn send(layer: &DiskStoreLayer, request: Request<Empty<Bytes>>, response: &Response<&'static str>) {
@@ -186,7 +111,7 @@ fn use_all(layer: &DiskStoreLayer, damage: impl Fn()) {
 
 #[test]
 fn no_event_has_a_credential_a_query_or_a_line_break_and_each_warning_is_given_once() {
-    let events = Events::default();
+    let events = Events::new("discovery_");
     let dir = tempfile::tempdir().unwrap();
     let sub = |name: &str| dir.path().join(name);
     let plain = |key: &str| format!("{}.x", key.replace("://", ":/")).into();
@@ -212,9 +137,9 @@ fn no_event_has_a_credential_a_query_or_a_line_break_and_each_warning_is_given_o
             )),
         ),
         ("kubectl", Arc::new(KubectlStore::new(sub("c")))),
-        ("failing", Arc::new(Failing)),
+        ("failing", Arc::new(failing())),
     ];
-    tracing::subscriber::with_default(events.clone(), || {
+    events.capture(|| {
         for (kind, store) in &stores {
             for (keys, layer) in [
                 ("urls", DiskStoreLayer::new(Arc::clone(store))),
@@ -235,7 +160,7 @@ fn no_event_has_a_credential_a_query_or_a_line_break_and_each_warning_is_given_o
                 let large = Value::new("", vec![b'x'; 1_000]);
                 let _ = block_on(store.put(&key, large));
                 send(&layer, get(URI), &Response::new("body"));
-                let mut warnings = events.take(kind);
+                let mut warnings = take_warnings(&events, kind);
                 warnings.sort();
                 let distinct = warnings.len();
                 warnings.dedup();
@@ -256,7 +181,7 @@ fn no_event_has_a_credential_a_query_or_a_line_break_and_each_warning_is_given_o
 
     let occupied = sub("file");
     std::fs::write(&occupied, "no directory").unwrap();
-    tracing::subscriber::with_default(events.clone(), || {
+    events.capture(|| {
         let server = Uri::from_static("https://user:p%40ss@h");
         let layer = DiskDiscoveryLayer::new(occupied).server(&server);
         let groups = r#"{"kind":"APIGroupList","groups":[{"name":"a\u000ab","versions":[]}]}"#;
@@ -280,7 +205,7 @@ fn no_event_has_a_credential_a_query_or_a_line_break_and_each_warning_is_given_o
                 let _ = block_on(service.clone().oneshot(request));
             }
         }
-        assert_eq!(events.take("discovery").len(), 1);
+        assert_eq!(take_warnings(&events, "discovery").len(), 1);
         discovery_decisions(&events, &sub("decisions"));
     });
 }
@@ -302,9 +227,9 @@ fn discovery_decisions(events: &Events, dir: &Path) {
         let request = Request::get(format!("{path}?token=SECRET"));
         let request = request.body(Full::default()).unwrap();
         block_on(layer.layer(server).oneshot(request)).unwrap();
-        let told = std::mem::take(&mut *events.0.lock().unwrap());
-        let told = told.into_iter().map(|(level, text)| {
-            assert_eq!(level, Level::DEBUG, "{text}");
+        let told = events.take().into_iter().map(|event| {
+            let text = event.to_string();
+            assert_eq!(event.level(), EventLevel::Debug, "{text}");
             assert!(!text.contains("SECRET"), "{text}");
             text
         });

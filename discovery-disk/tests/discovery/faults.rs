@@ -4,48 +4,22 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use discovery_core::Format;
 use discovery_core::clock::ManualClock;
+use discovery_core::testing::{EventLevel, Events};
 use discovery_disk::DiskDiscoveryLayer;
 use discovery_disk::store::faults::{Fault, Step};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::tools::*;
 
-/// Counts warnings and what is worse.
-#[derive(Clone, Default)]
-struct Warnings(Arc<AtomicUsize>);
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
-    }
-
-    fn new_span(&self, _span: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _span: &Id, _values: &Record<'_>) {}
-
-    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
-
-    fn event(&self, _event: &Event<'_>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn enter(&self, _span: &Id) {}
-
-    fn exit(&self, _span: &Id) {}
-}
-
+/// How many warnings and errors `work` logs.
 fn warnings(work: impl FnOnce()) -> usize {
-    let warnings = Warnings::default();
-    tracing::subscriber::with_default(warnings.clone(), work);
-    warnings.0.load(Ordering::SeqCst)
+    let events = Events::new("").level(EventLevel::Warn);
+    events.capture(work);
+    events.take().len()
 }
 
 /// Answers come from memory then.

@@ -1,22 +1,21 @@
 //! A server that counts, a directory that goes away, and what is in it.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use discovery_core::Format;
 use discovery_core::engine::{Body, ParsedAnswer};
+use discovery_core::testing::fixtures::{self, Group};
+use discovery_core::testing::{self, ScriptedService};
 use discovery_disk::DiskDiscoveryLayer;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::ACCEPT;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use tower::util::BoxCloneSyncService;
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, ServiceExt};
 
 use crate::files;
 #[cfg(unix)]
@@ -52,20 +51,25 @@ pub(crate) fn all_files() -> Vec<(String, String)> {
     ]
 }
 
-#[derive(Clone, Default)]
+/// A server with three groups: the core group, `a` in two versions, and `s`, which is stale.
+#[derive(Clone)]
 pub(crate) struct Server {
-    legacy: bool,
-    answers: Arc<Mutex<BTreeMap<String, Res>>>,
-    log: Arc<Mutex<Vec<String>>>,
-    pub(crate) sent: Arc<AtomicUsize>,
+    service: Service,
+}
+
+type Service = ScriptedService<Full<Bytes>, io::Error>;
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new(false)
+    }
 }
 
 impl Server {
     pub(crate) fn new(legacy: bool) -> Self {
-        Self {
-            legacy,
-            ..Self::default()
-        }
+        let service = Service::default();
+        service.fallback(move |request| Ok(answer(request.uri().path(), legacy)));
+        Self { service }
     }
 
     pub(crate) fn legacy() -> Self {
@@ -74,68 +78,18 @@ impl Server {
 
     /// From now on this path has this answer.
     pub(crate) fn set(&self, path: &str, answer: Res) {
-        self.answers.lock().unwrap().insert(path.to_owned(), answer);
+        self.service.respond_at(path, move |_| answer.clone());
     }
 
     /// The paths that were asked since the last call, sorted.
     pub(crate) fn asked(&self) -> Vec<String> {
-        let mut asked = std::mem::take(&mut *self.log.lock().unwrap());
+        let mut asked = self.service.take_paths();
         asked.sort();
         asked
     }
 
-    fn answer(&self, path: &str) -> Res {
-        self.sent.fetch_add(1, Ordering::SeqCst);
-        self.log.lock().unwrap().push(path.to_owned());
-        if let Some(answer) = self.answers.lock().unwrap().get(path) {
-            return answer.clone();
-        }
-        let version = |name: &str, resource: &str| {
-            format!(
-                r#"{{"version":"{name}","resources":[{{"resource":"{resource}","responseKind":{{"kind":"X"}},"scope":"Cluster","verbs":["get"]}}]}}"#
-            )
-        };
-        let items = |items: &str| {
-            json(
-                Format::V2,
-                &format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{items}]}}"#),
-            )
-        };
-        match path {
-            "/api" if self.legacy => json(
-                Format::Legacy,
-                r#"{"kind":"APIVersions","versions":["v1"]}"#,
-            ),
-            "/api" => items(&format!(r#"{{"versions":[{}]}}"#, version("v1", "pods"))),
-            // Its groups are those of the file, with the core group apart.
-            "/apis" if self.legacy => {
-                let (_, groups) = GROUPS.split_once(r#"{"name":"a""#).unwrap();
-                json(
-                    Format::Legacy,
-                    &format!(r#"{{"kind":"APIGroupList","groups":[{{"name":"a"{groups}"#),
-                )
-            }
-            "/apis" => items(&format!(
-                r#"{{"metadata":{{"name":"a"}},"versions":[{},{}]}},{{"metadata":{{"name":"s"}},"versions":[{{"version":"v1","freshness":"Stale"}}]}}"#,
-                version("v2", "xs"),
-                version("v1", "xs"),
-            )),
-            "/api/v1" => json(Format::Legacy, &file("v1", "pods")),
-            "/apis/a/v1" => json(Format::Legacy, &file("a/v1", "xs")),
-            "/apis/a/v2" => json(Format::Legacy, &file("a/v2", "xs")),
-            _ => Response::builder()
-                .status(404)
-                .body("404 page not found\n".into())
-                .unwrap(),
-        }
-    }
-
     pub(crate) fn service(&self) -> BoxCloneSyncService<Req, Res, io::Error> {
-        let this = self.clone();
-        BoxCloneSyncService::new(service_fn(move |request: Req| {
-            let answer = this.answer(request.uri().path());
-            async move { Ok(answer) }
-        }))
+        BoxCloneSyncService::new(self.service.clone())
     }
 
     pub(crate) fn ask_with(&self, layer: &DiskDiscoveryLayer, path: &str, accept: &str) -> Answer {
@@ -162,14 +116,39 @@ impl Server {
     }
 }
 
-pub(crate) fn json(format: Format, body: &str) -> Res {
-    let response = Response::builder().header(CONTENT_TYPE, format.content_type());
-    response.body(body.to_owned().into()).unwrap()
+fn answer(path: &str, legacy: bool) -> Res {
+    let aggregated = |groups: &[Group]| json(Format::V2, fixtures::aggregated(groups));
+    match path {
+        "/api" if legacy => json(Format::Legacy, fixtures::api_versions(&["v1"])),
+        "/api" => aggregated(&[Group::new("").version("v1", &["pods"])]),
+        // Its groups are those of the file, with the core group apart.
+        "/apis" if legacy => {
+            let (_, groups) = GROUPS.split_once(r#"{"name":"a""#).unwrap();
+            let groups = format!(r#"{{"kind":"APIGroupList","groups":[{{"name":"a"{groups}"#);
+            json(Format::Legacy, groups)
+        }
+        "/apis" => aggregated(&[
+            Group::new("a")
+                .version("v2", &["xs"])
+                .version("v1", &["xs"]),
+            Group::new("s").stale_version("v1"),
+        ]),
+        "/api/v1" => json(Format::Legacy, file("v1", "pods")),
+        "/apis/a/v1" => json(Format::Legacy, file("a/v1", "xs")),
+        "/apis/a/v2" => json(Format::Legacy, file("a/v2", "xs")),
+        _ => Response::builder()
+            .status(404)
+            .body("404 page not found\n".into())
+            .unwrap(),
+    }
+}
+
+pub(crate) fn json(format: Format, body: impl AsRef<str>) -> Res {
+    fixtures::document(format, body.as_ref().to_owned())
 }
 
 pub(crate) fn text(answer: Answer) -> String {
-    let body = tokio_test::block_on(answer.into_body().collect()).unwrap();
-    String::from_utf8(body.to_bytes().into()).unwrap()
+    tokio_test::block_on(testing::read_text(answer))
 }
 
 /// A directory that goes away with the test, and that of a server below it, which is not there.
@@ -200,14 +179,10 @@ pub(crate) fn tree(dir: &Path) -> Vec<(String, String)> {
 
 /// An aggregated answer of groups with a resource each.
 pub(crate) fn serve_groups(server: &Server, names: impl Iterator<Item = String>, resource: &str) {
-    let items: Vec<_> = names
-        .map(|name| {
-            format!(r#"{{"metadata":{{"name":"{name}"}},"versions":[{{"version":"v1","resources":[{{"resource":"{resource}","responseKind":{{"kind":"X"}},"scope":"Cluster","verbs":["get"]}}]}}]}}"#)
-        })
+    let groups: Vec<_> = names
+        .map(|name| Group::new(name).version("v1", &[resource]))
         .collect();
-    let items = items.join(",");
-    let document = format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{items}]}}"#);
-    server.set("/apis", json(Format::V2, &document));
+    server.set("/apis", json(Format::V2, fixtures::aggregated(&groups)));
 }
 
 /// A test that needs what is not there says so, and ends.

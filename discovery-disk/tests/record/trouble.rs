@@ -1,11 +1,10 @@
 //! Stores that fail or take their time, and records that are damaged.
 
-use std::io;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use bytes::Bytes;
-use discovery_core::store::{MapStore, Op, PutOptions, Store, Value, Writer};
+use discovery_core::store::{MapStore, Store, Value};
+use discovery_core::testing::{ScriptedStore, StoreOp};
 use discovery_disk::record::{Body as RecordBody, DiskStoreLayer, Mode};
 use http::StatusCode;
 use http_body::Body;
@@ -37,85 +36,30 @@ fn damaged_records_are_asked_for_again() {
 }
 
 /// Fails, or takes its time, in the operations named by its letters.
-#[derive(Clone)]
 struct Trouble {
     store: MapStore,
     fails: &'static str,
     waits: &'static str,
 }
 
-struct TroubledWriter(Trouble, Box<dyn Writer>);
-
 impl Trouble {
-    fn meet<T, F>(&self, what: char, op: F) -> Op<io::Result<T>>
-    where
-        T: Send + Unpin + 'static,
-        F: FnOnce() -> Op<io::Result<T>> + Send + 'static,
-    {
-        let fails = self.fails.contains(what);
-        let op = move || match fails {
-            true => Op::Ready(Err(io::Error::other("trouble"))),
-            false => op(),
-        };
-        if self.waits.contains(what) {
-            return Op::wait(async {
-                for _ in 0..3 {
-                    tokio::task::yield_now().await;
-                }
-                op().await
-            });
+    fn store(self) -> ScriptedStore {
+        let store = ScriptedStore::around(self.store);
+        for (letter, op) in [
+            ('g', StoreOp::Get),
+            ('p', StoreOp::Put),
+            ('o', StoreOp::Create),
+            ('w', StoreOp::Write),
+            ('c', StoreOp::Commit),
+        ] {
+            if self.fails.contains(letter) {
+                store.fail(op);
+            }
+            if self.waits.contains(letter) {
+                store.delay(op, 3);
+            }
         }
-        op()
-    }
-}
-
-impl Store for Trouble {
-    fn get(&self, key: &str) -> Op<io::Result<Option<Value>>> {
-        let (store, key) = (self.store.clone(), key.to_owned());
-        self.meet('g', move || store.get(&key))
-    }
-
-    fn put_with(&self, key: &str, value: Value, options: PutOptions) -> Op<io::Result<()>> {
-        let (store, key) = (self.store.clone(), key.to_owned());
-        self.meet('p', move || store.put_with(&key, value, options))
-    }
-
-    fn create_with(
-        &self,
-        key: &str,
-        head: Bytes,
-        options: PutOptions,
-    ) -> Op<io::Result<Box<dyn Writer>>> {
-        let (this, key) = (self.clone(), key.to_owned());
-        self.meet('o', move || {
-            this.store
-                .clone()
-                .create_with(&key, head, options)
-                .map(|writer| {
-                    writer.map(|writer| Box::new(TroubledWriter(this, writer)) as Box<dyn Writer>)
-                })
-        })
-    }
-
-    fn remove(&self, key: &str) -> Op<io::Result<()>> {
-        self.store.remove(key)
-    }
-}
-
-impl Writer for TroubledWriter {
-    fn write(self: Box<Self>, data: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
-        let Self(trouble, writer) = *self;
-        let next = trouble.clone();
-        trouble.meet('w', || {
-            writer.write(data).map(|writer| {
-                writer.map(|writer| Box::new(TroubledWriter(next, writer)) as Box<dyn Writer>)
-            })
-        })
-    }
-
-    fn commit(self: Box<Self>) -> Op<io::Result<()>> {
-        let Self(trouble, writer) = *self;
-        trouble.meet('c', || writer.commit())
+        store
     }
 }
 
@@ -143,7 +87,7 @@ fn a_store_in_trouble_fails_no_request() {
                             ..Script::data(pieces)
                         })
                     };
-                    let layer = DiskStoreLayer::new(trouble);
+                    let layer = DiskStoreLayer::new(trouble.store());
                     let (response, asked) = send(&layer, get("/"), answer);
                     assert_eq!(asked, 1);
                     assert!(text(response) == whole);
@@ -172,7 +116,7 @@ fn the_last_frame_waits_for_the_record() {
         fails: "",
         waits: "p",
     };
-    let layer = DiskStoreLayer::new(trouble);
+    let layer = DiskStoreLayer::new(trouble.store());
     let answer = || {
         let exact = Some(6);
         script(Script {
@@ -217,7 +161,7 @@ async fn a_slow_store_is_waited_for() {
         fails: "",
         waits: "g",
     };
-    let layer = DiskStoreLayer::new(trouble);
+    let layer = DiskStoreLayer::new(trouble.store());
     let (inner, mut handle): (Mock, _) = mock::pair();
     let mut service = layer.layer(inner);
     let call = service.ready().await.unwrap().call(get("/"));
