@@ -117,15 +117,15 @@ impl Server {
 }
 
 fn answer(path: &str, legacy: bool) -> Res {
-    let aggregated = |groups: &[Group]| json(Format::V2, fixtures::aggregated(groups));
+    let aggregated = |groups: &[Group]| json(Format::V2, &fixtures::aggregated(groups));
     match path {
-        "/api" if legacy => json(Format::Legacy, fixtures::api_versions(&["v1"])),
+        "/api" if legacy => json(Format::Legacy, &fixtures::api_versions(&["v1"])),
         "/api" => aggregated(&[Group::new("").version("v1", &["pods"])]),
         // Its groups are those of the file, with the core group apart.
         "/apis" if legacy => {
             let (_, groups) = GROUPS.split_once(r#"{"name":"a""#).unwrap();
             let groups = format!(r#"{{"kind":"APIGroupList","groups":[{{"name":"a"{groups}"#);
-            json(Format::Legacy, groups)
+            json(Format::Legacy, &groups)
         }
         "/apis" => aggregated(&[
             Group::new("a")
@@ -133,9 +133,9 @@ fn answer(path: &str, legacy: bool) -> Res {
                 .version("v1", &["xs"]),
             Group::new("s").stale_version("v1"),
         ]),
-        "/api/v1" => json(Format::Legacy, file("v1", "pods")),
-        "/apis/a/v1" => json(Format::Legacy, file("a/v1", "xs")),
-        "/apis/a/v2" => json(Format::Legacy, file("a/v2", "xs")),
+        "/api/v1" => json(Format::Legacy, &file("v1", "pods")),
+        "/apis/a/v1" => json(Format::Legacy, &file("a/v1", "xs")),
+        "/apis/a/v2" => json(Format::Legacy, &file("a/v2", "xs")),
         _ => Response::builder()
             .status(404)
             .body("404 page not found\n".into())
@@ -143,8 +143,8 @@ fn answer(path: &str, legacy: bool) -> Res {
     }
 }
 
-pub(crate) fn json(format: Format, body: impl AsRef<str>) -> Res {
-    fixtures::document(format, body.as_ref().to_owned())
+pub(crate) fn json(format: Format, body: &str) -> Res {
+    fixtures::document(format, body.to_owned())
 }
 
 pub(crate) fn text(answer: Answer) -> String {
@@ -182,7 +182,7 @@ pub(crate) fn serve_groups(server: &Server, names: impl Iterator<Item = String>,
     let groups: Vec<_> = names
         .map(|name| Group::new(name).version("v1", &[resource]))
         .collect();
-    server.set("/apis", json(Format::V2, fixtures::aggregated(&groups)));
+    server.set("/apis", json(Format::V2, &fixtures::aggregated(&groups)));
 }
 
 /// A test that needs what is not there says so, and ends.
