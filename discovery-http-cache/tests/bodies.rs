@@ -2,11 +2,8 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
-use common::slow::Slow;
+use common::slow::slow;
 use common::{Broken, Gate, Piece, Pieces, TestBody, URI, World, get, response};
 use discovery_core::dump;
 use discovery_core::store::{MapStore, Store};
@@ -232,14 +229,14 @@ async fn a_body_is_not_read_far_ahead_of_the_caller() {
     let world = World::strict();
     let piece = Bytes::from(vec![b'x'; 32 * 1024]);
     let pieces = Pieces::new((0..100).map(|_| Piece::Bytes(piece.clone())));
-    let count = Arc::clone(&pieces.read);
+    let count = pieces.read.clone();
     world.server.respond(response(200, &[FRESH], pieces));
     let mut body = ask(&world).await.into_body();
-    assert_eq!(count.load(Ordering::Relaxed), 2);
+    assert_eq!(count.get(), 2);
     for expected in [2, 3, 4] {
         // One frame ahead, to see the end.
         read(&mut body).await;
-        assert_eq!(count.load(Ordering::Relaxed), expected);
+        assert_eq!(count.get(), expected);
     }
 }
 
@@ -272,7 +269,7 @@ fn the_last_frame_waits_for_a_slow_store() {
     for size in [3, 9 * MIB] {
         let world = World::strict();
         let (store, open) = (MapStore::new(), Gate::default());
-        let layer = HttpCacheLayer::new(Slow(store.clone(), open.clone()));
+        let layer = HttpCacheLayer::new(slow(store.clone(), &open));
         let body = Bytes::from(vec![b'x'; size]);
         let gate = gated(&world, &[FRESH], vec![Piece::Bytes(body)]);
 

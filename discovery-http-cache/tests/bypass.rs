@@ -313,38 +313,14 @@ async fn errors_keep_their_type() {
     assert_eq!(world.stats().misses, 1);
 }
 
-/// A store that fails at everything.
-struct Failing;
-
-impl Store for Failing {
-    fn get(&self, _: &str) -> discovery_core::store::Op<std::io::Result<Option<Value>>> {
-        discovery_core::store::Op::Ready(Err(std::io::Error::other("get")))
-    }
-    fn put_with(
-        &self,
-        _: &str,
-        _: Value,
-        _: discovery_core::store::PutOptions,
-    ) -> discovery_core::store::Op<std::io::Result<()>> {
-        discovery_core::store::Op::Ready(Err(std::io::Error::other("put")))
-    }
-    fn create_with(
-        &self,
-        _: &str,
-        _: bytes::Bytes,
-        _: discovery_core::store::PutOptions,
-    ) -> discovery_core::store::Op<std::io::Result<Box<dyn discovery_core::store::Writer>>> {
-        discovery_core::store::Op::Ready(Err(std::io::Error::other("create")))
-    }
-    fn remove(&self, _: &str) -> discovery_core::store::Op<std::io::Result<()>> {
-        discovery_core::store::Op::Ready(Err(std::io::Error::other("remove")))
-    }
-}
-
 #[tokio::test]
 async fn a_broken_store_is_no_store() {
     let world = World::strict();
-    let broken = HttpCacheLayer::new(Failing).kubectl();
+    let store = discovery_core::testing::ScriptedStore::new();
+    for op in discovery_core::testing::StoreOp::ALL {
+        store.fail(op);
+    }
+    let broken = HttpCacheLayer::new(store).kubectl();
     let service = broken.layer(world.server.clone());
     for method in [Method::GET, Method::POST, Method::GET] {
         world.server.ok(&[FRESH], "one");

@@ -4,7 +4,7 @@ mod common;
 
 use bytes::Bytes;
 use common::mocked::{Mocked, Task, body, boxed, ok};
-use common::slow::Slow;
+use common::slow::slow;
 use common::{Gate, Piece, Pieces, URI, World, get, request, response};
 use discovery_http_cache::HttpCacheLayer;
 use http::{Method, Response};
@@ -198,8 +198,7 @@ fn a_write_that_ends_too_late() {
     for status in [200, 304] {
         let world = World::strict();
         let (store, gate) = (world.store.clone(), Gate::default());
-        let layer =
-            HttpCacheLayer::new(Slow(store.clone(), gate.clone())).clock(world.clock.clone());
+        let layer = HttpCacheLayer::new(slow(store.clone(), &gate)).clock(world.clock.clone());
         let service = layer.layer(world.server.clone());
         world.server.ok(&[FRESH, TAG], "before");
         if status == 304 {

@@ -2,45 +2,15 @@
 
 mod common;
 
-use std::pin::Pin;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::mocked::{Mocked, body, boxed, ok};
-use common::{Gate, Piece, Pieces, get, response};
+use common::{Piece, Pieces, get, response};
+use discovery_core::testing::ManualTimer;
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower::{Service, ServiceExt};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
-
-/// Sleeps until it is told that the time is over.
-#[derive(Clone, Default)]
-struct Alarm(Gate, Arc<Mutex<Vec<Duration>>>);
-
-struct Asleep(Gate);
-
-impl hyper::rt::Timer for Alarm {
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        self.1.lock().unwrap().push(duration);
-        Box::pin(Asleep(self.0.clone()))
-    }
-
-    fn sleep_until(&self, _: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        unreachable!("nobody knows what time it is")
-    }
-}
-
-impl hyper::rt::Sleep for Asleep {}
-
-impl Future for Asleep {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll_open(cx)
-    }
-}
 
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -72,13 +42,15 @@ fn nobody_waits_for_an_answer_that_is_not_polled() {
 
 #[test]
 fn who_has_waited_too_long_asks() {
-    let alarm = Alarm::default();
-    let mut world = Mocked::with(|layer| layer.timer(alarm.clone()).max_wait(WAIT));
+    let timer = ManualTimer::new();
+    let mut world = Mocked::with(|layer| layer.timer(timer.clone()).max_wait(WAIT));
     let mut crowd = world.crowd(2);
     let (_, slow) = world.next().unwrap();
     assert!(world.next().is_none());
-    assert_eq!(*alarm.1.lock().unwrap(), [WAIT], "only who waits");
-    alarm.0.open();
+    assert_eq!(timer.sleeps(), [WAIT], "only who waits");
+    timer.advance(WAIT - Duration::from_nanos(1));
+    assert!(!crowd[1].is_woken());
+    timer.advance(Duration::from_nanos(1));
     assert!(crowd[1].is_woken());
     assert_pending!(crowd[1].poll());
     let (_, send) = world.next().unwrap();
@@ -96,14 +68,14 @@ fn small_pieces_count_too() {
         let mut world = Mocked::new();
         let mut crowd = world.crowd(1 + followers);
         let pieces = Pieces::new((0..100_000).map(|_| Piece::Data("x")));
-        let read = Arc::clone(&pieces.read);
+        let read = pieces.read.clone();
         world
             .next()
             .unwrap()
             .1
             .send_response(boxed(response(200, &[FRESH], pieces)));
         let first = assert_ready!(crowd[0].poll());
-        let count = read.load(Ordering::Relaxed);
+        let count = read.get();
         assert!(count < most, "{count}");
         assert_eq!(body(first).len(), 100_000);
     }

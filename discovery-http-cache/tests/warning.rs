@@ -3,85 +3,25 @@
 
 mod common;
 
-use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use common::World;
-use discovery_core::store::{Op, PutOptions, Store, Value, Writer};
+use discovery_core::store::{Store, Value};
+use discovery_core::testing::{Events, ScriptedStore, StoreOp};
 use discovery_http_cache::HttpCacheLayer;
 use http::Request;
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
-/// All events, with their fields.
-#[derive(Clone, Default)]
-struct Events(Arc<Mutex<Vec<(Level, String)>>>);
-
-struct Text<'a>(&'a mut String);
-
-impl Visit for Text<'_> {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        use fmt::Write;
-        write!(self.0, " {field}={value}").unwrap();
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        use fmt::Write;
-        write!(self.0, " {field}={value:?}").unwrap();
-    }
-}
-
-impl Subscriber for Events {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("discovery_http_cache")
-    }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, event: &Event<'_>) {
-        let mut text = String::new();
-        event.record(&mut Text(&mut text));
-        let level = *event.metadata().level();
-        self.0.lock().unwrap().push((level, text));
-    }
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
 /// Fails with errors that tell the key.
-struct Failing;
-
-impl Failing {
-    fn fail<T: Send>(key: &str) -> Op<io::Result<T>> {
-        Op::Ready(Err(io::Error::other(format!("no such host\n: {key}"))))
+fn failing() -> ScriptedStore {
+    let store = ScriptedStore::new();
+    for op in StoreOp::ALL {
+        store.fail_with(op, |key| io::Error::other(format!("no such host\n: {key}")));
     }
-}
-
-impl Store for Failing {
-    fn get(&self, key: &str) -> Op<io::Result<Option<Value>>> {
-        Self::fail(key)
-    }
-
-    fn put_with(&self, key: &str, _: Value, _: PutOptions) -> Op<io::Result<()>> {
-        Self::fail(key)
-    }
-
-    fn create_with(&self, key: &str, _: Bytes, _: PutOptions) -> Op<io::Result<Box<dyn Writer>>> {
-        Self::fail(key)
-    }
-
-    fn remove(&self, key: &str) -> Op<io::Result<()>> {
-        Self::fail(key)
-    }
+    store
 }
 
 #[test]
@@ -89,8 +29,8 @@ fn no_event_has_a_credential_a_query_or_a_line_break_and_each_warning_is_given_o
     const URI: &str = "https://user:p%40ss@h/a?token=SECRET&b=1";
     const VARY: (&str, &str) = ("vary", "accept");
 
-    let events = Events::default();
-    tracing::subscriber::with_default(events.clone(), || {
+    let events = Events::new("discovery_http_cache");
+    events.capture(|| {
         tokio_test::block_on(async {
             let world = World::strict();
             for uri in ["/a?token=SECRET", "/b"] {
@@ -128,7 +68,7 @@ fn no_event_has_a_credential_a_query_or_a_line_break_and_each_warning_is_given_o
             world.send(post).await.unwrap();
 
             let server = world.server.clone();
-            let service = HttpCacheLayer::new(Failing).layer(server);
+            let service = HttpCacheLayer::new(failing()).layer(server);
             for _ in 0..2 {
                 world.server.ok(&[FRESH], "one");
                 let response = service.clone().oneshot(request("SECRET")).await.unwrap();
@@ -136,19 +76,14 @@ fn no_event_has_a_credential_a_query_or_a_line_break_and_each_warning_is_given_o
             }
         });
     });
-    let events = events.0.lock().unwrap();
+    events.assert_without(&["user", "p%40ss", "SECRET", "token="]);
+    let events = events.take();
     assert!(events.len() > 30, "{}", events.len());
-    for (_, text) in &*events {
-        for secret in ["user", "p%40ss", "SECRET", "token="] {
-            assert!(!text.contains(secret), "{text}");
-        }
-        assert!(!text.contains(char::is_control), "{text:?}");
-    }
-    let warnings = events.iter().filter(|(level, _)| *level <= Level::WARN);
-    let warnings: Vec<_> = warnings.map(|(_, text)| text).collect();
+    let warnings: Vec<_> = events.iter().filter(|event| event.is_warning()).collect();
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     // Each decision has its key and its reason.
-    assert!(events.iter().any(|(_, text)| {
+    assert!(events.iter().any(|event| {
+        let text = event.to_string();
         text.contains("key=https://h/a ")
             && text.contains("decision=miss")
             && text.contains("reason=to be stored")

@@ -9,18 +9,16 @@
 pub mod mocked;
 pub mod slow;
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::future::{Ready, ready};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use discovery_core::clock::{Clock, ManualClock};
 use discovery_core::store::{MapStore, Store};
+pub use discovery_core::testing::Gate;
+use discovery_core::testing::{BodyScript, BodyStep, FrameCount, ResponseFuture, ScriptedService};
 use discovery_http_cache::{HttpCache, HttpCacheLayer, Stats};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body::Frame;
@@ -36,17 +34,9 @@ pub type TestBody = UnsyncBoxBody<Bytes, Broken>;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Broken(pub &'static str);
 
-/// Answers in the order that they were given, and remembers what it was asked.
+/// A server that answers in the order in which the answers were given, with the tests' own error.
 #[derive(Clone, Default)]
-pub struct Server {
-    state: Arc<Mutex<Script>>,
-}
-
-#[derive(Default)]
-struct Script {
-    answers: VecDeque<Result<Response<TestBody>, Broken>>,
-    requests: Vec<request::Parts>,
-}
+pub struct Server(ScriptedService<TestBody, Broken>);
 
 pub struct World {
     pub clock: ManualClock,
@@ -58,11 +48,12 @@ pub struct World {
 
 /// A body in pieces that does not say how long it is, nor when it is about to end.
 pub struct Pieces {
-    pieces: VecDeque<Piece>,
+    script: BodyScript<Broken>,
     /// How many have been read.
-    pub read: Arc<AtomicUsize>,
+    pub read: FrameCount,
 }
 
+#[derive(Clone, Debug)]
 pub enum Piece {
     Data(&'static str),
     Bytes(Bytes),
@@ -71,10 +62,6 @@ pub enum Piece {
     /// Nothing comes until the gate is open.
     Gate(Gate),
 }
-
-/// Holds a body back.
-#[derive(Clone, Default)]
-pub struct Gate(Arc<Mutex<(bool, Option<Waker>)>>);
 
 /// What the caller got.
 #[derive(Debug)]
@@ -128,14 +115,8 @@ impl World {
         let response = self.service.clone().oneshot(request).await?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(Broken::from)?.to_bytes();
-        let asked = self
-            .server
-            .state
-            .lock()
-            .unwrap()
-            .requests
-            .get(before)
-            .cloned();
+        let asked = self.server.0.requests().into_iter().nth(before);
+        let asked = asked.map(|request| request.into_parts().0);
         Ok(Got {
             status: parts.status,
             headers: parts.headers,
@@ -170,77 +151,43 @@ impl Server {
         B: http_body::Body<Data = Bytes, Error: Into<Broken>> + Send + 'static,
     {
         let response = response.map(|body| body.map_err(Into::into).boxed_unsync());
-        self.state.lock().unwrap().answers.push_back(Ok(response));
+        self.0.respond(response);
     }
 
     pub fn fail(&self) {
-        let error = Err(Broken("refused"));
-        self.state.lock().unwrap().answers.push_back(error);
+        self.0.fail(Broken("refused"));
     }
 
     /// The last request that it got.
     pub fn last(&self) -> request::Parts {
-        self.state.lock().unwrap().requests.last().unwrap().clone()
+        self.0.last_request().unwrap().into_parts().0
     }
 
     pub fn requests(&self) -> usize {
-        self.state.lock().unwrap().requests.len()
+        self.0.request_count()
     }
 }
 
 impl<B> Service<Request<B>> for Server {
     type Response = Response<TestBody>;
     type Error = Broken;
-    type Future = Ready<Result<Self::Response, Broken>>;
+    type Future = ResponseFuture<TestBody, Broken>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        Service::<Request<B>>::poll_ready(&mut self.0, cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let mut state = self.state.lock().unwrap();
-        state.requests.push(request.into_parts().0);
-        let answer = state.answers.pop_front();
-        ready(answer.unwrap_or_else(|| panic!("asked once too often: {:?}", state.requests.last())))
+        self.0.call(request)
     }
 }
 
 impl Pieces {
     pub fn new(pieces: impl IntoIterator<Item = Piece>) -> Self {
+        let script: BodyScript<_> = pieces.into_iter().map(BodyStep::from).collect();
         Self {
-            pieces: pieces.into_iter().collect(),
-            read: Arc::default(),
-        }
-    }
-}
-
-impl Piece {
-    pub fn again(&self) -> Self {
-        match self {
-            Self::Data(data) => Self::Data(data),
-            Self::Bytes(data) => Self::Bytes(data.clone()),
-            Self::Trailers => Self::Trailers,
-            Self::Fail => Self::Fail,
-            Self::Gate(gate) => Self::Gate(gate.clone()),
-        }
-    }
-}
-
-impl Gate {
-    pub fn poll_open(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.0.lock().unwrap();
-        if state.0 {
-            return Poll::Ready(());
-        }
-        state.1 = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    pub fn open(&self) {
-        let mut state = self.0.lock().unwrap();
-        state.0 = true;
-        if let Some(waker) = state.1.take() {
-            waker.wake();
+            read: script.frames_read(),
+            script,
         }
     }
 }
@@ -253,22 +200,25 @@ impl http_body::Body for Pieces {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(Piece::Gate(gate)) = self.pieces.front() {
-            if gate.poll_open(cx).is_pending() {
-                return Poll::Pending;
-            }
-            self.pieces.pop_front();
+        Pin::new(&mut self.script).poll_frame(cx)
+    }
+}
+
+impl Piece {
+    pub fn again(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl From<Piece> for BodyStep<Broken> {
+    fn from(piece: Piece) -> Self {
+        match piece {
+            Piece::Data(data) => Self::Data(data.into()),
+            Piece::Bytes(data) => Self::Data(data),
+            Piece::Trailers => Self::Trailers(map(&[("x-trailer", "1")])),
+            Piece::Fail => Self::Error(Broken("cut")),
+            Piece::Gate(gate) => Self::Wait(gate),
         }
-        let frame = match self.pieces.pop_front() {
-            None => return Poll::Ready(None),
-            Some(Piece::Data(data)) => Ok(Frame::data(data.into())),
-            Some(Piece::Bytes(data)) => Ok(Frame::data(data)),
-            Some(Piece::Trailers) => Ok(Frame::trailers(map(&[("x-trailer", "1")]))),
-            Some(Piece::Fail) => Err(Broken("cut")),
-            Some(Piece::Gate(_)) => panic!("two gates in a row"),
-        };
-        self.read.fetch_add(1, Ordering::Relaxed);
-        Poll::Ready(Some(frame))
     }
 }
 
