@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use discovery_client::retry::RetryAfterLayer;
 use discovery_core::plan::DeadlineExceeded;
-use discovery_core::testing::ScriptedService;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::limit::ConcurrencyLimitLayer;
@@ -15,7 +14,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use tower_test::mock;
 
 type Body = Full<Bytes>;
-type Server = ScriptedService<(), io::Error>;
+type Server = discovery_core::testing::ScriptedService<(), io::Error>;
 
 /// A layer that notes what it would have waited for.
 fn noting() -> (RetryAfterLayer, Arc<Mutex<Vec<Duration>>>) {

@@ -67,7 +67,7 @@ pub enum BodyStep<E = TestError> {
     Wait(Gate),
 }
 
-/// How many frames of a [`BodyScript`] have been read. Clones show the same number.
+/// Counts the frames of a [`BodyScript`] that have been read. Clones show the same number.
 ///
 /// ```
 /// use discovery_core::testing::BodyScript;

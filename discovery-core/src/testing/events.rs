@@ -147,7 +147,7 @@ impl Events {
 }
 
 impl Event {
-    /// How severe it is.
+    /// The severity.
     #[must_use]
     pub fn level(&self) -> EventLevel {
         self.level

@@ -9,7 +9,7 @@
 //! | a layer above a server | [`ScriptedService`], [`BodyScript`], [`read_text`] |
 //! | a layer that waits, or whose caller goes away | [`Gate`] |
 //! | a layer above a store that is slow or broken | [`ScriptedStore`] |
-//! | freshness and expiry | [`ManualClock`] |
+//! | freshness and expiry | [`ManualClock`](crate::sync::clock::ManualClock) |
 //! | limits of waiting, and work behind the answer | [`ManualTimer`], [`ManualExecutor`] |
 //! | events, and that no secret is in them | [`Events`] |
 //! | discovery | [`fixtures`] |
@@ -34,4 +34,3 @@ pub use self::gate::{Gate, Opened};
 pub use self::service::{ResponseFuture, ScriptedService};
 pub use self::store::{ScriptedStore, StoreOp};
 pub use self::time::{ManualExecutor, ManualTimer};
-pub use crate::sync::clock::ManualClock;

@@ -187,7 +187,7 @@ impl<ResB, E> ScriptedService<ResB, E> {
         self.lock().ready_errors.push_back(error);
     }
 
-    /// How many requests have come since the last [`take_requests`](Self::take_requests).
+    /// The number of requests that have come since the last [`take_requests`](Self::take_requests).
     #[must_use]
     pub fn request_count(&self) -> usize {
         self.lock().requests.len()

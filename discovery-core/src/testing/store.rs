@@ -92,7 +92,7 @@ impl StoreOp {
 
 type MakeError = Arc<dyn Fn(&str) -> io::Error + Send + Sync>;
 
-/// How an operation is treated.
+/// The treatment of an operation.
 #[derive(Clone, Default)]
 struct Rule {
     count: usize,
@@ -200,7 +200,7 @@ impl<S> ScriptedStore<S> {
         };
     }
 
-    /// How many operations of this kind have begun, those that failed included.
+    /// The number of operations of this kind that have begun, those that failed included.
     #[must_use]
     pub fn count(&self, op: StoreOp) -> usize {
         self.rules().get(&op).map_or(0, |rule| rule.count)

@@ -67,7 +67,7 @@ impl ManualTimer {
         }
     }
 
-    /// For how long the timer was asked to sleep, each time since the beginning, in order.
+    /// The durations that the timer was asked to sleep for, since the beginning, in order.
     #[must_use]
     pub fn sleeps(&self) -> Vec<Duration> {
         self.lock().sleeps.clone()
@@ -163,7 +163,7 @@ impl ManualExecutor {
         Self::default()
     }
 
-    /// How many tasks were not begun.
+    /// The number of tasks that were not begun.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lock().len()

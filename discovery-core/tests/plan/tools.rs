@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use discovery_core::engine::ParsedAnswer;
 use discovery_core::plan::Ticket;
-use discovery_core::testing::fixtures;
-pub(crate) use discovery_core::testing::fixtures::Group;
 use discovery_core::{Discovered, Error, Format, GroupVersion, Plan, Snapshot};
 use http::{Request, Response};
+
+use discovery_core::testing::fixtures;
+pub(crate) use discovery_core::testing::fixtures::Group;
 
 pub(crate) type Answer = Result<Response<Bytes>, Error>;
 

@@ -9,14 +9,15 @@ use std::time::{Duration, SystemTime};
 
 use discovery_core::Format;
 use discovery_core::clock::ManualClock;
-use discovery_core::testing::{EventLevel, Events};
 use discovery_disk::DiskDiscoveryLayer;
 use discovery_disk::store::faults::{Fault, Step};
 
 use crate::tools::*;
 
-/// How many warnings and errors `work` logs.
+/// Counts the warnings and errors that `work` logs.
 fn warnings(work: impl FnOnce()) -> usize {
+    use discovery_core::testing::{EventLevel, Events};
+
     let events = Events::new("").level(EventLevel::Warn);
     events.capture(work);
     events.take().len()

@@ -17,14 +17,15 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use discovery_core::clock::{Clock, ManualClock};
 use discovery_core::store::{MapStore, Store};
-pub use discovery_core::testing::Gate;
-use discovery_core::testing::{BodyScript, BodyStep, FrameCount, ResponseFuture, ScriptedService};
 use discovery_http_cache::{HttpCache, HttpCacheLayer, Stats};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use tower::{Layer, Service, ServiceExt};
+
+pub use discovery_core::testing::Gate;
+use discovery_core::testing::{BodyScript, BodyStep, FrameCount, ResponseFuture, ScriptedService};
 
 pub const URI: &str = "https://h:6443/apis?timeout=32s";
 
