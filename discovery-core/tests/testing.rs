@@ -9,13 +9,13 @@ use discovery_core::kube::document::{
 use discovery_core::store::{MapStore, Store, Value};
 use discovery_core::testing::fixtures::{self, Group};
 use discovery_core::testing::{
-    self, BodyScript, BodyStep, Gate, ManualTimer, ScriptedService, ScriptedStore, StoreOp,
-    TestError, conformance,
+    self, BodyScript, BodyStep, Events, Gate, ManualExecutor, ManualTimer, ScriptedService,
+    ScriptedStore, StoreOp, TestError, conformance,
 };
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::rt::Timer;
+use hyper::rt::{Executor, Timer};
 use std::time::Duration;
 use tokio_test::{assert_pending, assert_ready, block_on, task};
 use tower::{Service, ServiceExt};
@@ -272,4 +272,40 @@ fn the_fixtures_are_documents_that_decode() {
 fn a_script_can_be_collected_from_steps() {
     let body: BodyScript = (0..3).map(|_| BodyStep::Data("ab".into())).collect();
     assert_eq!(block_on(body.collect()).unwrap().to_bytes(), "ababab");
+}
+
+#[test]
+fn a_span_is_captured_with_the_fields_that_it_begins_with() {
+    let events = Events::new("testing");
+    events.capture(|| {
+        let span = tracing::debug_span!("request", path = "/api", status = tracing::field::Empty);
+        span.record("status", 200);
+        span.in_scope(|| tracing::trace!(age = ?Some(6), "{} of it", "half"));
+    });
+    let texts: Vec<_> = events.take().iter().map(ToString::to_string).collect();
+    assert_eq!(texts, [" path=/api", " message=half of it age=Some(6)"]);
+}
+
+#[test]
+fn the_check_for_secrets_fails_on_secrets_control_characters_and_silence() {
+    let check = |log: fn()| {
+        let events = Events::new("");
+        events.capture(log);
+        catch_unwind(AssertUnwindSafe(|| events.assert_without(&["hunter2"]))).is_ok()
+    };
+    assert!(check(|| tracing::info!(path = "/api", "miss")));
+    assert!(!check(|| tracing::info!(path = "/?token=hunter2", "miss")));
+    assert!(!check(|| tracing::info!("one line\nand another")));
+    assert!(!check(|| ()));
+}
+
+#[test]
+fn tasks_that_a_task_starts_stay_for_the_next_run() {
+    let executor = ManualExecutor::new();
+    let inner = executor.clone();
+    executor.execute(async move { inner.execute(async {}) });
+    block_on(executor.run());
+    assert_eq!(executor.len(), 1);
+    drop(executor.take());
+    assert!(executor.is_empty());
 }

@@ -1,4 +1,4 @@
-//! What the cache leaves alone, and what unsafe requests remove.
+//! Requests that bypass the cache, and the entries that unsafe requests remove.
 
 mod common;
 
@@ -150,7 +150,7 @@ async fn what_a_layer_has_been_told_counts_more_than_the_preset() {
     }
 }
 
-/// Whatever the policy says about the request itself.
+/// The policy decides about the request itself, and not about this.
 #[tokio::test]
 async fn unsafe_requests_invalidate_whatever_they_are_to_the_cache() {
     let world = World::new(|layer| {

@@ -1,4 +1,4 @@
-//! What is on its way while an unsafe request changes what it is about.
+//! Responses that are on their way while an unsafe request changes their resource.
 
 mod common;
 
@@ -146,7 +146,7 @@ fn all_that_is_invalidated() {
     }
 }
 
-/// What has failed has changed nothing.
+/// A failed request has changed nothing.
 #[test]
 fn an_error_invalidates_nothing() {
     let mut world = Mocked::new();
@@ -192,7 +192,7 @@ fn what_has_been_replaced_is_gone() {
     }
 }
 
-/// What is being written while it is invalidated is removed when it has been.
+/// An entry that is invalidated while it is written is removed afterwards.
 #[test]
 fn a_write_that_ends_too_late() {
     for status in [200, 304] {

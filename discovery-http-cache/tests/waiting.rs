@@ -14,7 +14,7 @@ const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Whoever calls may do something else before it polls, in another order, or never.
+/// A caller may do something else before it polls, poll in another order, or never.
 #[test]
 fn nobody_waits_for_an_answer_that_is_not_polled() {
     let mut world = Mocked::new();
@@ -32,7 +32,7 @@ fn nobody_waits_for_an_answer_that_is_not_polled() {
     assert_eq!(body(assert_ready!(first.poll())), "one");
     assert!(world.next().is_none());
     drop(third);
-    // What was fresh when it was called is an answer.
+    // A response that was fresh at the time of the call is an answer.
     let mut hit = call(&world);
     world.pass(61);
     assert_eq!(body(assert_ready!(hit.poll())), "one");
@@ -61,7 +61,7 @@ fn who_has_waited_too_long_asks() {
     assert_eq!(body(assert_ready!(crowd[0].poll())), "one");
 }
 
-/// What is read for others is bounded in memory, not in bytes of the body only.
+/// Bodies that are read for others are bounded in memory, not in bytes of the body only.
 #[test]
 fn small_pieces_count_too() {
     for (followers, most) in [(0, 1_000), (1, 50_000)] {

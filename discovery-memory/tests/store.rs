@@ -9,7 +9,7 @@ use discovery_core::testing::conformance::{self, Suite};
 use discovery_memory::MemoryStore;
 use tokio_test::block_on;
 
-/// What an entry counts beside its key and value.
+/// The bytes that an entry counts beside its key and value.
 const OVERHEAD: u64 = 192;
 
 fn put(store: &MemoryStore, key: &str, value: Value) {

@@ -64,7 +64,7 @@ pub enum Piece {
     Gate(Gate),
 }
 
-/// What the caller got.
+/// The response that the caller got.
 #[derive(Debug)]
 pub struct Got {
     pub status: StatusCode,
