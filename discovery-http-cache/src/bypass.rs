@@ -18,7 +18,7 @@ use tower_service::Service;
 use tracing::{debug, warn};
 
 use crate::cache::Cache;
-use crate::mark::{Forward, Outcome, Report};
+use crate::cache_status::{CacheDecision, Forward, Outcome};
 use crate::policy::cache_control::RequestDirectives;
 use crate::policy::request::{
     Bypass, Purpose, RequestConstraints, possible_targets, purpose, target_uri,
@@ -230,8 +230,8 @@ impl Cache {
             _ => Forward::Bypass,
         };
         if let Some(marker) = &self.config.marker {
-            let report = Report::new(Outcome::Bypass, Some(forward), reason.as_str());
-            marker.mark(&report, headers);
+            let decision = CacheDecision::new(Outcome::Bypass, Some(forward), reason.as_str());
+            marker.mark(&decision, headers);
         }
     }
 }

@@ -18,11 +18,11 @@ use tracing::debug;
 
 use crate::bypass::Lookup;
 use crate::cache::{BoxFuture, Cache};
+use crate::cache_status::{CacheDecision, Forward, Outcome};
 use crate::coalesce::{Leader, Refresh, Role, WaitResult};
 use crate::entry::StoredResponse;
 use crate::forward::Exchange;
 use crate::generation::Generation;
-use crate::mark::{Forward, Outcome, Report};
 use crate::policy::reuse::{Reuse, RevalidateReason};
 use crate::policy::validation;
 use crate::policy::vary::Variant;
@@ -329,11 +329,11 @@ where
         let reason = status.map_or("unreachable", |_| "server error");
         debug!(key = %Redacted::new(&lookup.key), decision = "stale", reason);
         cache.state.counters.coalesced.add();
-        let mut report = Report::new(Outcome::Stale, Some(lookup.forward), reason);
-        report.forward_status = status;
-        report.collapsed = true;
+        let mut decision = CacheDecision::new(Outcome::Stale, Some(lookup.forward), reason);
+        decision.forward_status = status;
+        decision.collapsed = true;
         let (stored, view) = (stored.clone(), lookup.view(&self.parts));
-        Some(cache.respond_unvalidated(stored, now, &lookup.key, report, view))
+        Some(cache.respond_unvalidated(stored, now, &lookup.key, decision, view))
     }
 
     fn respond(&self, stored: StoredResponse, outcome: Outcome) -> Response<Body<ResB>> {
@@ -348,9 +348,9 @@ where
         let now = cache.now();
         let (key, reason) = (&self.lookup.key, "validated in the background");
         debug!(key = %Redacted::new(key), decision = "stale", reason);
-        let report = Report::new(Outcome::Stale, None, reason);
+        let decision = CacheDecision::new(Outcome::Stale, None, reason);
         let view = self.lookup.view(&self.parts);
-        let response = cache.respond_unvalidated(stored.clone(), now, key, report, view);
+        let response = cache.respond_unvalidated(stored.clone(), now, key, decision, view);
 
         let coalescer = &cache.state.coalescer;
         let refresh = coalescer.begin_refresh(key, now, cache.config.max_wait);

@@ -18,11 +18,11 @@ use tracing::debug;
 
 use crate::bypass::Lookup;
 use crate::cache::Cache;
+use crate::cache_status::{CacheDecision, Outcome};
 use crate::coalesce::{Activity, Leader};
 use crate::entry::{NewHead, StoredResponse};
 use crate::fetch::Answer;
 use crate::generation::Generation;
-use crate::mark::{Outcome, Report};
 use crate::policy::cache_control::ResponseDirectives;
 use crate::policy::reuse::{AfterFailure, StoredMeta};
 use crate::policy::validation::{self, Confirmation};
@@ -166,12 +166,12 @@ impl Exchange {
         }
         let reason = status.map_or("unreachable", |_| "server error");
         self.log("stale", reason);
-        let mut report = Report::new(Outcome::Stale, Some(self.lookup.forward), reason);
-        report.forward_status = status;
+        let mut decision = CacheDecision::new(Outcome::Stale, Some(self.lookup.forward), reason);
+        decision.forward_status = status;
         let (stored, key) = (stored.clone(), &self.lookup.key);
         let response = self
             .cache
-            .respond_unvalidated(stored, now, key, report, self.request());
+            .respond_unvalidated(stored, now, key, decision, self.request());
         if let Some(leader) = self.leader.take() {
             leader.fail(status);
         }
@@ -404,15 +404,15 @@ impl Exchange {
     ) -> Response<Body<B>> {
         let age = meta.freshness.age(now);
         let forward = Some(self.lookup.forward);
-        let mut report = Report::new(Outcome::Revalidated, forward, "not modified");
-        report.forward_status = Some(StatusCode::NOT_MODIFIED);
-        report.ttl = Some(meta.ttl(age));
+        let mut decision = CacheDecision::new(Outcome::Revalidated, forward, "not modified");
+        decision.forward_status = Some(StatusCode::NOT_MODIFIED);
+        decision.ttl = Some(meta.ttl(age));
         let outgoing = Outgoing {
             entry: &stored.entry,
             headers,
             age: age.as_secs(),
             key: &self.lookup.key,
-            report,
+            decision,
             request: self.request(),
         };
         self.cache.respond(outgoing, stored.body.clone(), now)
@@ -577,10 +577,10 @@ impl Exchange {
         reason: &'static str,
     ) -> response::Parts {
         self.log("miss", reason);
-        let mut report = Report::new(Outcome::Miss, Some(self.lookup.forward), reason);
-        report.stored = is_stored;
-        report.key = Some(&self.lookup.key);
-        self.cache.mark(&report, &mut parts.headers);
+        let mut decision = CacheDecision::new(Outcome::Miss, Some(self.lookup.forward), reason);
+        decision.stored = is_stored;
+        decision.key = Some(&self.lookup.key);
+        self.cache.mark(&decision, &mut parts.headers);
         parts
     }
 }

@@ -10,9 +10,9 @@ use hyper::rt::{Executor, Timer};
 use tower_layer::Layer;
 
 use crate::cache::{BoxFuture, Cache, State};
+use crate::cache_status::ResponseMarker;
 use crate::entry::HeadCache;
 use crate::extend::{Cacheable, Lifetime, RequestKey, ResponseUri};
-use crate::mark::Marker;
 use crate::options::Options;
 use crate::policy::request::TargetOrigin;
 use crate::service::HttpCache;
@@ -134,7 +134,7 @@ impl<St: Store> HttpCacheLayer<St> {
     /// What marks responses with where they came from, such as [`CacheStatus`](crate::CacheStatus).
     /// By default, nothing does but `Age`.
     #[must_use]
-    pub fn marker(mut self, marker: impl Marker) -> Self {
+    pub fn marker(mut self, marker: impl ResponseMarker) -> Self {
         self.options.marker = Some(Arc::new(marker));
         self
     }

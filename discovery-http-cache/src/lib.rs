@@ -170,10 +170,11 @@
 //!
 //! The [`Handle`] counts. Each decision is an event of `tracing` at level `DEBUG` with the key, the
 //! decision and the reason; of what an operator should know (the store fails, an entry is damaged) there
-//! is one at level `WARN` for each layer. A [`Marker`] tells the caller.
+//! is one at level `WARN` for each layer. A [`ResponseMarker`] tells the caller.
 
 mod bypass;
 mod cache;
+mod cache_status;
 mod coalesce;
 mod entry;
 mod extend;
@@ -182,7 +183,6 @@ mod forward;
 mod generation;
 mod hit_for_miss;
 mod layer;
-mod mark;
 mod options;
 mod policy;
 mod publication;
@@ -192,9 +192,9 @@ mod stats;
 mod variants;
 
 pub use self::cache::BoxFuture;
+pub use self::cache_status::{CacheDecision, CacheStatus, Forward, Outcome, ResponseMarker};
 pub use self::extend::{Cacheable, Lifetime, RequestKey, ResponseUri};
 pub use self::layer::HttpCacheLayer;
-pub use self::mark::{CacheStatus, Forward, Marker, Outcome, Report};
 pub use self::service::{HttpCache, ResponseFuture};
 pub use self::stats::{Handle, Stats};
 pub use discovery_core::http::body::Body;

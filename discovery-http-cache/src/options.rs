@@ -9,10 +9,10 @@ use hyper::rt::{Executor, Sleep, Timer};
 
 use crate::cache::BoxFuture;
 
+use crate::cache_status::{FromCache, ResponseMarker};
 use crate::extend::{
     Cacheable, CustomKey, KubectlKey, Lifetime, OnlyDiscovery, RequestKey, ResponseUri, UriKey,
 };
-use crate::mark::{FromCache, Marker};
 use crate::policy::Rules;
 use crate::policy::request::TargetOrigin;
 use crate::policy::variants::MAX_VARIANTS;
@@ -30,7 +30,7 @@ pub(crate) struct Options {
     pub(crate) key: Option<Arc<dyn RequestKey>>,
     pub(crate) cacheable: Option<Arc<dyn Cacheable>>,
     pub(crate) lifetime: Option<Arc<dyn Lifetime>>,
-    pub(crate) marker: Option<Arc<dyn Marker>>,
+    pub(crate) marker: Option<Arc<dyn ResponseMarker>>,
     pub(crate) response_uri: Option<Arc<dyn ResponseUri>>,
     pub(crate) lenient_dates: Option<bool>,
     pub(crate) heuristic: Option<Duration>,
@@ -53,7 +53,7 @@ pub(crate) struct Config {
     pub(crate) key: Arc<dyn RequestKey>,
     pub(crate) cacheable: Option<Arc<dyn Cacheable>>,
     pub(crate) lifetime: Option<Arc<dyn Lifetime>>,
-    pub(crate) marker: Option<Arc<dyn Marker>>,
+    pub(crate) marker: Option<Arc<dyn ResponseMarker>>,
     pub(crate) response_uri: Option<Arc<dyn ResponseUri>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) origin: TargetOrigin,
@@ -81,7 +81,7 @@ pub(crate) struct WaitLimit {
 struct Preset {
     key: Arc<dyn RequestKey>,
     cacheable: Option<Arc<dyn Cacheable>>,
-    marker: Option<Arc<dyn Marker>>,
+    marker: Option<Arc<dyn ResponseMarker>>,
     rules: Rules,
 }
 

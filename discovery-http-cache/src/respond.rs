@@ -11,8 +11,8 @@ use tracing::debug;
 
 use crate::bypass::Lookup;
 use crate::cache::Cache;
+use crate::cache_status::{CacheDecision, Outcome};
 use crate::entry::{Entry, StoredResponse};
-use crate::mark::{Outcome, Report};
 use crate::policy::conditions::{self, Selection};
 use crate::policy::storage;
 
@@ -27,7 +27,7 @@ pub(crate) struct Outgoing<'a> {
     /// In seconds.
     pub(crate) age: u64,
     pub(crate) key: &'a str,
-    pub(crate) report: Report<'a>,
+    pub(crate) decision: CacheDecision<'a>,
     pub(crate) request: RequestView<'a>,
 }
 
@@ -84,8 +84,8 @@ impl Cache {
     ) -> Response<Body<B>> {
         let reason = "found";
         debug!(key = %Redacted::new(&lookup.key), decision = outcome.as_str(), reason);
-        let report = Report::new(outcome, None, reason);
-        self.respond_unvalidated(stored, now, &lookup.key, report, request)
+        let decision = CacheDecision::new(outcome, None, reason);
+        self.respond_unvalidated(stored, now, &lookup.key, decision, request)
     }
 
     /// Answers a request with the response that another one got.
@@ -101,9 +101,9 @@ impl Cache {
         let reason = "coalesced";
         debug!(key = %Redacted::new(&lookup.key), decision = outcome.as_str(), reason);
         self.state.counters.coalesced.add();
-        let mut report = Report::new(outcome, Some(lookup.forward), reason);
-        report.collapsed = true;
-        let outgoing = self.unvalidated(entry, now, &lookup.key, report, request);
+        let mut decision = CacheDecision::new(outcome, Some(lookup.forward), reason);
+        decision.collapsed = true;
+        let outgoing = self.unvalidated(entry, now, &lookup.key, decision, request);
         let (status, headers) = self.head(outgoing);
         response(entry, status, headers, body)
     }
@@ -114,11 +114,11 @@ impl Cache {
         stored: StoredResponse,
         now: SystemTime,
         key: &'a str,
-        report: Report<'a>,
+        decision: CacheDecision<'a>,
         request: RequestView<'a>,
     ) -> Response<Body<B>> {
         let entry = Arc::clone(&stored.entry);
-        let outgoing = self.unvalidated(&entry, now, key, report, request);
+        let outgoing = self.unvalidated(&entry, now, key, decision, request);
         self.respond(outgoing, stored.body, now)
     }
 
@@ -127,12 +127,12 @@ impl Cache {
         entry: &'a Entry,
         now: SystemTime,
         key: &'a str,
-        mut report: Report<'a>,
+        mut decision: CacheDecision<'a>,
         request: RequestView<'a>,
     ) -> Outgoing<'a> {
         self.state.counters.hits.add();
         let age = entry.meta.freshness.age(now);
-        report.ttl = Some(entry.meta.ttl(age));
+        decision.ttl = Some(entry.meta.ttl(age));
         let mut headers = entry.headers().clone();
         // Fields that may only be reused after validation (RFC 9111 §5.2.2.4).
         for name in &entry.meta.directives.no_cache_fields {
@@ -143,7 +143,7 @@ impl Cache {
             headers,
             age: age.as_secs(),
             key,
-            report,
+            decision,
             request,
         }
     }
@@ -187,20 +187,20 @@ impl Cache {
     fn marked(&self, outgoing: Outgoing<'_>) -> HeaderMap {
         let Outgoing {
             mut headers,
-            mut report,
+            mut decision,
             key,
             ..
         } = outgoing;
         if self.config.marker.is_some() {
-            report.key = Some(key);
-            self.mark(&report, &mut headers);
+            decision.key = Some(key);
+            self.mark(&decision, &mut headers);
         }
         headers
     }
 
-    pub(crate) fn mark(&self, report: &Report<'_>, headers: &mut HeaderMap) {
+    pub(crate) fn mark(&self, decision: &CacheDecision<'_>, headers: &mut HeaderMap) {
         if let Some(marker) = &self.config.marker {
-            marker.mark(report, headers);
+            marker.mark(decision, headers);
         }
     }
 
@@ -209,9 +209,9 @@ impl Cache {
         let mut response = Response::new(Body::default());
         *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
         *response.version_mut() = Version::HTTP_11;
-        let mut report = Report::new(Outcome::Unavailable, None, "only-if-cached");
-        report.key = Some(key);
-        self.mark(&report, response.headers_mut());
+        let mut decision = CacheDecision::new(Outcome::Unavailable, None, "only-if-cached");
+        decision.key = Some(key);
+        self.mark(&decision, response.headers_mut());
         response
     }
 }

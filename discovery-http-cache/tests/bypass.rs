@@ -4,7 +4,7 @@ mod common;
 
 use common::{Broken, URI, World, get, request};
 use discovery_core::store::{MapStore, NoStore, Store, Value};
-use discovery_http_cache::{HttpCacheLayer, Report};
+use discovery_http_cache::{CacheDecision, HttpCacheLayer};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use tower::{Layer, ServiceExt};
@@ -113,8 +113,8 @@ async fn what_kubectls_preset_leaves_alone() {
 
 #[tokio::test]
 async fn what_a_layer_has_been_told_counts_more_than_the_preset() {
-    let mark = |report: &Report<'_>, headers: &mut http::HeaderMap| {
-        let value = if report.outcome.is_from_cache() {
+    let mark = |decision: &CacheDecision<'_>, headers: &mut http::HeaderMap| {
+        let value = if decision.outcome.is_from_cache() {
             "hit"
         } else {
             "miss"

@@ -8,7 +8,7 @@ use super::Rules;
 use super::cache_control::{RequestDirectives, ResponseDirectives};
 use super::freshness::Freshness;
 use super::vary::Vary;
-use crate::mark::Outcome;
+use crate::cache_status::Outcome;
 
 /// The fields of a response that decide about its reuse.
 #[derive(Debug)]

@@ -10,33 +10,33 @@ use crate::policy::storage::FROM_CACHE;
 ///
 /// ```
 /// use discovery_core::store::MapStore;
-/// use discovery_http_cache::{HttpCacheLayer, Report};
+/// use discovery_http_cache::{HttpCacheLayer, CacheDecision};
 /// use http::{HeaderMap, HeaderValue};
 ///
-/// let mark = |report: &Report<'_>, headers: &mut HeaderMap| {
-///     let value = if report.outcome.is_from_cache() { "hit" } else { "miss" };
+/// let mark = |decision: &CacheDecision<'_>, headers: &mut HeaderMap| {
+///     let value = if decision.outcome.is_from_cache() { "hit" } else { "miss" };
 ///     headers.insert("x-cache", HeaderValue::from_static(value));
 /// };
 /// let layer = HttpCacheLayer::new(MapStore::new()).marker(mark);
 /// ```
-pub trait Marker: Send + Sync + 'static {
+pub trait ResponseMarker: Send + Sync + 'static {
     /// Changes the headers of a response on its way to the caller.
-    fn mark(&self, report: &Report<'_>, headers: &mut HeaderMap);
+    fn mark(&self, decision: &CacheDecision<'_>, headers: &mut HeaderMap);
 }
 
-impl<F> Marker for F
+impl<F> ResponseMarker for F
 where
-    F: Fn(&Report<'_>, &mut HeaderMap) + Send + Sync + 'static,
+    F: Fn(&CacheDecision<'_>, &mut HeaderMap) + Send + Sync + 'static,
 {
-    fn mark(&self, report: &Report<'_>, headers: &mut HeaderMap) {
-        self(report, headers);
+    fn mark(&self, decision: &CacheDecision<'_>, headers: &mut HeaderMap) {
+        self(decision, headers);
     }
 }
 
 /// The cache's decision about a request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Report<'a> {
+pub struct CacheDecision<'a> {
     /// Where the response came from.
     pub outcome: Outcome,
     /// Why the request was sent on, or would have been if another had not been under way. `None` if
@@ -137,8 +137,8 @@ impl Forward {
     }
 }
 
-impl Report<'_> {
-    /// A report with nothing but this.
+impl CacheDecision<'_> {
+    /// A decision with nothing but this.
     pub(crate) fn new(outcome: Outcome, forward: Option<Forward>, reason: &'static str) -> Self {
         Self {
             outcome,
@@ -209,28 +209,28 @@ impl CacheStatus {
         self
     }
 
-    fn value(&self, report: &Report<'_>) -> String {
+    fn value(&self, decision: &CacheDecision<'_>) -> String {
         use std::fmt::Write;
 
         let mut value = String::from(&*self.name);
-        let written = match report.forward {
+        let written = match decision.forward {
             Some(forward) => write!(value, "; fwd={}", forward.as_str()),
-            None if report.outcome.is_from_cache() => value.write_str("; hit"),
+            None if decision.outcome.is_from_cache() => value.write_str("; hit"),
             None => Ok(()),
         }
-        .and_then(|()| match report.forward_status {
+        .and_then(|()| match decision.forward_status {
             Some(status) => write!(value, "; fwd-status={}", status.as_u16()),
             None => Ok(()),
         })
-        .and_then(|()| match report.ttl {
+        .and_then(|()| match decision.ttl {
             Some(ttl) => write!(value, "; ttl={ttl}"),
             None => Ok(()),
         });
         debug_assert!(written.is_ok(), "a string takes all");
-        if report.stored {
+        if decision.stored {
             value.push_str("; stored");
         }
-        if report.collapsed {
+        if decision.collapsed {
             value.push_str("; collapsed");
         }
         let mut string = |name: &str, text: &str| {
@@ -239,24 +239,24 @@ impl CacheStatus {
                 value.extend(["; ", name, "=\"", &text, "\""]);
             }
         };
-        if let (true, Some(key)) = (self.key, report.key) {
+        if let (true, Some(key)) = (self.key, decision.key) {
             string("key", key);
         }
         // RFC 9211 §2.8: the reason, where the other parameters do not tell it.
-        let unreachable = report.outcome == Outcome::Stale
-            && report.forward.is_some()
-            && report.forward_status.is_none();
-        let bypassed = report.forward == Some(Forward::Bypass);
-        if report.outcome == Outcome::Unavailable || unreachable || bypassed {
-            string("detail", report.reason);
+        let unreachable = decision.outcome == Outcome::Stale
+            && decision.forward.is_some()
+            && decision.forward_status.is_none();
+        let bypassed = decision.forward == Some(Forward::Bypass);
+        if decision.outcome == Outcome::Unavailable || unreachable || bypassed {
+            string("detail", decision.reason);
         }
         value
     }
 }
 
-impl Marker for CacheStatus {
-    fn mark(&self, report: &Report<'_>, headers: &mut HeaderMap) {
-        if let Ok(value) = HeaderValue::try_from(self.value(report)) {
+impl ResponseMarker for CacheStatus {
+    fn mark(&self, decision: &CacheDecision<'_>, headers: &mut HeaderMap) {
+        if let Ok(value) = HeaderValue::try_from(self.value(decision)) {
             // A response with too many headers for one more is none that needs it.
             let _ = headers.try_append(HeaderName::from_static("cache-status"), value);
         }
@@ -266,9 +266,9 @@ impl Marker for CacheStatus {
 /// kubectl's mark.
 pub(crate) struct FromCache;
 
-impl Marker for FromCache {
-    fn mark(&self, report: &Report<'_>, headers: &mut HeaderMap) {
-        if report.outcome.is_from_cache() {
+impl ResponseMarker for FromCache {
+    fn mark(&self, decision: &CacheDecision<'_>, headers: &mut HeaderMap) {
+        if decision.outcome.is_from_cache() {
             headers.insert(FROM_CACHE, HeaderValue::from_static("1"));
         }
     }
