@@ -3,9 +3,9 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use discovery_core::document::{ApiGroupList, ApiResourceList, Document};
 use discovery_core::engine::{GroupsOnly, ParsedAnswer, Refresh, WantParsed};
-use discovery_core::plan::{ask, drive, parse_list};
+use discovery_core::kube::document::{ApiGroupList, ApiResourceList, Document};
+use discovery_core::kube::plan::{ask, drive, parse_list};
 use discovery_core::{Accept, BoxError, Discovered, Endpoint, Error, GroupVersion, Plan, Snapshot};
 use http::header::ACCEPT;
 use http::{HeaderValue, Request, Response};

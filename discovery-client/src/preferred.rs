@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use discovery_core::document::{ApiResource, ApiResourceList, Document};
+use discovery_core::kube::document::{ApiResource, ApiResourceList, Document};
 use discovery_core::{Discovered, Error, GroupVersion, Snapshot};
 
 /// Each resource of a server once, in the version that the server prefers.
@@ -22,7 +22,7 @@ pub struct Preferred {
 ///
 /// ```
 /// use discovery_client::preferred;
-/// use discovery_core::document::{ApiGroupList, ApiResource, ApiResourceList, ApiVersions};
+/// use discovery_core::kube::document::{ApiGroupList, ApiResource, ApiResourceList, ApiVersions};
 /// use discovery_core::Snapshot;
 ///
 /// let v1 = "v1".parse()?;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use discovery_core::{Accept, Endpoint, key};
+use discovery_core::http::uri;
+use discovery_core::{Accept, Endpoint};
 use http::header::ACCEPT;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Uri};
@@ -44,7 +45,7 @@ pub struct RequestDefaultsLayer {
 
 #[derive(Clone, Debug)]
 struct Defaults {
-    origin: Option<key::Origin>,
+    origin: Option<uri::Origin>,
     base: String,
     timeout: String,
 }
@@ -58,11 +59,11 @@ pub struct RequestDefaults<S> {
 
 impl RequestDefaultsLayer {
     /// For the server at that address, base path included. Without scheme and authority, relative
-    /// URIs stay relative; with an [invalid port](key::InvalidPort) as well, because a client might
+    /// URIs stay relative; with an [invalid port](uri::InvalidPort) as well, because a client might
     /// send them to the default port of that host.
     #[must_use]
     pub fn new(server: &Uri) -> Self {
-        let origin = key::Origin::from_uri(server).filter(|_| key::port(server).is_ok());
+        let origin = uri::Origin::from_uri(server).filter(|_| uri::port(server).is_ok());
         let base = server.path().trim_end_matches('/').to_owned();
         let timeout = parameter(TIMEOUT);
         Self {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use discovery_core::http::reserved::Oneshot;
-use discovery_core::plan::DeadlineExceeded;
+use discovery_core::kube::plan::DeadlineExceeded;
 use http::header::RETRY_AFTER;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use discovery_core::engine::Handle;
+use discovery_core::http::uri;
 use discovery_core::store::{NoStore, Store};
-use discovery_core::{BoxError, Endpoint, key};
+use discovery_core::{BoxError, Endpoint};
 use discovery_disk::{DiskDiscovery, DiskDiscoveryLayer, KubectlStore};
 use discovery_http_cache::HttpCacheLayer;
 use discovery_memory::{MemoryDiscovery, MemoryDiscoveryLayer};
@@ -104,10 +105,10 @@ impl Stack {
     /// # Errors
     ///
     /// When the address is no absolute `http` or `https` URL, or has an
-    /// [invalid port](key::InvalidPort). One without scheme means `http`, as in kubectl.
+    /// [invalid port](uri::InvalidPort). One without scheme means `http`, as in kubectl.
     pub fn new(server: &str, root: impl AsRef<Path>) -> Result<Self, StackError> {
         let error = |source| StackError {
-            server: key::without_user_info(server).into_owned(),
+            server: uri::without_user_info(server).into_owned(),
             source,
         };
         let text = if server.contains("://") {
@@ -123,9 +124,9 @@ impl Stack {
         {
             return Err(error(None));
         }
-        key::port(&uri).map_err(|source| error(Some(source.into())))?;
+        uri::port(&uri).map_err(|source| error(Some(source.into())))?;
         let root = root.as_ref();
-        let discovery_dir = key::server_directory(server)
+        let discovery_dir = uri::server_directory(server)
             .inspect_err(|error| tracing::warn!(%error, "no discovery files for this server"))
             .ok()
             .map(|name| root.join("discovery").join(name));

@@ -1,7 +1,7 @@
 //! Which version of a resource is preferred.
 
 use discovery_client::preferred;
-use discovery_core::document::{ApiGroup, ApiGroupList, ApiResource, ApiResourceList};
+use discovery_core::kube::document::{ApiGroup, ApiGroupList, ApiResource, ApiResourceList};
 use discovery_core::{GroupVersion, Snapshot};
 
 /// A snapshot of one group, `g`, from versions and the names in them; the first version is preferred

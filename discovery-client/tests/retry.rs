@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use discovery_client::retry::RetryAfterLayer;
-use discovery_core::plan::DeadlineExceeded;
+use discovery_core::kube::plan::DeadlineExceeded;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::limit::ConcurrencyLimitLayer;

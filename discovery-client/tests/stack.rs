@@ -139,7 +139,10 @@ fn an_address_with_an_invalid_port_is_refused() {
     ] {
         let error = Stack::new(server, "cache").unwrap_err();
         let source = error.source().unwrap();
-        assert!(source.is::<discovery_core::key::InvalidPort>(), "{server}");
+        assert!(
+            source.is::<discovery_core::http::uri::InvalidPort>(),
+            "{server}"
+        );
     }
     for server in ["https://127.0.0.1:", "https://127.0.0.1:/", "127.0.0.1:0"] {
         assert!(Stack::new(server, "cache").is_ok(), "{server}");

@@ -1,6 +1,6 @@
 //! The documents: kubectl's bytes, absent and odd fields, and the way between the forms.
 
-use discovery_core::document::{
+use discovery_core::kube::document::{
     Aggregated, ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResource, ApiResourceList,
     ApiVersions, Kind, aggregate, decode, go_json,
 };
@@ -292,7 +292,7 @@ fn the_preferred_version_is_the_first_in_an_aggregated_document() {
             made.items[0]
                 .versions
                 .iter()
-                .all(discovery_core::document::ApiVersionDiscovery::is_stale)
+                .all(discovery_core::kube::document::ApiVersionDiscovery::is_stale)
         );
     }
 }

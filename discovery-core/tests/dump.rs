@@ -1,7 +1,7 @@
 //! The response dump, checked against what kubectl wrote.
 
 use bytes::Bytes;
-use discovery_core::dump::{self, Encoder, Framing, Head, Reason, Uncompressed};
+use discovery_core::http::dump::{self, Encoder, Framing, Head, Reason, Uncompressed};
 use discovery_core::store::{MapStore, Store, Value};
 use http::{Method, Response, StatusCode, Version, response};
 

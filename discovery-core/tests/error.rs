@@ -4,7 +4,7 @@ use std::error::Error as _;
 
 use bytes::Bytes;
 use discovery_core::Error;
-use discovery_core::plan::ask;
+use discovery_core::kube::plan::ask;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response};
 use http_body_util::Full;

@@ -1,6 +1,6 @@
 //! JSON with the bytes that Go writes. What is expected was written by kubectl 1.37.1.
 
-use discovery_core::document::{ApiResourceList, DecodeError, Document, decode, go_json};
+use discovery_core::kube::document::{ApiResourceList, DecodeError, Document, decode, go_json};
 use std::error::Error;
 
 #[test]

@@ -1,6 +1,6 @@
 //! Keys and names, checked against files that kubectl wrote.
 
-use discovery_core::key::{self, Origin, Redacted, RedactedError, server_directory};
+use discovery_core::http::uri::{self, Origin, Redacted, RedactedError, server_directory};
 use http::uri::{Authority, Scheme};
 use http::{Method, Uri};
 
@@ -57,7 +57,7 @@ fn keys() {
     for (method, uri, expected) in table {
         let parsed: Uri = uri.parse().unwrap();
         assert_eq!(
-            key::of(&method, &parsed, None).as_deref(),
+            uri::cache_key(&method, &parsed, None).as_deref(),
             Some(expected),
             "{uri}"
         );
@@ -144,7 +144,7 @@ fn a_port_is_a_number_from_0_to_65535_or_the_scheme_s_own() {
             port: None,
         },
     ] {
-        assert_eq!(key::port(&uri.parse().unwrap()), Ok(port), "{uri}");
+        assert_eq!(uri::port(&uri.parse().unwrap()), Ok(port), "{uri}");
     }
 }
 
@@ -156,7 +156,7 @@ fn a_port_that_is_none_is_refused_and_the_password_is_not_told() {
                 // `http` may become stricter; there is nothing left to refuse then.
                 continue;
             };
-            let error = key::port(&uri).unwrap_err();
+            let error = uri::port(&uri).unwrap_err();
             for text in [error.to_string(), format!("{error:?}")] {
                 assert!(!text.contains("secret") && !text.contains("host"), "{text}");
             }
@@ -174,10 +174,13 @@ fn a_uri_with_an_invalid_port_has_no_key_and_no_origin() {
         let Ok(uri) = format!("https://{authority}/api").parse::<Uri>() else {
             continue;
         };
-        assert_eq!(key::of(&Method::GET, &uri, None), None, "{uri}");
+        assert_eq!(uri::cache_key(&Method::GET, &uri, None), None, "{uri}");
         let invalid = Origin::from_uri(&uri).unwrap();
         let relative = Uri::from_static("/api");
-        assert_eq!(key::of(&Method::GET, &relative, Some(&invalid)), None);
+        assert_eq!(
+            uri::cache_key(&Method::GET, &relative, Some(&invalid)),
+            None
+        );
         assert!(!invalid.is_of(&uri), "{uri}");
         let host = uri.host().unwrap();
         let default: Uri = format!("https://{host}/").parse().unwrap();
@@ -197,15 +200,15 @@ fn relative_uris_need_an_origin() {
         ("h:1", None),
     ] {
         let uri: Uri = uri.parse().unwrap();
-        assert_eq!(key::of(&Method::GET, &uri, None), None);
+        assert_eq!(uri::cache_key(&Method::GET, &uri, None), None);
         assert_eq!(
-            key::of(&Method::GET, &uri, Some(&origin)).as_deref(),
+            uri::cache_key(&Method::GET, &uri, Some(&origin)).as_deref(),
             expected
         );
     }
     let absolute = Uri::from_static("http://other/api");
     assert_eq!(
-        key::of(&Method::GET, &absolute, Some(&origin)).unwrap(),
+        uri::cache_key(&Method::GET, &absolute, Some(&origin)).unwrap(),
         "http://other/api"
     );
 }
@@ -232,9 +235,9 @@ fn file_names_are_kubectls() {
         ),
     ];
     for (key, name) in table {
-        assert_eq!(key::file_name(key), name, "{key}");
+        assert_eq!(uri::file_name(key), name, "{key}");
         assert_eq!(
-            key::of(&Method::GET, &key.parse().unwrap(), None).as_deref(),
+            uri::cache_key(&Method::GET, &key.parse().unwrap(), None).as_deref(),
             Some(key)
         );
     }
@@ -243,7 +246,7 @@ fn file_names_are_kubectls() {
         "https://127.0.0.1:16443/openapi/v3/apis/apps/v1?timeout=32s&hash=9C480966E6DB37553A96AA4296738F3D11598F2717445E9EF23BDCCBD72D072FA6EBAC08F0FB3F01EC1136E92B926167AD5D04859AC787413CFEB6379A1E676A",
     );
     assert_eq!(
-        key::file_name(&key::of(&Method::GET, &uri, None).unwrap()),
+        uri::file_name(&uri::cache_key(&Method::GET, &uri, None).unwrap()),
         "c4ca13841080003af5d6770e2c97ab313629217db3bd972cf9bfd28576af29db",
     );
 }
@@ -308,7 +311,7 @@ fn server_directories_stay_inside() {
 #[test]
 fn secrets_in_an_address_are_not_told() {
     let error = server_directory("https://me:pass/word@h/../x").unwrap_err();
-    let origin = key::Origin::from_uri(&Uri::from_static("https://me:password@h:1/")).unwrap();
+    let origin = uri::Origin::from_uri(&Uri::from_static("https://me:password@h:1/")).unwrap();
     for text in [
         error.to_string(),
         format!("{error:?}"),
@@ -324,7 +327,7 @@ fn secrets_in_an_address_are_not_told() {
         ("@", ""),
         ("", ""),
     ] {
-        assert_eq!(key::without_user_info(text), bare);
+        assert_eq!(uri::without_user_info(text), bare);
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use discovery_core::clock::ManualClock;
-use discovery_core::key;
+use discovery_core::sync::clock::ManualClock;
+use discovery_core::http::uri;
 use discovery_core::store::{Store, Value};
 use discovery_core::testing::{EventLevel, Events, ScriptedStore, StoreOp};
 use discovery_disk::record::{DiskStoreLayer, Mode};
@@ -116,7 +116,7 @@ fn no_event_has_a_credential_a_query_or_a_line_break_and_each_warning_is_given_o
     let sub = |name: &str| dir.path().join(name);
     let plain = |key: &str| format!("{}.x", key.replace("://", ":/")).into();
     let variant = |parts: &http::request::Parts| {
-        let key = key::of(&parts.method, &parts.uri, None)?;
+        let key = uri::cache_key(&parts.method, &parts.uri, None)?;
         Some(format!("{key}\nvariant\naccept: SECRET\u{1b}[31m"))
     };
     let stores: [(&str, Arc<dyn Store>); 4] = [
@@ -287,5 +287,5 @@ fn discovery_decisions(events: &Events, dir: &Path) {
 /// The key of [`URI`].
 fn sorted() -> String {
     let uri = Uri::from_static(URI);
-    key::of(&http::Method::GET, &uri, None).unwrap()
+    uri::cache_key(&http::Method::GET, &uri, None).unwrap()
 }

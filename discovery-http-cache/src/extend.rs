@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use discovery_core::{Endpoint, key};
+use discovery_core::Endpoint;
+use discovery_core::http::uri;
 use http::{HeaderMap, Method, Uri, request, response};
 
 /// Names the entry for a request.
@@ -160,7 +161,7 @@ pub(crate) struct CustomKey(pub(crate) Arc<dyn RequestKey>);
 
 impl RequestKey for CustomKey {
     fn key(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<String> {
-        key::port(uri).ok()?;
+        uri::port(uri).ok()?;
         self.0.key(method, uri, headers)
     }
 }
@@ -170,7 +171,7 @@ pub(crate) struct UriKey;
 
 impl RequestKey for UriKey {
     fn key(&self, method: &Method, uri: &Uri, _: &HeaderMap) -> Option<String> {
-        key::normalized(method, uri)
+        uri::normalized(method, uri)
     }
 }
 
@@ -184,7 +185,7 @@ impl RequestKey for KubectlKey {
         if uri.path().contains("//") {
             return None;
         }
-        key::of(method, uri, None)
+        uri::cache_key(method, uri, None)
     }
 }
 

@@ -2,9 +2,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use discovery_core::clock::Clock;
-use discovery_core::key::Origin;
+use discovery_core::http::uri::Origin;
 use discovery_core::store::Store;
+use discovery_core::sync::clock::Clock;
 use http::uri::{Authority, Scheme};
 use hyper::rt::{Executor, Timer};
 use tower_layer::Layer;

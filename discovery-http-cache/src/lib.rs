@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use discovery_core::clock::ManualClock;
+//! use discovery_core::sync::clock::ManualClock;
 //! use discovery_core::store::MapStore;
 //! use discovery_http_cache::HttpCacheLayer;
 //! use http::{Request, Response, StatusCode};

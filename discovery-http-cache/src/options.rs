@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use discovery_core::clock::{Clock, SystemClock};
+use discovery_core::sync::clock::{Clock, SystemClock};
 use hyper::rt::{Executor, Sleep, Timer};
 
 use crate::cache::BoxFuture;

@@ -5,7 +5,7 @@ mod common;
 use bytes::Bytes;
 use common::slow::slow;
 use common::{Broken, Gate, Piece, Pieces, TestBody, URI, World, get, response};
-use discovery_core::dump;
+use discovery_core::http::dump;
 use discovery_core::store::{MapStore, Store};
 use discovery_http_cache::{Body, HttpCacheLayer};
 use http::{Method, Response};

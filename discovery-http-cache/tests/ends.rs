@@ -211,7 +211,7 @@ impl Store for Full507 {
 
 fn over<St: Store>(store: St) -> (HttpCache<Mock<Req, Res>>, Handle<Req, Res>) {
     let (inner, handle) = mock::pair();
-    let clock = discovery_core::clock::ManualClock::new(common::now());
+    let clock = discovery_core::sync::clock::ManualClock::new(common::now());
     let layer = HttpCacheLayer::new(store).clock(clock);
     (layer.layer(inner), handle)
 }

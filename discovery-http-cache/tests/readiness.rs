@@ -122,7 +122,7 @@ fn a_service_that_is_not_ready_has_failed_for_all() {
     ] {
         let (inner, mut handle) = mock::pair::<Req, Res>();
         let closed = Arc::new(Mutex::new(false));
-        let clock = discovery_core::clock::ManualClock::new(common::now());
+        let clock = discovery_core::sync::clock::ManualClock::new(common::now());
         let layer = HttpCacheLayer::new(MapStore::new()).clock(clock.clone());
         let service = layer.layer(Closed(inner, Arc::clone(&closed)));
         let ask = || task::spawn(service.clone().oneshot(get(&[])));

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Piece, Pieces, URI, World, date, request, response};
-use discovery_core::dump::Uncompressed;
+use discovery_core::http::dump::Uncompressed;
 use discovery_core::store::{Store, Value};
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, request as req};
 use http_body_util::Full;

@@ -3,11 +3,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use discovery_core::Snapshot;
-use discovery_core::clock::{Clock, SystemClock};
 use discovery_core::engine::{
     Cache, Configured, DiscoveryService, Engine, Handle, Options, Scope, Settings,
 };
 use discovery_core::store::Op;
+use discovery_core::sync::clock::{Clock, SystemClock};
 use http::Uri;
 use tower_layer::Layer;
 

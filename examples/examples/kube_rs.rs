@@ -7,7 +7,7 @@
 
 use std::error::Error;
 
-use discovery_core::key::server_directory;
+use discovery_core::http::uri::server_directory;
 use discovery_disk::DiskDiscoveryLayer;
 use discovery_examples::embedded::EmbeddedServer;
 use kube::client::ClientBuilder;

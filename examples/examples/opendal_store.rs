@@ -13,7 +13,7 @@ use std::error::Error;
 use std::{fmt, io};
 
 use bytes::Bytes;
-use discovery_core::key::file_name;
+use discovery_core::http::uri::file_name;
 use discovery_core::store::{Op, PutOptions, Store, StoreSize, Value, WriteOrder, Writer};
 use discovery_http_cache::HttpCacheLayer;
 use http::{Request, Response};

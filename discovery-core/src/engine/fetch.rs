@@ -15,11 +15,11 @@ use super::state::{Cache, Counters, ErrorAnswer, Inner, Landing, status};
 use crate::http::body::Body;
 use crate::http::exchange::{Collected, exchange};
 use crate::http::reserved::Oneshot;
-use crate::key::RedactedError;
+use crate::http::uri::RedactedError;
 use crate::kube::endpoint::with_path;
 use crate::kube::error::{is_transient, url_text};
 use crate::kube::extensions::ParsedAnswer;
-use crate::plan::{AskedUrl, Ticket, take_list};
+use crate::kube::plan::{AskedUrl, Ticket, take_list};
 use crate::store::Op;
 use crate::sync::single_flight::{FollowerOutcome, Leader, Role};
 use crate::{

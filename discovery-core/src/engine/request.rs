@@ -8,8 +8,8 @@ use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Uri};
 use http_body::Body as HttpBody;
 
-use crate::headers::any_member;
-use crate::key::{self, Origin};
+use crate::http::headers::any_member;
+use crate::http::uri::{self, Origin};
 use crate::kube::extensions::{GroupsOnly, Refresh, WantParsed};
 use crate::{Accept, Endpoint, Format, GroupVersion};
 
@@ -114,7 +114,7 @@ impl Options {
 
     /// The path that comes before the endpoint's in `uri`, or the reason why the URI is not for the server.
     pub(super) fn base_of(&self, uri: &Uri) -> Result<&str, &'static str> {
-        key::port(uri).map_err(|_| "the port of the URI is not a number from 0 to 65535")?;
+        uri::port(uri).map_err(|_| "the port of the URI is not a number from 0 to 65535")?;
         match &self.server {
             Some((origin, base)) if uri.authority().is_some() => {
                 if origin.is_of(uri) {

@@ -14,7 +14,7 @@ use super::uri::same_authority;
 /// It is for lists whose members have no quoted strings, such as `Vary`, `Connection` and `Pragma`.
 ///
 /// ```
-/// use discovery_core::headers::members;
+/// use discovery_core::http::headers::members;
 /// use http::HeaderValue;
 ///
 /// let line = HeaderValue::from_static("accept, , Origin");
@@ -30,7 +30,7 @@ pub fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 /// Whether one of the lines of a list has a member that `is` accepts.
 ///
 /// ```
-/// use discovery_core::headers::any_member;
+/// use discovery_core::http::headers::any_member;
 /// use http::{HeaderMap, header};
 ///
 /// let mut headers = HeaderMap::new();
@@ -45,7 +45,7 @@ pub fn any_member(headers: &HeaderMap, name: &HeaderName, is: impl FnMut(&[u8]) 
 /// `Proxy-Authorization`, and Kubernetes' `Impersonate-` fields.
 ///
 /// ```
-/// use discovery_core::headers::is_credential;
+/// use discovery_core::http::headers::is_credential;
 /// use http::{HeaderName, header};
 ///
 /// assert!(is_credential(&header::COOKIE));
@@ -68,7 +68,7 @@ pub fn is_credential(name: &HeaderName) -> bool {
 /// fields, and one that is no host and port, agree with nothing (RFC 9110 §7.2, RFC 9112 §3.2).
 ///
 /// ```
-/// use discovery_core::headers::host_agrees;
+/// use discovery_core::http::headers::host_agrees;
 /// use http::uri::{Authority, Scheme};
 /// use http::{HeaderMap, header};
 ///
@@ -99,7 +99,7 @@ pub fn host_agrees(headers: &HeaderMap, scheme: &Scheme, authority: &Authority) 
 /// of a message cannot be made a matter of one connection.
 ///
 /// ```
-/// use discovery_core::headers::connection_options;
+/// use discovery_core::http::headers::connection_options;
 /// use http::{HeaderMap, header};
 ///
 /// let mut headers = HeaderMap::new();
@@ -119,7 +119,7 @@ pub fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = HeaderNam
 /// nor forwarded (RFC 9111 §3.1, RFC 9110 §7.6.1).
 ///
 /// ```
-/// use discovery_core::headers::hop_by_hop;
+/// use discovery_core::http::headers::hop_by_hop;
 /// use http::{HeaderMap, HeaderName, header};
 ///
 /// let mut headers = HeaderMap::new();

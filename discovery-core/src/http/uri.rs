@@ -5,14 +5,14 @@
 //! by the server's address ([`server_directory`]).
 //!
 //! ```
-//! use discovery_core::key;
+//! use discovery_core::http::uri;
 //! use http::{Method, Uri};
 //!
 //! let uri = Uri::from_static("https://127.0.0.1:16443/api?timeout=32s");
-//! let key = key::of(&Method::GET, &uri, None).unwrap();
+//! let key = uri::cache_key(&Method::GET, &uri, None).unwrap();
 //! assert_eq!(key, "https://127.0.0.1:16443/api?timeout=32s");
 //! assert_eq!(
-//!     key::file_name(&key),
+//!     uri::file_name(&key),
 //!     "d0fd1292b06285945976ec352089fc14f605e5d309050163f55e18af8322b332",
 //! );
 //! ```
@@ -31,13 +31,13 @@ const MAX_COMPONENT: usize = 255;
 /// The scheme and authority of requests whose URI has none.
 ///
 /// ```
-/// use discovery_core::key::{self, Origin};
+/// use discovery_core::http::uri::{self, Origin};
 /// use http::{Method, Uri};
 ///
 /// let origin = Origin::from_uri(&Uri::from_static("https://h:6443/ignored")).unwrap();
 /// let uri = Uri::from_static("/api");
-/// assert_eq!(key::of(&Method::GET, &uri, Some(&origin)).unwrap(), "https://h:6443/api");
-/// assert_eq!(key::of(&Method::GET, &uri, None), None);
+/// assert_eq!(uri::cache_key(&Method::GET, &uri, Some(&origin)).unwrap(), "https://h:6443/api");
+/// assert_eq!(uri::cache_key(&Method::GET, &uri, None), None);
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Origin {
@@ -66,7 +66,7 @@ pub struct NameError {
 /// is no number is left out, because it may be the beginning of a password.
 ///
 /// ```
-/// use discovery_core::key::Redacted;
+/// use discovery_core::http::uri::Redacted;
 ///
 /// let key = "HEAD https://me:secret@host:6443/api?token=secret\nvariant\naccept: text/html";
 /// assert_eq!(Redacted::new(key).to_string(), "HEAD https://host:6443/api");
@@ -83,7 +83,7 @@ pub struct Redacted<'a> {
 /// The error's sources are not shown.
 ///
 /// ```
-/// use discovery_core::key::RedactedError;
+/// use discovery_core::http::uri::RedactedError;
 ///
 /// let key = "https://me:secret@host/api?token=secret";
 /// let error = std::io::Error::other(format!("no room for {key}\n"));
@@ -114,7 +114,7 @@ impl Origin {
     /// authority with an [invalid port](InvalidPort) is no origin, and equals none.
     ///
     /// ```
-    /// use discovery_core::key::Origin;
+    /// use discovery_core::http::uri::Origin;
     /// use http::Uri;
     ///
     /// let origin = Origin::from_uri(&Uri::from_static("https://Host/k8s")).unwrap();
@@ -160,7 +160,7 @@ impl Origin {
 /// here before it is used.
 ///
 /// ```
-/// use discovery_core::key::port;
+/// use discovery_core::http::uri::port;
 /// use http::Uri;
 ///
 /// assert_eq!(port(&Uri::from_static("https://[::1]:6443/api")), Ok(Some(6443)));
@@ -189,14 +189,14 @@ pub fn port(uri: &Uri) -> Result<Option<u16>, InvalidPort> {
 /// name. A final slash counts: `/apis` and `/apis/` have different answers.
 ///
 /// ```
-/// use discovery_core::key;
+/// use discovery_core::http::uri;
 /// use http::{Method, Uri};
 ///
 /// let uri = Uri::from_static("https://u:p@Host/a/./b//c/../d?b=2&a=1");
-/// assert_eq!(key::of(&Method::HEAD, &uri, None).unwrap(), "HEAD https://u:p@Host/a/b/d?a=1&b=2");
+/// assert_eq!(uri::cache_key(&Method::HEAD, &uri, None).unwrap(), "HEAD https://u:p@Host/a/b/d?a=1&b=2");
 /// ```
 #[must_use]
-pub fn of(method: &Method, uri: &Uri, origin: Option<&Origin>) -> Option<String> {
+pub fn cache_key(method: &Method, uri: &Uri, origin: Option<&Origin>) -> Option<String> {
     let (scheme, authority) = match (uri.scheme(), uri.authority()) {
         (Some(scheme), Some(authority)) => (scheme, authority),
         // An authority alone is the target of CONNECT, which has no answer to keep.
@@ -240,10 +240,10 @@ pub fn of(method: &Method, uri: &Uri, origin: Option<&Origin>) -> Option<String>
 /// A URI that is in this form already costs one scan.
 ///
 /// ```
-/// use discovery_core::key;
+/// use discovery_core::http::uri;
 /// use http::{Method, Uri};
 ///
-/// let key = |uri| key::normalized(&Method::GET, &Uri::from_static(uri)).unwrap();
+/// let key = |uri| uri::normalized(&Method::GET, &Uri::from_static(uri)).unwrap();
 /// assert_eq!(key("http://Example.com:80/%7ea/./b%2fc?%c3%a9"), "http://example.com/~a/b%2Fc?%C3%A9");
 /// assert_eq!(key("https://h:?q"), "https://h/?q");
 /// assert_ne!(key("http://h/a//b"), key("http://h/a/b"));
@@ -290,7 +290,7 @@ pub fn normalized(method: &Method, uri: &Uri) -> Option<String> {
 /// written where it is the scheme's own (RFC 9110 §4.2.3). User information does not count.
 ///
 /// ```
-/// use discovery_core::key::same_authority;
+/// use discovery_core::http::uri::same_authority;
 /// use http::uri::{Authority, Scheme};
 ///
 /// let authority = Authority::from_static;
@@ -310,7 +310,7 @@ pub fn same_authority(scheme: &Scheme, one: &Authority, other: &Authority) -> bo
 /// Whether two URIs have one origin (RFC 9110 §4.3.1): the scheme and the [authority](same_authority).
 ///
 /// ```
-/// use discovery_core::key::same_origin;
+/// use discovery_core::http::uri::same_origin;
 /// use http::Uri;
 ///
 /// let uri = Uri::from_static;
@@ -327,7 +327,7 @@ pub fn same_origin(one: &Uri, other: &Uri) -> bool {
 /// result is no URI with an authority.
 ///
 /// ```
-/// use discovery_core::key::resolve;
+/// use discovery_core::http::uri::resolve;
 /// use http::Uri;
 ///
 /// let base = Uri::from_static("http://h/a/b?q");
@@ -385,7 +385,7 @@ pub fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
 /// A path without its `.` and `..` segments (RFC 3986 §5.2.4). Empty segments stay.
 ///
 /// ```
-/// use discovery_core::key::remove_dot_segments;
+/// use discovery_core::http::uri::remove_dot_segments;
 ///
 /// assert_eq!(remove_dot_segments("/a/./b/../c"), "/a/c");
 /// assert_eq!(remove_dot_segments("/a//../b/.."), "/a/");
@@ -432,7 +432,7 @@ pub fn file_name(key: &str) -> String {
 /// letter, a digit, nor one of `_/.()` becomes an underscore; the rest is cleaned as a path.
 ///
 /// ```
-/// use discovery_core::key::server_directory;
+/// use discovery_core::http::uri::server_directory;
 ///
 /// assert_eq!(server_directory("https://10.0.0.1:6443").unwrap(), "10.0.0.1_6443");
 /// assert!(server_directory("https://10.0.0.1/../../etc").is_err());
@@ -488,7 +488,7 @@ pub fn server_directory(server: &str) -> Result<String, NameError> {
 /// the scheme. For messages; it need not be a proper address.
 ///
 /// ```
-/// use discovery_core::key::without_user_info;
+/// use discovery_core::http::uri::without_user_info;
 ///
 /// assert_eq!(without_user_info("https://me:secret@host:6443/x"), "https://host:6443/x");
 /// assert_eq!(without_user_info("me:sec/ret@host"), "host");

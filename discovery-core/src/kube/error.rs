@@ -112,22 +112,22 @@ impl Error {
         Self::new(Kind::Malformed, url.into(), Some(source.into()))
     }
 
-    /// As [`groups_status`](Self::groups_status), for what [`ask`](crate::plan::ask) asked.
+    /// As [`groups_status`](Self::groups_status), for what [`ask`](crate::kube::plan::ask) asked.
     ///
     /// `path` stands for the URL in an answer that came some other way.
     #[doc(hidden)]
     pub fn answered(answer: &Response<Bytes>, path: &str) -> Self {
-        Self::groups_status(crate::plan::url(answer, || path.into()), answer)
+        Self::groups_status(crate::kube::plan::url(answer, || path.into()), answer)
     }
 
-    /// As [`malformed`](Self::malformed), for what [`ask`](crate::plan::ask) asked.
+    /// As [`malformed`](Self::malformed), for what [`ask`](crate::kube::plan::ask) asked.
     #[doc(hidden)]
     pub fn malformed_answer(
         answer: &Response<Bytes>,
         path: &str,
         source: impl Into<BoxError>,
     ) -> Self {
-        Self::malformed(crate::plan::url(answer, || path.into()), source)
+        Self::malformed(crate::kube::plan::url(answer, || path.into()), source)
     }
 
     /// The answer broke off.

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
-use crate::document::{
+use crate::kube::document::{
     ApiGroup, ApiGroupList, ApiResourceList, ApiVersions, Document, Kind, aggregate, go_json,
 };
 use crate::{Accept, Endpoint, Format, GroupVersion};
@@ -21,7 +21,7 @@ const MAX_REFUSALS: usize = 256;
 /// for. Cloning one costs a pointer for each list.
 ///
 /// ```
-/// use discovery_core::document::{ApiGroupList, ApiResourceList, ApiVersions};
+/// use discovery_core::kube::document::{ApiGroupList, ApiResourceList, ApiVersions};
 /// use discovery_core::{Accept, Answer, Endpoint, Format, Snapshot};
 ///
 /// let core = ApiVersions { versions: vec!["v1".into()], ..Default::default() }.to_group();

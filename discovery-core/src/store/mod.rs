@@ -25,7 +25,7 @@
 //!   control characters included. Two different keys never share a value, and no key reaches
 //!   anything outside the store.
 //! - **Keys are secret.** A key may hold a password or a token. It appears in no event and in no
-//!   error text of the store, unless it is [redacted](crate::key::Redacted).
+//!   error text of the store, unless it is [redacted](crate::http::uri::Redacted).
 //! - **Damage is absence.** A value that the store can tell is damaged is reported as `None`.
 //!   Errors are for causes that may pass or that need an operator: permission denied, no space left.
 //! - **Cancelling is safe.** Dropping a future before it is ready leaves the store consistent. A

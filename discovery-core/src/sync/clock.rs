@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 /// Closures `Fn() -> SystemTime` are clocks:
 ///
 /// ```
-/// use discovery_core::clock::Clock;
+/// use discovery_core::sync::clock::Clock;
 /// use std::time::SystemTime;
 ///
 /// let stopped = || SystemTime::UNIX_EPOCH;
@@ -42,7 +42,7 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 /// The system's clock.
 ///
 /// ```
-/// use discovery_core::clock::{Clock, SystemClock};
+/// use discovery_core::sync::clock::{Clock, SystemClock};
 ///
 /// assert!(SystemClock.now() > std::time::SystemTime::UNIX_EPOCH);
 /// ```
@@ -58,7 +58,7 @@ impl Clock for SystemClock {
 /// A clock that stands still until it is told to move. Clones share one time.
 ///
 /// ```
-/// use discovery_core::clock::{Clock, ManualClock};
+/// use discovery_core::sync::clock::{Clock, ManualClock};
 /// use std::time::{Duration, SystemTime};
 ///
 /// let clock = ManualClock::new(SystemTime::UNIX_EPOCH);

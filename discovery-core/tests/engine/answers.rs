@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use discovery_core::document::{
+use discovery_core::kube::document::{
     ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, decode,
 };
 use discovery_core::{Accept, Format, Snapshot};

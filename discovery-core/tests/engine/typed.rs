@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use discovery_core::document::{ApiGroupList, ApiResource, ApiResourceList, decode};
 use discovery_core::engine::{GroupsOnly, ParsedAnswer, WantParsed};
-use discovery_core::plan::drive;
+use discovery_core::kube::document::{ApiGroupList, ApiResource, ApiResourceList, decode};
+use discovery_core::kube::plan::drive;
 use discovery_core::{Accept, Format, GroupVersion, Plan, Snapshot};
 use http_body::Body as _;
 use http_body_util::Full;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use discovery_core::document::{ApiGroupList, ApiResource, ApiResourceList};
+use discovery_core::kube::document::{ApiGroupList, ApiResource, ApiResourceList};
 use discovery_core::{Error, Format, Plan, Snapshot};
 use http::Response;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use discovery_core::engine::ParsedAnswer;
-use discovery_core::plan::Ticket;
+use discovery_core::kube::plan::Ticket;
 use discovery_core::{Discovered, Error, Format, GroupVersion, Plan, Snapshot};
 use http::{Request, Response};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use discovery_core::document::{
+use discovery_core::kube::document::{
     ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResource, ApiResourceList,
     GroupVersionForDiscovery, decode,
 };

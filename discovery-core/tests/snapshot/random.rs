@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use discovery_core::document::{ApiGroupList, ApiResource, ApiResourceList};
+use discovery_core::kube::document::{ApiGroupList, ApiResource, ApiResourceList};
 use discovery_core::{Accept, Answer, Format, GroupVersion, Plan, Snapshot};
 use http::Response;
 use http::header::CONTENT_TYPE;

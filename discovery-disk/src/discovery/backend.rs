@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use discovery_core::clock::Clock;
-use discovery_core::document::{ApiGroupList, ApiResourceList, Document};
 use discovery_core::engine::{Cache, Scope};
 use discovery_core::internal::WarnOnce;
+use discovery_core::kube::document::{ApiGroupList, ApiResourceList, Document};
 use discovery_core::store::Op;
+use discovery_core::sync::clock::Clock;
 use discovery_core::{Format, Snapshot};
 use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
 

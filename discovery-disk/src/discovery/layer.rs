@@ -3,9 +3,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use discovery_core::clock::{Clock, SystemClock};
 use discovery_core::engine::{Configured, DiscoveryService, Engine, Handle, Options, Settings};
-use discovery_core::key::{NameError, server_directory};
+use discovery_core::http::uri::{NameError, server_directory};
+use discovery_core::sync::clock::{Clock, SystemClock};
 use http::Uri;
 use tower_layer::Layer;
 

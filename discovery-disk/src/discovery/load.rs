@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::SystemTime;
 
-use discovery_core::document::{ApiResourceList, DecodeError, Document, Kind, decode};
+use discovery_core::kube::document::{ApiResourceList, DecodeError, Document, Kind, decode};
 use discovery_core::{GroupVersion, Snapshot};
 
 use super::backend::{MANY, Part, Shared};

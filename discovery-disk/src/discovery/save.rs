@@ -145,8 +145,8 @@ impl Drop for Busy<'_> {
 
 #[cfg(test)]
 mod tests {
-    use discovery_core::document::ApiResourceList;
     use discovery_core::engine::Cache;
+    use discovery_core::kube::document::ApiResourceList;
     use tokio_test::block_on;
 
     use std::path::Path;
@@ -164,7 +164,8 @@ mod tests {
         let json = format!(
             r#"{{"kind":"APIResourceList","groupVersion":"a/v1","resources":[{{"name":"{resource}"}}]}}"#
         );
-        let list: ApiResourceList = discovery_core::document::decode(json.as_bytes()).unwrap();
+        let list: ApiResourceList =
+            discovery_core::kube::document::decode(json.as_bytes()).unwrap();
         let mut snapshot = Snapshot::default();
         snapshot.insert(&"a/v1".parse().unwrap(), list);
         Arc::new(snapshot)

@@ -5,10 +5,10 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use discovery_core::dump::{self, DumpError};
-use discovery_core::headers::{host_agrees, is_credential};
+use discovery_core::http::dump::{self, DumpError};
+use discovery_core::http::headers::{host_agrees, is_credential};
 use discovery_core::internal::WarnOnce;
-use discovery_core::key::{self, Origin, Redacted, RedactedError};
+use discovery_core::http::uri::{self, Origin, Redacted, RedactedError};
 use discovery_core::store::{Store, Value};
 use http::{HeaderMap, Method, Response, StatusCode, header, request, response};
 use tracing::{debug, warn};
@@ -73,7 +73,7 @@ impl Config {
             return None;
         }
         // No server has such an address, whatever the client makes of it.
-        if key::port(&parts.uri).is_err() {
+        if uri::port(&parts.uri).is_err() {
             return None;
         }
         // The server may answer for the host in the field, and the key is made from the URI.
@@ -88,7 +88,7 @@ impl Config {
         match &self.key {
             Key::Custom(key) => key(parts),
             Key::Uri(origin) => {
-                let key = key::of(&parts.method, &parts.uri, origin.as_ref());
+                let key = uri::cache_key(&parts.method, &parts.uri, origin.as_ref());
                 if key.is_none() && parts.uri.authority().is_none() {
                     self.warnings.no_host();
                 }

@@ -1,8 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use discovery_core::headers::{any_member, is_credential};
-use discovery_core::key::Origin;
+use discovery_core::http::headers::{any_member, is_credential};
+use discovery_core::http::uri::Origin;
 use discovery_core::store::Store;
 use http::{HeaderName, StatusCode, header, request, response};
 use tower_layer::Layer;
@@ -56,7 +56,7 @@ impl DiskStoreLayer {
     /// This replaces the [key](Self::key) by kubectl's, and kubectl's by this.
     ///
     /// ```
-    /// use discovery_core::key::Origin;
+    /// use discovery_core::http::uri::Origin;
     /// use discovery_core::store::MapStore;
     /// use discovery_disk::record::DiskStoreLayer;
     ///
@@ -71,7 +71,7 @@ impl DiskStoreLayer {
     }
 
     /// The key of a request, or `None` for one that is passed on: kubectl's
-    /// [key](discovery_core::key::of), which is the URL, unless set. Headers do not take part in
+    /// [key](discovery_core::http::uri::cache_key), which is the URL, unless set. Headers do not take part in
     /// it; where the answer depends on them, put them into the key:
     ///
     /// ```

@@ -43,7 +43,7 @@
 //!
 //! # What is recorded
 //!
-//! The response as [`dump`](discovery_core::dump) has it: status, headers and body, and no
+//! The response as [`dump`](discovery_core::http::dump) has it: status, headers and body, and no
 //! trailers. A body that is given up is not recorded, nor one that is
 //! [too large](DiskStoreLayer::max_body_size). A body that breaks off, or that has another size than its
 //! `Content-Length`, fails for its reader and is not recorded. One with trailers is not recorded either, unless its
@@ -63,7 +63,8 @@
 //! record Secrets like everything else. Choose what takes part by the key:
 //!
 //! ```
-//! use discovery_core::{Endpoint, key};
+//! use discovery_core::http::uri;
+//! use discovery_core::Endpoint;
 //! use discovery_core::store::MapStore;
 //! use discovery_disk::record::DiskStoreLayer;
 //! # use http::{Request, Response};
@@ -74,7 +75,7 @@
 //! let layer = DiskStoreLayer::new(store.clone()).key(|request| {
 //!     // Discovery, OpenAPI and the version: the same for all users, and no secret.
 //!     Endpoint::parse(request.uri.path(), "")?;
-//!     key::of(&request.method, &request.uri, None)
+//!     uri::cache_key(&request.method, &request.uri, None)
 //! });
 //! # tokio_test::block_on(async {
 //! # let server = tower::service_fn(|_: Request<Empty<bytes::Bytes>>| async {

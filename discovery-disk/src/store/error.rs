@@ -3,7 +3,7 @@ use std::fmt::{self, Write};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use discovery_core::key::Redacted;
+use discovery_core::http::uri::Redacted;
 
 /// An action that failed, and its path; the cause is the source.
 #[derive(Debug)]

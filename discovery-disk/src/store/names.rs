@@ -1,7 +1,7 @@
 use std::fmt::Write;
 use std::path::{Component, Path, PathBuf};
 
-use discovery_core::key::{Redacted, file_name};
+use discovery_core::http::uri::{Redacted, file_name};
 
 /// Decides in which file a [`DiskStore`](super::DiskStore) keeps a key.
 ///

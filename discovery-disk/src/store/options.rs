@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use discovery_core::clock::{Clock, SystemClock};
+use discovery_core::sync::clock::{Clock, SystemClock};
 
 use super::fs::Fs;
 use super::names::{EscapedNames, FileNames};

@@ -24,7 +24,7 @@ impl DiskStore {
     /// the store's [clock](super::DiskStoreOptions::clock).
     ///
     /// ```
-    /// use discovery_core::clock::ManualClock;
+    /// use discovery_core::sync::clock::ManualClock;
     /// use discovery_disk::DiskStore;
     /// use discovery_disk::store::DiskStoreOptions;
     /// use std::time::{Duration, SystemTime};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use discovery_core::Format;
-use discovery_core::clock::ManualClock;
+use discovery_core::sync::clock::ManualClock;
 use discovery_disk::DiskDiscoveryLayer;
 use discovery_disk::store::faults::{Fault, Step};
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use discovery_core::clock::ManualClock;
+use discovery_core::sync::clock::ManualClock;
 use discovery_disk::DiskDiscoveryLayer;
 
 use crate::tools::*;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use discovery_core::engine::WantParsed;
-use discovery_core::plan::drive;
+use discovery_core::kube::plan::drive;
 use discovery_core::{Discovered, Plan};
 use discovery_disk::DiskDiscoveryLayer;
 use http::Request;

@@ -1,7 +1,7 @@
 //! Under which key, and for whom.
 
 use bytes::Bytes;
-use discovery_core::key::Origin;
+use discovery_core::http::uri::Origin;
 use discovery_core::store::MapStore;
 use discovery_disk::record::{DiskStoreLayer, Mode};
 use http::{Request, StatusCode, Uri};

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
-use discovery_core::clock::ManualClock;
+use discovery_core::sync::clock::ManualClock;
 use discovery_disk::DiskStore;
 use discovery_disk::store::DiskStoreOptions;
 

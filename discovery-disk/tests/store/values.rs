@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::time::{Duration, SystemTime};
 
-use discovery_core::clock::ManualClock;
 use discovery_core::store::{Store, Value};
+use discovery_core::sync::clock::ManualClock;
 use discovery_disk::store::DiskStoreOptions;
 use discovery_disk::{DiskStore, KubectlStore};
 use tokio_test::block_on;
@@ -212,7 +212,7 @@ fn a_value_that_did_not_change_is_only_touched() {
             put(store, "key", value);
             assert_eq!(inode(file), before, "written again");
             let modified = fs::metadata(file).unwrap().modified().unwrap();
-            assert_eq!(modified, discovery_core::clock::Clock::now(&clock));
+            assert_eq!(modified, discovery_core::sync::clock::Clock::now(&clock));
 
             let mut writer = create(store, "key", "");
             writer = write(writer, value.to_owned());

@@ -4,8 +4,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use discovery_core::clock::ManualClock;
 use discovery_core::store::{MapStore, Store, Value};
+use discovery_core::sync::clock::ManualClock;
 use discovery_http_cache::HttpCacheLayer;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use discovery_core::clock::{Clock, ManualClock};
+use discovery_core::sync::clock::{Clock, ManualClock};
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use tower_service::Service;

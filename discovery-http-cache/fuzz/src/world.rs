@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use discovery_core::clock::ManualClock;
 use discovery_core::store::{MapStore, Op, Store, Value};
+use discovery_core::sync::clock::ManualClock;
 use discovery_http_cache::{Body, BoxFuture, HttpCache, HttpCacheLayer};
 use http::{Request, Response};
 use http_body::Body as _;

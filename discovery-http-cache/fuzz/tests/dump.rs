@@ -2,7 +2,7 @@
 
 use bolero::{TypeGenerator, produce};
 use bytes::Bytes;
-use discovery_core::dump::{self, Encoder, Framing, Head, Reason};
+use discovery_core::http::dump::{self, Encoder, Framing, Head, Reason};
 use discovery_core::store::{MapStore, Op, Store, Value};
 use discovery_http_cache_fuzz::target;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, response};

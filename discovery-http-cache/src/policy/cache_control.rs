@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use discovery_core::headers::any_member;
+use discovery_core::http::headers::any_member;
 use http::{HeaderMap, HeaderName, header};
 
 /// The directives of a response (RFC 9111 §5.2.2, RFC 5861, RFC 8246).

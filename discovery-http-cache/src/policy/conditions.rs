@@ -8,7 +8,7 @@
 use std::ops::Range;
 use std::time::SystemTime;
 
-use discovery_core::headers::any_member;
+use discovery_core::http::headers::any_member;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::date;

@@ -1,6 +1,6 @@
 //! The entries that a successful unsafe request makes invalid (RFC 9111 §4.4).
 
-use discovery_core::key::{resolve, same_origin};
+use discovery_core::http::uri::{resolve, same_origin};
 use http::{HeaderMap, StatusCode, Uri, header};
 
 /// The URIs whose entries are to be removed once the request to `target` has been answered: the target

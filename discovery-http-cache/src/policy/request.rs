@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header, request};
 
 use std::borrow::Cow;
 
-use discovery_core::headers::members;
-use discovery_core::key::{Origin, same_authority};
+use discovery_core::http::headers::members;
+use discovery_core::http::uri::{Origin, same_authority};
 
 use super::cache_control::RequestDirectives;
 use super::{Rules, stream};

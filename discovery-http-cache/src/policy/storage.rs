@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use discovery_core::dump::Reason;
-use discovery_core::headers::{connection_options, hop_by_hop};
-use discovery_core::key;
+use discovery_core::http::dump::Reason;
+use discovery_core::http::headers::{connection_options, hop_by_hop};
+use discovery_core::http::uri;
 use discovery_core::store::PutOptions;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version};
 use http::{header, response};
@@ -77,14 +77,14 @@ pub(crate) fn may_store_in_place_of_part(status: StatusCode) -> Result<(), Refus
 /// Another response is no answer to `target` by itself, and says nothing about its entries: it is neither
 /// stored nor does it update, confirm or replace one.
 pub(crate) fn is_from_target(target: &Uri, from: Option<&Uri>) -> Result<(), Refusal> {
-    let key = |uri: &Uri| key::normalized(&Method::GET, uri);
+    let key = |uri: &Uri| uri::normalized(&Method::GET, uri);
     let Some(from) = from else {
         return Ok(());
     };
     let resolved = if from.authority().is_some() {
         Some(from.clone())
     } else {
-        key::resolve(target, &from.to_string())
+        uri::resolve(target, &from.to_string())
     };
     match resolved {
         Some(from) if key(&from) == key(target) => Ok(()),
@@ -122,7 +122,7 @@ pub(crate) fn may_store_for_get(
     let location = parts.headers.get(header::CONTENT_LOCATION);
     let location = location.and_then(|location| location.to_str().ok());
     let named = location.and_then(|location| invalidation::on_same_origin(target, location));
-    let key = |uri: &Uri| key::normalized(&Method::GET, uri);
+    let key = |uri: &Uri| uri::normalized(&Method::GET, uri);
     if named.is_none_or(|named| key(&named) != key(target)) {
         return Err("another Content-Location");
     }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use discovery_core::headers::hop_by_hop;
+use discovery_core::http::headers::hop_by_hop;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::date;

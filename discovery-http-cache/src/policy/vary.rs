@@ -14,8 +14,8 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use discovery_core::headers::{is_credential, members};
-use discovery_core::key;
+use discovery_core::http::headers::{is_credential, members};
+use discovery_core::http::uri;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Rules;
@@ -248,7 +248,7 @@ pub(super) fn variant_key(
 
 /// The last line of a variant's key.
 pub(super) fn variant_id(text: &str) -> String {
-    key::file_name(text)
+    uri::file_name(text)
 }
 
 /// Gives the other variants of an entry a name.

@@ -3,8 +3,8 @@
 use std::task::Poll;
 
 use bytes::Bytes;
-use discovery_core::clock::ManualClock;
 use discovery_core::store::MapStore;
+use discovery_core::sync::clock::ManualClock;
 use discovery_http_cache::{Body, HttpCache, HttpCacheLayer};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty, Full};

@@ -15,8 +15,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use discovery_core::clock::{Clock, ManualClock};
 use discovery_core::store::{MapStore, Store};
+use discovery_core::sync::clock::{Clock, ManualClock};
 use discovery_http_cache::{HttpCache, HttpCacheLayer, Stats};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body::Frame;

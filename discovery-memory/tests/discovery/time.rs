@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use discovery_core::Format;
-use discovery_core::clock::ManualClock;
+use discovery_core::sync::clock::ManualClock;
 use discovery_memory::MemoryDiscoveryLayer;
 use http::header::ACCEPT;
 

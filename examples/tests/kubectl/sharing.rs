@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, thread};
 
-use discovery_core::key::server_directory;
+use discovery_core::http::uri::server_directory;
 use discovery_disk::DiskDiscoveryLayer;
 use discovery_examples::embedded::EmbeddedServer;
 use http::StatusCode;

@@ -2,7 +2,8 @@
 
 use std::{fs, time::Duration};
 
-use discovery_core::{Error as DiscoveryError, key};
+use discovery_core::Error as DiscoveryError;
+use discovery_core::http::uri;
 use discovery_examples::embedded::{Canned, EmbeddedServer, Fault};
 use http::StatusCode;
 
@@ -92,7 +93,7 @@ async fn an_answer_that_fails_is_not_kept() {
 
                 assert_eq!(rig.files().names(), [""; 0], "{what}");
                 let url = format!("{}{path}?timeout=32s", rig.server.url());
-                let entry = key::file_name(&url);
+                let entry = uri::file_name(&url);
                 // An answer that came whole is for the HTTP cache to keep, whatever it says.
                 let whole = matches!(&case.fault, Fault::Answer(_)) && failure.code().is_none();
                 let entries = rig.entries();
@@ -168,7 +169,7 @@ async fn bodies_without_end() {
         assert_eq!(rig.files().names(), [""; 0]);
         let entries = rig.entries();
         let answer =
-            |path: &str| key::file_name(&format!("{}{path}?timeout=32s", rig.server.url()));
+            |path: &str| uri::file_name(&format!("{}{path}?timeout=32s", rig.server.url()));
         let allowed = [answer("/api"), answer("/apis")];
         // An unfinished file may still be there under another name.
         let others = strangers(&entries);

@@ -17,7 +17,7 @@ const MAX_HEAD: usize = 256 * 1024;
 /// body: see [`begins`](Head::begins).
 ///
 /// ```
-/// use discovery_core::dump::{Framing, Head};
+/// use discovery_core::http::dump::{Framing, Head};
 /// use discovery_core::store::Value;
 /// use http::Method;
 ///
@@ -25,7 +25,7 @@ const MAX_HEAD: usize = 256 * 1024;
 /// let head = Head::decode(&Method::GET, &value)?;
 /// assert_eq!(head.framing(), Framing::Close);
 /// assert_eq!(head.body(value)?, "until the end");
-/// # Ok::<_, discovery_core::dump::DumpError>(())
+/// # Ok::<_, discovery_core::http::dump::DumpError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Head {
@@ -320,7 +320,7 @@ fn framing(method: &Method, parts: &response::Parts) -> Result<(Framing, Extent)
 /// What `Content-Length` says. Several are fine if they are the same (RFC 9110 §8.6).
 ///
 /// ```
-/// use discovery_core::dump::content_length;
+/// use discovery_core::http::dump::content_length;
 /// use http::HeaderMap;
 ///
 /// let mut headers = HeaderMap::new();
@@ -329,7 +329,7 @@ fn framing(method: &Method, parts: &response::Parts) -> Result<(Framing, Extent)
 /// assert_eq!(content_length(&headers)?, Some(5));
 /// headers.insert("content-length", "+5".parse().unwrap());
 /// assert!(content_length(&headers).is_err());
-/// # Ok::<_, discovery_core::dump::DumpError>(())
+/// # Ok::<_, discovery_core::http::dump::DumpError>(())
 /// ```
 ///
 /// # Errors

@@ -34,7 +34,7 @@ pub fn encode(method: &Method, parts: &response::Parts, framing: Framing, body: 
 /// that counts is the one in the headers.
 ///
 /// ```
-/// use discovery_core::dump::{Framing, encode_head};
+/// use discovery_core::http::dump::{Framing, encode_head};
 /// use http::{Method, Response};
 ///
 /// let (parts, ()) = Response::new(()).into_parts();

@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use discovery_core::dump::{self, Framing};
+//! use discovery_core::http::dump::{self, Framing};
 //! use http::{Method, Response, Version};
 //!
 //! let response = Response::builder()
@@ -70,7 +70,7 @@ pub enum Framing {
 /// [`Framing::of`] knows.
 ///
 /// ```
-/// use discovery_core::dump::{Framing, Uncompressed};
+/// use discovery_core::http::dump::{Framing, Uncompressed};
 /// use http::{Method, Response};
 ///
 /// let (mut parts, ()) = Response::new(()).into_parts();
@@ -86,7 +86,7 @@ pub struct Uncompressed;
 /// server sent can set it too.
 ///
 /// ```
-/// use discovery_core::dump::{self, Reason};
+/// use discovery_core::http::dump::{self, Reason};
 /// use discovery_core::store::Value;
 /// use http::Method;
 ///
@@ -116,7 +116,7 @@ impl Framing {
     /// `exact` bytes if that is known without reading it.
     ///
     /// ```
-    /// use discovery_core::dump::Framing;
+    /// use discovery_core::http::dump::Framing;
     /// use http::{Method, Response, Version};
     ///
     /// let (mut parts, ()) = Response::new(()).into_parts();

@@ -16,7 +16,7 @@ use crate::store::{Op, Writer};
 ///
 /// ```
 /// use bytes::Bytes;
-/// use discovery_core::dump::{self, Encoder, Framing};
+/// use discovery_core::http::dump::{self, Encoder, Framing};
 /// use discovery_core::store::{MapStore, Store};
 /// use http::{Method, Response};
 ///

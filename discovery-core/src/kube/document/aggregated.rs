@@ -9,13 +9,13 @@ use super::{Kind, nullable};
 /// others. The versions `v2` and `v2beta1` have the same shape.
 ///
 /// ```
-/// use discovery_core::document::{ApiGroupDiscoveryList, decode};
+/// use discovery_core::kube::document::{ApiGroupDiscoveryList, decode};
 ///
 /// let document: ApiGroupDiscoveryList = decode(br#"{"kind":"APIGroupDiscoveryList","items":[
 ///     {"metadata":{"name":"apps"},"versions":[{"version":"v1","freshness":"Current"}]}]}"#)?;
 /// assert_eq!(document.items[0].metadata.name, "apps");
 /// assert!(!document.items[0].versions[0].is_stale());
-/// # Ok::<(), discovery_core::document::DecodeError>(())
+/// # Ok::<(), discovery_core::kube::document::DecodeError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -220,7 +220,7 @@ mod tests {
     use serde::de::DeserializeOwned;
 
     use super::*;
-    use crate::document::decode;
+    use crate::kube::document::decode;
 
     const GROUPS: &str = include_str!("../../../tests/kubectl/servergroups.json");
     const LISTS: [&str; 2] = [

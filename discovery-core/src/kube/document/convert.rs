@@ -18,7 +18,7 @@ use crate::GroupVersion;
 /// `responseKind` is left out.
 ///
 /// ```
-/// use discovery_core::document::{Aggregated, ApiGroupDiscoveryList, decode};
+/// use discovery_core::kube::document::{Aggregated, ApiGroupDiscoveryList, decode};
 ///
 /// let document: ApiGroupDiscoveryList = decode(br#"{"kind":"APIGroupDiscoveryList","items":[
 ///     {"metadata":{"name":"apps"},"versions":[
@@ -140,7 +140,7 @@ fn present(kind: Option<ResponseKind>) -> Option<ResponseKind> {
 /// kube-rs gives up on the whole document when it meets the one or a `null`.
 ///
 /// ```
-/// use discovery_core::document::{ApiGroupList, ApiVersions, aggregate};
+/// use discovery_core::kube::document::{ApiGroupList, ApiVersions, aggregate};
 ///
 /// let versions = ApiVersions { versions: vec!["v1".into()], ..Default::default() };
 /// let groups = ApiGroupList::new(vec![versions.to_group()]);

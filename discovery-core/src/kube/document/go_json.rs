@@ -12,7 +12,7 @@ use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 /// Writes `value` without a newline at the end.
 ///
 /// ```
-/// use discovery_core::document::go_json;
+/// use discovery_core::kube::document::go_json;
 ///
 /// assert_eq!(go_json::to_string("<a & b>\u{2028}\u{7f}"), "\"\\u003ca \\u0026 b\\u003e\\u2028\u{7f}\"");
 /// ```
@@ -23,7 +23,7 @@ pub fn to_string<T: Serialize + ?Sized>(value: &T) -> String {
 /// Writes `value` and the newline that ends kubectl's files.
 ///
 /// ```
-/// use discovery_core::document::go_json;
+/// use discovery_core::kube::document::go_json;
 ///
 /// assert_eq!(go_json::to_line(&["a"]), b"[\"a\"]\n");
 /// ```

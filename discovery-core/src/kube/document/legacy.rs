@@ -9,11 +9,11 @@ use crate::{GroupVersion, InvalidName};
 /// `GET /api`: the versions of the core group.
 ///
 /// ```
-/// use discovery_core::document::{ApiVersions, decode};
+/// use discovery_core::kube::document::{ApiVersions, decode};
 ///
 /// let document: ApiVersions = decode(br#"{"kind":"APIVersions","versions":["v1"]}"#)?;
 /// assert_eq!(document.to_group().preferred_version.group_version, "v1");
-/// # Ok::<(), discovery_core::document::DecodeError>(())
+/// # Ok::<(), discovery_core::kube::document::DecodeError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,7 +41,7 @@ pub struct ApiVersions {
 /// `servergroups.json`.
 ///
 /// ```
-/// use discovery_core::document::{ApiGroupList, Document};
+/// use discovery_core::kube::document::{ApiGroupList, Document};
 ///
 /// let file = "{\"kind\":\"APIGroupList\",\"apiVersion\":\"v1\",\"groups\":[{\"name\":\"apps\",\
 ///     \"versions\":[{\"groupVersion\":\"apps/v1\",\"version\":\"v1\"}],\
@@ -49,7 +49,7 @@ pub struct ApiVersions {
 /// let groups = Document::<ApiGroupList>::decode(file.into())?.into_inner();
 /// assert_eq!(groups.group("apps").unwrap().versions()[0].version, "v1");
 /// assert_eq!(Document::new(groups).json(), file);
-/// # Ok::<(), discovery_core::document::DecodeError>(())
+/// # Ok::<(), discovery_core::kube::document::DecodeError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -138,13 +138,13 @@ pub struct ServerAddressByClientCidr {
 /// `serverresources.json`.
 ///
 /// ```
-/// use discovery_core::document::{ApiResourceList, decode};
+/// use discovery_core::kube::document::{ApiResourceList, decode};
 ///
 /// let list: ApiResourceList = decode(br#"{"kind":"APIResourceList","groupVersion":"v1",
 ///     "resources":[{"name":"pods","namespaced":true,"kind":"Pod","verbs":["get"]}]}"#)?;
 /// assert_eq!(list.resources[0].verbs(), ["get"]);
 /// assert!(!list.resources[0].is_subresource());
-/// # Ok::<(), discovery_core::document::DecodeError>(())
+/// # Ok::<(), discovery_core::kube::document::DecodeError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

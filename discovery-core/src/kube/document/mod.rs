@@ -54,7 +54,7 @@ pub trait Kind: Serialize + DeserializeOwned {
 /// Why bytes are not the document that they should be.
 ///
 /// ```
-/// use discovery_core::document::{ApiGroupList, decode};
+/// use discovery_core::kube::document::{ApiGroupList, decode};
 ///
 /// let error = decode::<ApiGroupList>(br#"{"kind":"Status"}"#).unwrap_err();
 /// assert_eq!(error.to_string(), r#"expected an APIGroupList, found kind "Status""#);
@@ -74,11 +74,11 @@ enum DecodeErrorKind {
 /// Reads a document, which must be of the right kind and have nothing behind it.
 ///
 /// ```
-/// use discovery_core::document::{ApiVersions, decode};
+/// use discovery_core::kube::document::{ApiVersions, decode};
 ///
 /// let document: ApiVersions = decode(br#"{"kind":"APIVersions","versions":["v1"]}"#)?;
 /// assert_eq!(document.versions, ["v1"]);
-/// # Ok::<(), discovery_core::document::DecodeError>(())
+/// # Ok::<(), discovery_core::kube::document::DecodeError>(())
 /// ```
 ///
 /// # Errors
@@ -123,7 +123,7 @@ fn text_of(bytes: &[u8]) -> Cow<'_, str> {
 /// A document together with its JSON, which is made when it is first asked for.
 ///
 /// ```
-/// use discovery_core::document::{ApiVersions, Document};
+/// use discovery_core::kube::document::{ApiVersions, Document};
 ///
 /// let document = Document::new(ApiVersions { versions: vec!["v1".into()], ..Default::default() });
 /// assert_eq!(document.versions, ["v1"]);

@@ -21,7 +21,7 @@ use crate::{BoxError, Error};
 /// service's type.
 ///
 /// ```
-/// use discovery_core::plan::{DeadlineExceeded, ask};
+/// use discovery_core::kube::plan::{DeadlineExceeded, ask};
 /// use http::{Request, Response};
 /// use http_body_util::Full;
 /// # tokio_test::block_on(async {
@@ -49,7 +49,8 @@ pub struct DeadlineExceeded;
 /// [`Error`]s of the plan.
 ///
 /// ```
-/// use discovery_core::{Plan, plan::drive};
+/// use discovery_core::kube::plan::drive;
+/// use discovery_core::Plan;
 /// use http::{Request, Response, response};
 /// use http_body_util::Full;
 /// # tokio_test::block_on(async {
@@ -102,7 +103,7 @@ pub async fn drive<S, B, RB>(
 /// failure. An error answer is an answer.
 ///
 /// ```
-/// use discovery_core::plan::ask;
+/// use discovery_core::kube::plan::ask;
 /// use http::{Request, Response};
 /// use http_body_util::Full;
 /// # tokio_test::block_on(async {

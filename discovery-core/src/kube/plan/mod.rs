@@ -11,7 +11,7 @@ use http::header::ACCEPT;
 use http::{HeaderValue, Request, Response};
 
 use self::read::{has_fit_names, read_groups};
-use crate::document::{Aggregated, ApiGroup, ApiGroupList};
+use crate::kube::document::{Aggregated, ApiGroup, ApiGroupList};
 use crate::{Accept, Endpoint, Error, Format, GroupVersion, Snapshot};
 
 pub use self::drive::{DeadlineExceeded, ask, drive};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Response;
 
 use super::Part;
-use crate::document::{
+use crate::kube::document::{
     ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, ApiVersions, Document,
     GroupVersionForDiscovery, decode,
 };
@@ -18,7 +18,7 @@ use crate::{Endpoint, Error, Format, GroupVersion};
 /// Reads the answer to a request for the resources of `group_version`.
 ///
 /// ```
-/// use discovery_core::plan::parse_list;
+/// use discovery_core::kube::plan::parse_list;
 /// use http::Response;
 ///
 /// let answer = Response::new(r#"{"kind":"APIResourceList","resources":[]}"#.into());

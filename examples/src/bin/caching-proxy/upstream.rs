@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use discovery_core::{BoxError, key};
+use discovery_core::BoxError;
+use discovery_core::http::uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
@@ -205,7 +206,7 @@ impl FromStr for Target {
         if authority.as_str().contains('@') {
             return Err("user names are not supported");
         }
-        key::port(&uri).map_err(|_| "the port is not a number from 0 to 65535")?;
+        uri::port(&uri).map_err(|_| "the port is not a number from 0 to 65535")?;
         Ok(Self {
             scheme,
             authority,

@@ -5,7 +5,8 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use discovery_core::{Error as DiscoveryError, GroupVersion, key};
+use discovery_core::http::uri;
+use discovery_core::{Error as DiscoveryError, GroupVersion};
 use http::{StatusCode, Uri};
 
 use crate::transport::{Elapsed, SendError, without_password};
@@ -182,7 +183,7 @@ impl Fatal {
 impl InvalidPort {
     /// The port of `uri`, if it is invalid.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
-        key::port(uri).err()?;
+        uri::port(uri).err()?;
         let authority = uri.authority()?.as_str();
         let host = authority
             .rsplit_once('@')
@@ -293,6 +294,6 @@ fn is_refused(error: &SendError) -> bool {
 /// The address that a connection to a URL goes to.
 fn address(url: &Uri) -> Option<SocketAddr> {
     let host = url.host()?.trim_matches(['[', ']']);
-    let port = key::port(url).ok()??;
+    let port = uri::port(url).ok()??;
     (host, port).to_socket_addrs().ok()?.next()
 }

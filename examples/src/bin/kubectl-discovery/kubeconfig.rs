@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-use discovery_core::key;
+use discovery_core::http::uri;
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
 
 use crate::errors::{Fatal, InvalidPort, go_words};
@@ -154,7 +154,7 @@ impl Chosen<'_> {
         match proxy.split_once("://") {
             _ if proxy.is_empty() => Ok(()),
             _ if is_malformed(proxy) => {
-                let proxy = key::without_user_info(proxy);
+                let proxy = uri::without_user_info(proxy);
                 Err(Fatal::new(format_args!(
                     "invalid 'proxy-url' \"{proxy}\" for cluster {:?}: could not parse: {proxy}",
                     self.cluster_name

@@ -3,7 +3,7 @@
 use std::env;
 use std::path::Path;
 
-use discovery_core::key;
+use discovery_core::http::uri;
 use http::Uri;
 use kube::Config;
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
@@ -97,7 +97,7 @@ impl Server {
 
     /// An address that is not to be used. The user-info is left out, because it may be a password.
     pub(crate) fn no_url(address: &str) -> Fatal {
-        let address = key::without_user_info(address);
+        let address = uri::without_user_info(address);
         Fatal::new(format_args!(
             "host must be a URL or a host:port pair: {address:?}"
         ))
@@ -107,11 +107,11 @@ impl Server {
     pub(crate) fn uri(&self) -> Result<Uri, Fatal> {
         let url = self.url()?;
         let uri: Uri = url.parse().map_err(|_| Self::no_url(&self.address))?;
-        if key::port(&uri).is_ok() {
+        if uri::port(&uri).is_ok() {
             return Ok(uri);
         }
         // In an address such as `https://me:12/34@host`, the "port" is a part of the password.
-        let shown = key::without_user_info(&url).parse();
+        let shown = uri::without_user_info(&url).parse();
         let port = shown.ok().and_then(|shown| InvalidPort::of(&shown));
         Err(match port {
             Some(port) if port.is_number() || !self.address.contains("://") => {

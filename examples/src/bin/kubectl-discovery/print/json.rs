@@ -1,6 +1,6 @@
 //! JSON as Go prints it with indentation.
 
-use discovery_core::document::go_json;
+use discovery_core::kube::document::go_json;
 
 use super::Node;
 

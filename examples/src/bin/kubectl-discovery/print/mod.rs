@@ -11,7 +11,7 @@ mod yaml;
 use std::fmt::Write;
 
 use discovery_core::GroupVersion;
-use discovery_core::document::ApiResource;
+use discovery_core::kube::document::ApiResource;
 
 pub(crate) use self::node::Node;
 

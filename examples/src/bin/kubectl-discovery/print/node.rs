@@ -1,6 +1,6 @@
 //! A document to be printed, before it has a format.
 
-use discovery_core::document::ApiResource;
+use discovery_core::kube::document::ApiResource;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::Row;

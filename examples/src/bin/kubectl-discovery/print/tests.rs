@@ -1,7 +1,7 @@
 //! Rows against what kubectl 1.37.1 printed for a server with these resources: `testdata`.
 
 use discovery_core::GroupVersion;
-use discovery_core::document::ApiResource;
+use discovery_core::kube::document::ApiResource;
 
 use super::{Format, Row, resources};
 use crate::select::{Filter, SortBy, select};

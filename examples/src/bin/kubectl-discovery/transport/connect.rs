@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use discovery_core::BoxError;
-use discovery_core::dump::Uncompressed;
+use discovery_core::http::dump::Uncompressed;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, PROXY_AUTHORIZATION};
 use http::uri::Authority;
 use http::{HeaderValue, Request, Response, Uri};

@@ -5,8 +5,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use discovery_core::BoxError;
-use discovery_core::headers::is_credential;
-use discovery_core::key::{self, resolve, same_origin};
+use discovery_core::http::headers::is_credential;
+use discovery_core::http::uri::{self, resolve, same_origin};
 use http::header::{CACHE_CONTROL, LOCATION};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
@@ -77,7 +77,7 @@ fn target<B>(asked: &Uri, response: &Response<B>) -> Result<Option<Uri>, BadLoca
     let target = resolve(asked, location).filter(|target| target.scheme() == asked.scheme());
     match target.as_ref().and_then(InvalidPort::of) {
         Some(port) => Err(BadLocation {
-            location: key::without_user_info(location).into_owned(),
+            location: uri::without_user_info(location).into_owned(),
             port,
         }),
         None => Ok(target),
