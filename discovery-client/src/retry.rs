@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use discovery_core::http::reserved::Oneshot;
+use discovery_core::internal::reserved::Oneshot;
 use discovery_core::kube::plan::DeadlineExceeded;
 use http::header::RETRY_AFTER;
 use http::{Method, Request, Response, StatusCode};

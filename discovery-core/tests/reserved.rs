@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use discovery_core::http::reserved::{Oneshot, ready};
+use discovery_core::internal::reserved::{Oneshot, ready};
 use tower::limit::ConcurrencyLimit;
 use tower_service::Service;
 use tower_test::mock;

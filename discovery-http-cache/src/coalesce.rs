@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use discovery_core::http::tee::{Reader, TeeHandle};
+use discovery_core::internal::tee::{Reader, TeeHandle};
 use discovery_core::sync::single_flight::{self, FollowerOutcome, SingleFlight};
 use http::StatusCode;
 use hyper::rt::Timer;

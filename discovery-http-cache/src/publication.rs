@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use discovery_core::http::entry_writer::{Abandoned, EntryObserver};
 use discovery_core::http::uri::Redacted;
+use discovery_core::internal::entry_writer::{Abandoned, EntryObserver};
 use discovery_core::store::Op;
 use tracing::debug;
 

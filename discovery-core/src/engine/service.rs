@@ -17,7 +17,7 @@ use super::request::{DiscoveryRequest, Options};
 use super::state::{Cache, Control, Counters, Handle, Inner};
 use crate::BoxError;
 use crate::http::body::Body;
-use crate::http::reserved::Oneshot;
+use crate::internal::reserved::Oneshot;
 use crate::kube::extensions::Refresh;
 use crate::store::Op;
 

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::tee::Reader;
 use crate::BoxError;
+use crate::internal::tee::Reader;
 
 pin_project! {
     /// The body of a response from a caching service around bodies `B`: passed through, stored while it is read, or
@@ -64,6 +64,7 @@ impl<B> Body<B> {
     }
 
     /// A body that is stored while it is read.
+    #[doc(hidden)]
     #[must_use]
     pub const fn teed(reader: Reader) -> Self {
         Self {
@@ -99,6 +100,7 @@ where
 {
     /// Reads and forgets the next part, and returns whether there is more to be stored. For a body that nobody else
     /// reads.
+    #[doc(hidden)]
     pub async fn store_next(mut self: Pin<&mut Self>) -> bool {
         poll_fn(|cx| {
             if let Kind::Teed { reader } = &self.kind

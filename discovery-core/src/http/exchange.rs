@@ -76,7 +76,7 @@ where
     S: tower_service::Service<http::Request<B>, Response = http::Response<RB>>,
     RB: HttpBody<Data = Bytes>,
 {
-    let (parts, body) = super::reserved::Oneshot::new(service, request)
+    let (parts, body) = crate::internal::reserved::Oneshot::new(service, request)
         .await?
         .into_parts();
     Ok((parts, collect(body, limit).await))

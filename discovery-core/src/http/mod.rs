@@ -2,9 +2,6 @@
 
 pub mod body;
 pub mod dump;
-pub mod entry_writer;
 pub mod exchange;
 pub mod headers;
-pub mod reserved;
-pub mod tee;
 pub mod uri;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use discovery_core::BoxError;
 use discovery_core::http::body::{Body, has_content};
-use discovery_core::http::reserved::Oneshot;
+use discovery_core::internal::reserved::Oneshot;
 use discovery_core::store::Op;
 use http::{Request, Response};
 use http_body::Body as HttpBody;

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{Method, response};
 
-use super::dump::{self, Encoder, Framing};
+use crate::http::dump::{self, Encoder, Framing};
 use crate::store::{Op, PutOptions, Store};
 
 /// How much of a body, in bytes, is held before it is written piece by piece. Up to here the entry is stored with a

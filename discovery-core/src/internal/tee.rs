@@ -267,7 +267,7 @@ impl Reader {
         Poll::Ready(())
     }
 
-    pub(super) fn poll_frame(
+    pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -357,7 +357,7 @@ impl Reader {
         moved
     }
 
-    pub(super) fn is_end_stream(&self) -> bool {
+    pub(crate) fn is_end_stream(&self) -> bool {
         let state = self.shared.lock();
         self.has_failed
             || (self.prefix.is_empty()
@@ -368,7 +368,7 @@ impl Reader {
     }
 
     /// Exact only where the size was announced, or where the body has ended without an error.
-    pub(super) fn size_hint(&self) -> SizeHint {
+    pub(crate) fn size_hint(&self) -> SizeHint {
         let state = self.shared.lock();
         if state.place(self.place).has_lost || state.end.is_failed() {
             return SizeHint::default();

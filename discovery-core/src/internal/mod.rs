@@ -1,5 +1,9 @@
 //! Parts that only the crates of this workspace share. No promise is made about them.
 
+pub mod entry_writer;
+pub mod reserved;
+pub mod tee;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Decides whether a warning is given: at its first occasion, and not again.

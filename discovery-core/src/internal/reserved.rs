@@ -19,7 +19,7 @@ use tower_service::Service;
 /// The error of the service's `poll_ready`.
 ///
 /// ```
-/// use discovery_core::http::reserved::ready;
+/// use discovery_core::internal::reserved::ready;
 /// use tower_service::Service;
 ///
 /// # tokio_test::block_on(async {
@@ -42,7 +42,7 @@ pin_project! {
     /// service. It allocates nothing.
     ///
     /// ```
-    /// use discovery_core::http::reserved::Oneshot;
+    /// use discovery_core::internal::reserved::Oneshot;
     ///
     /// # tokio_test::block_on(async {
     /// let service = tower::service_fn(|name: &'static str| async move {
