@@ -25,7 +25,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Uri};
 use sha2::{Digest, Sha256};
 
-/// What a file name may have on all common file systems.
+/// The length in bytes that a file name may have on all common file systems.
 const MAX_COMPONENT: usize = 255;
 
 /// The scheme and authority of requests whose URI has none.
@@ -943,7 +943,7 @@ mod tests {
                 assert_ne!(normal(one), normal(other), "{one} {other}");
             }
         }
-        // What was decoded once is not decoded again.
+        // A decoded octet is not decoded again.
         assert_eq!(normal("http://h/%25%37%65"), "http://h/%257e");
         let uri = Uri::from_static("http://h/a");
         assert_eq!(normalized(&Method::HEAD, &uri).unwrap(), "HEAD http://h/a");

@@ -174,7 +174,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// What comes before the body, in an allocation that does not keep a large body alive.
+/// The bytes before the body, in an allocation that does not keep a large body alive.
 fn head_bytes(value: &Value) -> Result<Bytes, DumpError> {
     match head_size(&value.head) {
         Ok(size) => return Ok(value.head.slice(..size)),
@@ -223,7 +223,7 @@ fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// What comes after the first `size` bytes.
+/// The bytes after the first `size` ones.
 fn rest(value: Value, size: usize) -> Result<Bytes, DumpError> {
     if size > value.len() {
         return Err(Kind::Truncated.into());
@@ -275,7 +275,7 @@ fn headers<'a>(
     bytes: &Bytes,
 ) -> Result<HeaderMap, DumpError> {
     const WHAT: Kind = Kind::Malformed("header");
-    /// Who has more can wait while the map grows.
+    /// The map grows for a response with more fields.
     const USUAL: usize = 64;
     // All lines but the first and the blank one.
     let count = memchr_iter(b'\n', bytes).count().saturating_sub(2);
@@ -317,7 +317,7 @@ fn framing(method: &Method, parts: &response::Parts) -> Result<(Framing, Extent)
     Ok((framing, extent))
 }
 
-/// What `Content-Length` says. Several are fine if they are the same (RFC 9110 §8.6).
+/// The value of `Content-Length`. Several are fine if they are the same (RFC 9110 §8.6).
 ///
 /// ```
 /// use discovery_core::http::dump::content_length;
