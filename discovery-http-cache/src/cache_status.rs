@@ -1,16 +1,15 @@
-//! Marks on responses that tell where they came from.
+//! Markers, which tell callers where a response came from, and `Cache-Status`.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::policy::storage::FROM_CACHE;
 
-/// Marks a response with where it came from.
+/// Tells the caller of a response where it came from, in the header fields.
 ///
-/// Responses to requests that the cache leaves alone are marked, too: see [`Outcome::Bypass`].
+/// Responses to requests that bypass the cache are marked, too: see [`Outcome::Bypass`].
 ///
 /// ```
-/// use discovery_core::store::MapStore;
-/// use discovery_http_cache::{HttpCacheLayer, CacheDecision};
+/// use discovery_http_cache::{CacheDecision, HttpCacheLayer, MapStore};
 /// use http::{HeaderMap, HeaderValue};
 ///
 /// let mark = |decision: &CacheDecision<'_>, headers: &mut HeaderMap| {
@@ -39,20 +38,20 @@ where
 pub struct CacheDecision<'a> {
     /// Where the response came from.
     pub outcome: Outcome,
-    /// Why the request was sent on, or would have been if another had not been under way. `None` if
-    /// it was not.
+    /// Why the request was forwarded, or would have been without another one under way. `None` if it
+    /// was not.
     pub forward: Option<Forward>,
     /// The server's status, if the caller gets another.
     pub forward_status: Option<StatusCode>,
-    /// For how many seconds more the stored response is fresh. Below zero: since when it is not.
+    /// For how many more seconds the stored response is fresh. Negative when it is stale.
     pub ttl: Option<i64>,
     /// Whether the server's response is stored, or will be once it has been read.
     pub stored: bool,
-    /// Whether another request's answer is served, for which this one has waited.
+    /// Whether the response is the answer to another request (RFC 9211 §2.6).
     pub collapsed: bool,
     /// The key of the entry, if the request has one.
     pub key: Option<&'a str>,
-    /// The reason, in words that are for people and may change.
+    /// The reason, in words for people. They may change.
     pub reason: &'a str,
 }
 
@@ -68,17 +67,17 @@ pub enum Outcome {
     Revalidated,
     /// From the server.
     Miss,
-    /// From the server, to a request that the cache leaves alone.
+    /// From the server, because the request bypasses the cache.
     Bypass,
-    /// From nowhere: a 504, because the request must not be sent on (`only-if-cached`).
+    /// From the cache itself: a 504, because the request must not be forwarded (`only-if-cached`).
     Unavailable,
 }
 
-/// Why a request was sent on (RFC 9211 §2.2).
+/// Why a request was forwarded (RFC 9211 §2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Forward {
-    /// The cache leaves it alone.
+    /// It bypasses the cache.
     Bypass,
     /// Its method is not one that a cache answers.
     Method,
@@ -88,7 +87,7 @@ pub enum Forward {
     VaryMiss,
     /// Something is stored and fresh, but the request does not allow its use.
     Request,
-    /// What is stored is not fresh.
+    /// The stored response is not fresh.
     Stale,
 }
 
@@ -159,8 +158,7 @@ impl CacheDecision<'_> {
 ///
 /// ```
 /// use bytes::Bytes;
-/// use discovery_core::store::MapStore;
-/// use discovery_http_cache::{CacheStatus, HttpCacheLayer};
+/// use discovery_http_cache::{CacheStatus, HttpCacheLayer, MapStore};
 /// use http::{Request, Response};
 /// use http_body_util::{Empty, Full};
 /// use tower::{Layer, ServiceExt};
@@ -188,7 +186,7 @@ pub struct CacheStatus {
 }
 
 impl CacheStatus {
-    /// A mark under the cache's name, or `None` if the name is no token.
+    /// A marker with this name of the cache, or `None` if the name is no token (RFC 9211 §2).
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         let is_token = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*')
@@ -201,7 +199,7 @@ impl CacheStatus {
         })
     }
 
-    /// Whether the entry's key is shown (RFC 9211 §2.7). Off by default: it may tell more than the
+    /// Sets whether the entry's key is shown (RFC 9211 §2.7). Off by default, because a key may tell more than the
     /// request's URI does.
     #[must_use]
     pub fn show_key(mut self, show: bool) -> Self {
@@ -263,7 +261,7 @@ impl ResponseMarker for CacheStatus {
     }
 }
 
-/// kubectl's mark.
+/// kubectl's marker.
 pub(crate) struct FromCache;
 
 impl ResponseMarker for FromCache {

@@ -13,8 +13,7 @@ use http::{HeaderMap, Method, Uri, request, response};
 /// tells two resources or two users apart mixes them up.
 ///
 /// ```
-/// use discovery_core::store::MapStore;
-/// use discovery_http_cache::HttpCacheLayer;
+/// use discovery_http_cache::{HttpCacheLayer, MapStore};
 /// use http::{HeaderMap, Method, Uri};
 ///
 /// // One cache for the users of a cluster, with entries for each of them.
@@ -50,8 +49,7 @@ where
 /// removed in any case.
 ///
 /// ```
-/// use discovery_core::store::MapStore;
-/// use discovery_http_cache::HttpCacheLayer;
+/// use discovery_http_cache::{HttpCacheLayer, MapStore};
 /// use http::request::Parts;
 ///
 /// let layer = HttpCacheLayer::new(MapStore::new())
@@ -79,8 +77,7 @@ where
 /// ```
 /// use std::time::Duration;
 ///
-/// use discovery_core::store::MapStore;
-/// use discovery_http_cache::HttpCacheLayer;
+/// use discovery_http_cache::{HttpCacheLayer, MapStore};
 /// use http::response::Parts;
 ///
 /// // At least an hour for the description of an API; otherwise as long as the response says.
@@ -129,8 +126,7 @@ where
 /// extensions of the response:
 ///
 /// ```
-/// use discovery_core::store::MapStore;
-/// use discovery_http_cache::HttpCacheLayer;
+/// use discovery_http_cache::{HttpCacheLayer, MapStore};
 /// use http::Uri;
 /// use http::response::Parts;
 ///

@@ -46,7 +46,7 @@ pub(crate) enum FirstLook {
 
 pub(crate) type Answer<ResB, E> = Result<Response<Body<ResB>>, E>;
 
-/// What to do after a look into the store.
+/// The next step after a look into the store.
 enum Decision {
     /// Answer with the stored response.
     Hit(StoredResponse, Outcome),
@@ -56,7 +56,7 @@ enum Decision {
     Forward(Option<StoredResponse>, &'static str),
 }
 
-/// What a look has found.
+/// The result of a look into the store.
 enum Found {
     Decision(Decision),
     /// Another entry may answer the request: the lookup is now for that one.

@@ -489,7 +489,7 @@ impl Exchange {
             && !is_older
             && validation::is_unchanged(&kept.headers, entry.headers());
         let framing = match entry.framing {
-            // What is known of the connection that the body came on is no longer true.
+            // The connection that the body came on is gone.
             Framing::Bare => Framing::Close,
             framing => framing,
         };

@@ -28,8 +28,7 @@ use crate::stats::Handle;
 /// use std::sync::atomic::{AtomicU32, Ordering};
 ///
 /// use bytes::Bytes;
-/// use discovery_core::store::MapStore;
-/// use discovery_http_cache::HttpCacheLayer;
+/// use discovery_http_cache::{HttpCacheLayer, MapStore};
 /// use http::{Request, Response};
 /// use http_body_util::{BodyExt, Empty, Full};
 /// use tower::{Layer, ServiceExt};
@@ -74,28 +73,26 @@ impl<St: Store> HttpCacheLayer<St> {
 }
 
 impl<St: Store> HttpCacheLayer<St> {
-    /// What kubectl's stack needs, in place of the defaults:
+    /// Replaces the defaults by those of kubectl's stack:
     ///
-    /// - its keys;
-    /// - only requests for discovery documents, OpenAPI and the server's version are the cache's
-    ///   business. kube-apiserver marks all that it sends `no-cache, private`, which a private cache may
-    ///   store, Secrets included. [`cacheable`](Self::cacheable) says something else, as it has to for a
-    ///   server below a base path;
-    /// - watches and followed logs are left alone, whatever that says;
-    /// - [`lenient_dates`](Self::lenient_dates), because Kubernetes sends such;
-    /// - no `Age`, but `X-From-Cache: 1` on what comes from the cache;
-    /// - every 200 that may be stored is stored, also if it can only be served under `max-stale`, and
-    ///   no other status is;
-    /// - no freshness by heuristics, and one variant for each key;
-    /// - HEAD has entries of its own, and requests with ranges or conditions are left alone;
-    /// - a request with another method than GET and HEAD, with a range, or with `no-store`, removes
-    ///   the entry of its own key.
+    /// - kubectl's keys;
+    /// - only requests for discovery documents, OpenAPI and the server's version are cached. kube-apiserver marks all
+    ///   that it sends `no-cache, private`, which a private cache may store, Secrets included. Set
+    ///   [`cacheable`](Self::cacheable) for others, such as those of a server below a base path;
+    /// - watches and followed logs bypass the cache in any case;
+    /// - [`lenient_dates`](Self::lenient_dates), because Kubernetes sends such dates;
+    /// - no `Age`, but `X-From-Cache: 1` on responses from the cache;
+    /// - every 200 that may be stored is stored, even if it can only be served under `max-stale`, and no other status is;
+    /// - no heuristic freshness, and one variant for each key;
+    /// - HEAD has entries of its own, and requests with ranges or conditions bypass the cache;
+    /// - an answer other than 200 and an unreachable server remove the entry;
+    /// - a request with a method other than GET and HEAD, with a range, or with `no-store`, removes the entry of its own
+    ///   key.
     ///
-    /// What the layer has been told, or is told later, counts more than these.
+    /// Options that were set, before or after, take precedence.
     ///
     /// ```
-    /// use discovery_core::store::MapStore;
-    /// use discovery_http_cache::HttpCacheLayer;
+    /// use discovery_http_cache::{HttpCacheLayer, MapStore};
     ///
     /// let layer = HttpCacheLayer::new(MapStore::new()).kubectl();
     /// ```
@@ -106,24 +103,23 @@ impl<St: Store> HttpCacheLayer<St> {
         self
     }
 
-    /// Names the entries. By default, by method and URI, with one name for equivalent URIs (RFC 9110 §4.2.3).
+    /// Sets how entries are named. By default, by method and URI, with one name for equivalent URIs (RFC 9110 §4.2.3).
     #[must_use]
     pub fn key(mut self, key: impl RequestKey) -> Self {
         self.options.key = Some(Arc::new(key));
         self
     }
 
-    /// Which requests are the cache's business. By default, all are; see also
-    /// [`kubectl`](Self::kubectl).
+    /// Sets which requests the cache may handle. All by default; see also [`kubectl`](Self::kubectl).
     ///
-    /// What an unsafe request invalidates is invalidated in any case.
+    /// Unsafe requests invalidate entries in any case.
     #[must_use]
     pub fn cacheable(mut self, policy: impl Cacheable) -> Self {
         self.options.cacheable = Some(Arc::new(policy));
         self
     }
 
-    /// For how long responses are fresh. By default, for as long as they say.
+    /// Sets how long responses are fresh. By default, as long as they say.
     #[must_use]
     pub fn lifetime(mut self, lifetime: impl Lifetime) -> Self {
         self.options.lifetime = Some(Arc::new(lifetime));
@@ -131,38 +127,37 @@ impl<St: Store> HttpCacheLayer<St> {
         self
     }
 
-    /// What marks responses with where they came from, such as [`CacheStatus`](crate::CacheStatus).
-    /// By default, nothing does but `Age`.
+    /// Sets the marker that tells callers where a response came from, such as [`CacheStatus`](crate::CacheStatus). None by
+    /// default; `Age` is there without one.
     #[must_use]
     pub fn marker(mut self, marker: impl ResponseMarker) -> Self {
         self.options.marker = Some(Arc::new(marker));
         self
     }
 
-    /// Tells the cache which URI a response came from, for a layer that follows redirects below it: see
-    /// [`ResponseUri`]. By default, all responses are taken for those of the request's URI.
+    /// Sets how the cache learns which URI a response came from, for a layer below it that follows redirects: see
+    /// [`ResponseUri`]. By default, every response counts as that of the request's URI.
     #[must_use]
     pub fn response_uri(mut self, uri: impl ResponseUri) -> Self {
         self.options.response_uri = Some(Arc::new(uri));
         self
     }
 
-    /// Where the time comes from. By default, from the system.
+    /// Sets the source of the time. The system's clock by default.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.options.clock = Arc::new(clock);
         self
     }
 
-    /// The origin of requests whose URI has none.
+    /// Sets the origin of requests whose URI has none.
     ///
     /// Without it they bypass the cache, because the answers of two servers would share a
     /// key. Give one if the layer is outside of the one that completes URIs, as with kube's
     /// `ClientBuilder::with_layer`, and all its requests go to one server.
     ///
     /// ```
-    /// use discovery_core::store::MapStore;
-    /// use discovery_http_cache::HttpCacheLayer;
+    /// use discovery_http_cache::{HttpCacheLayer, MapStore};
     /// use http::uri::{Authority, Scheme};
     ///
     /// let authority = Authority::from_static("127.0.0.1:6443");
@@ -174,9 +169,8 @@ impl<St: Store> HttpCacheLayer<St> {
         self
     }
 
-    /// Takes the authority of requests whose URI has none from their `Host` field (RFC 9110 §7.2), and the
-    /// scheme from here. For a layer in front of a server, which gets URIs without a host, such as one
-    /// around an axum router.
+    /// Takes the authority of requests whose URI has none from their `Host` field (RFC 9110 §7.2). `scheme` completes
+    /// it. This is for a layer in front of a server, such as one around an axum router, which gets URIs without a host.
     ///
     /// Each host has entries of its own. A request with no `Host`, with an invalid one or with several
     /// bypasses the cache. Clients choose the field: put the cache behind whatever refuses unknown hosts if
@@ -188,8 +182,7 @@ impl<St: Store> HttpCacheLayer<St> {
     /// use std::convert::Infallible;
     ///
     /// use bytes::Bytes;
-    /// use discovery_core::store::MapStore;
-    /// use discovery_http_cache::HttpCacheLayer;
+    /// use discovery_http_cache::{HttpCacheLayer, MapStore};
     /// use http::uri::Scheme;
     /// use http::{Request, Response};
     /// use http_body_util::{BodyExt, Empty, Full};
@@ -218,7 +211,7 @@ impl<St: Store> HttpCacheLayer<St> {
         self
     }
 
-    /// Whether dates with any zone abbreviation count as if it were GMT.
+    /// Sets whether dates with any zone abbreviation count as if it were GMT.
     ///
     /// Go writes such for times that are not in UTC, and Kubernetes' hashed OpenAPI documents
     /// come with them. RFC 9110 knows only GMT, and by default anything else has expired.
@@ -229,19 +222,19 @@ impl<St: Store> HttpCacheLayer<St> {
         self
     }
 
-    /// The size of body, in bytes, above which a response is passed through and not stored. 64 MiB
-    /// by default.
+    /// Sets the size of a body, in bytes, above which a response is passed through and not stored. 64 MiB by default.
+    ///
+    /// It bounds as well how far one reader of a shared body may fall behind the fastest one; that is 4 MiB at least.
     #[must_use]
     pub fn max_body_size(mut self, bytes: u64) -> Self {
         self.options.max_body_size = bytes;
         self
     }
 
-    /// The longest that a response is fresh which does not say for how long it is, but when it was
-    /// last changed. A day by default; zero turns this off.
+    /// Sets the upper bound of heuristic freshness, for responses with `Last-Modified` and no explicit lifetime. A day by
+    /// default; zero turns heuristics off.
     ///
-    /// Such a response is fresh for a tenth of the time for which it had not changed (RFC 9111
-    /// §4.2.2), up to this.
+    /// Such a response is fresh for a tenth of the time for which it had not changed (RFC 9111 §4.2.2), up to this bound.
     #[must_use]
     pub fn heuristic_limit(mut self, limit: Duration) -> Self {
         self.options.heuristic = Some(limit);
@@ -249,7 +242,7 @@ impl<St: Store> HttpCacheLayer<St> {
         self
     }
 
-    /// Whether a stale response is served when the inner service fails. Off by default.
+    /// Sets whether a stale response is served when the inner service fails. Off by default.
     ///
     /// RFC 9111 §4.2.4 allows this to a cache that is disconnected, except for responses with
     /// `no-cache` or `must-revalidate`. An answer with an error status is no failure; see
@@ -260,7 +253,7 @@ impl<St: Store> HttpCacheLayer<St> {
         self
     }
 
-    /// Whether a stored response stays when its validation fails with a status of 500 or more. Off by
+    /// Sets whether a stored response stays when its validation fails with a status of 500 or more. Off by
     /// default: then it is removed. RFC 9111 §4.3.3 leaves the choice.
     ///
     /// It stays in any case if the server could not be reached at all. Under [`kubectl`](Self::kubectl) that
@@ -271,7 +264,7 @@ impl<St: Store> HttpCacheLayer<St> {
         self
     }
 
-    /// Whether the answer to a POST is stored for later GETs, if it says that it is what they would
+    /// Sets whether the answer to a POST is stored for later GETs, if it says that it is what they would
     /// get: by `Content-Location`, and how long it is fresh (RFC 9110 §9.3.3). Off by default.
     #[must_use]
     pub fn cache_posts(mut self, posts: bool) -> Self {
@@ -287,8 +280,7 @@ impl<St: Store> HttpCacheLayer<St> {
     /// beginning, and is given up if there is a [timer](Self::timer).
     ///
     /// ```
-    /// use discovery_core::store::MapStore;
-    /// use discovery_http_cache::HttpCacheLayer;
+    /// use discovery_http_cache::{HttpCacheLayer, MapStore};
     /// use hyper_util::rt::TokioExecutor;
     ///
     /// let layer = HttpCacheLayer::new(MapStore::new()).executor(TokioExecutor::new());
@@ -308,8 +300,7 @@ impl<St: Store> HttpCacheLayer<St> {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use discovery_core::store::MapStore;
-    /// use discovery_http_cache::HttpCacheLayer;
+    /// use discovery_http_cache::{HttpCacheLayer, MapStore};
     /// use hyper_util::rt::TokioTimer;
     ///
     /// let layer = HttpCacheLayer::new(MapStore::new())
@@ -352,8 +343,7 @@ impl<St: Store> HttpCacheLayer<St> {
     /// use std::sync::Arc;
     /// use std::sync::atomic::{AtomicU64, Ordering};
     ///
-    /// use discovery_core::store::MapStore;
-    /// use discovery_http_cache::HttpCacheLayer;
+    /// use discovery_http_cache::{HttpCacheLayer, MapStore};
     ///
     /// let evicted = Arc::new(AtomicU64::new(0));
     /// let count = Arc::clone(&evicted);
@@ -368,8 +358,8 @@ impl<St: Store> HttpCacheLayer<St> {
         self
     }
 
-    /// About how many bytes the decoded heads of entries may take in memory. 8 MiB by default; 0
-    /// turns this off.
+    /// Sets about how many bytes the decoded heads of entries may take in memory. 8 MiB by default; 0 turns this cache
+    /// of heads off.
     #[must_use]
     pub fn max_head_cache_size(mut self, bytes: usize) -> Self {
         self.options.max_head_cache_size = bytes;

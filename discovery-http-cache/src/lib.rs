@@ -1,16 +1,10 @@
-//! A private HTTP cache (RFC 9111) as a tower layer, in kubectl's on-disk format.
+#![doc = include_str!("../README.md")]
 //!
-//! [`HttpCacheLayer`] goes around any `Service<Request<B>, Response = Response<ResB>>`, whatever the
-//! request bodies are, if `ResB` is a body of [`Bytes`](bytes::Bytes). What it stores goes into a
-//! [`Store`](discovery_core::store::Store), in the form that kubectl's HTTP cache
-//! keeps. [`HttpCacheLayer::new`] follows RFC 9111; [`kubectl`](HttpCacheLayer::kubectl) makes it
-//! what kubectl's stack needs, so that both programs can use the same files.
+//! # Time and confirmation
 //!
 //! ```
 //! use bytes::Bytes;
-//! use discovery_core::sync::clock::ManualClock;
-//! use discovery_core::store::MapStore;
-//! use discovery_http_cache::HttpCacheLayer;
+//! use discovery_http_cache::{HttpCacheLayer, ManualClock, MapStore};
 //! use http::{Request, Response, StatusCode};
 //! use http_body_util::{BodyExt, Empty, Full};
 //! use std::time::{Duration, SystemTime};
@@ -44,45 +38,42 @@
 //!
 //! # One layer, one user
 //!
-//! It is a private cache: what one caller got may answer the next one. So a layer, with all its services
-//! and clones, is for one user, one set of credentials. Those of several get a layer each with a store of
-//! its own, or a [key](RequestKey) that has the user in it. `Authorization` in a request changes nothing
-//! (RFC 9111 §3.5 is for shared caches).
+//! The cache is private: one caller may get the response that was sent to another. A layer, with all its services and
+//! clones, is therefore for one user, with one set of credentials. Several users need a layer each, with a store of its
+//! own, or a [key](RequestKey) that has the user in it. `Authorization` in a request changes nothing (RFC 9111 §3.5 is
+//! for shared caches).
 //!
 //! # What is stored and reused
 //!
-//! The answers to GET and HEAD, as far as RFC 9111 allows a private cache: those of every final
-//! status that say for how long they are fresh, those with status 200 that can be validated, and by
-//! heuristics those that have not changed for long. Never one whose `Vary` names `Authorization`,
-//! `Cookie`, `Proxy-Authorization` or an `Impersonate-` header, because the secret would be written
-//! beside it; nor one for which a header that `Vary` names is
-//! [sensitive](http::HeaderValue::is_sensitive).
+//! The cache stores answers to GET and HEAD, as far as RFC 9111 allows a private cache: those of any final status with an
+//! explicit lifetime, those with status 200 that can be validated, and, by heuristics, those that have not changed for
+//! long. It never stores a response whose `Vary` names `Authorization`, `Cookie`, `Proxy-Authorization` or an
+//! `Impersonate-` field, because the secret would be written beside it; nor one whose `Vary` names a field that is
+//! [sensitive](http::HeaderValue::is_sensitive) in the request.
 //!
-//! The answer to a GET serves GET, HEAD, requests with conditions of their own and such for one
-//! range. Each variant under `Vary` has an entry; the first has the place where an entry without
-//! variants would be. What is stale is validated by its ETag and `Last-Modified`. Another final
-//! answer than a 304 takes the entry's place or removes it, unless `stale-if-error` or
-//! [an option](HttpCacheLayer::stale_if_disconnected) lets it be served. With
-//! [an executor](HttpCacheLayer::executor), what may be served while it is validated is.
+//! The answer to a GET serves GET, HEAD, requests with conditions and requests for one range. Each variant under `Vary`
+//! has an entry, up to [`max_variants`](HttpCacheLayer::max_variants) for each URI. A stale response is validated by its
+//! ETag and `Last-Modified`. A final answer other than a 304 replaces or removes the entry, unless `stale-if-error` or
+//! [`keep_on_error`](HttpCacheLayer::keep_on_error) lets it stay. A server that can't be reached at all removes nothing.
+//! With [`stale_if_disconnected`](HttpCacheLayer::stale_if_disconnected) the stale response is then served. With
+//! [an executor](HttpCacheLayer::executor), `stale-while-revalidate` is honoured: the caller gets the stale response, and
+//! a refresh runs in the background.
 //!
-//! Requests for upgrades, with bodies or with conditions on the resource (`If-Match`) pass through,
-//! parts that the server sends are passed on and not stored, and what a [policy](Cacheable) takes out is
-//! not the cache's business. kubectl's preset does less; see [there](HttpCacheLayer::kubectl). A relative
-//! URI does not tell the servers apart: such requests pass through with one warning, unless the layer is
-//! given an [authority](HttpCacheLayer::authority), or takes it [from
-//! `Host`](HttpCacheLayer::authority_from_host). A request whose `Host` field names another server than its
-//! URI passes through, too. [`CacheStatus`] tells the reason.
+//! Some requests bypass the cache: upgrades, requests with content, requests with conditions on the resource
+//! (`If-Match`), requests that a [policy](Cacheable) excludes, and requests whose `Host` names another server than their
+//! URI. A relative URI does not tell servers apart, so such requests bypass the cache too, with one warning, unless
+//! the layer has an [authority](HttpCacheLayer::authority) or takes it [from
+//! `Host`](HttpCacheLayer::authority_from_host). [`CacheStatus`] tells the reason.
 //!
-//! An unsafe request that succeeds invalidates what is stored for its URI, and for the URIs on the same
-//! origin that `Location` and `Content-Location` name. What was asked for before is not stored any more,
-//! whenever it comes, and who asks after does not wait for it.
+//! A request body has to implement [`http_body::Body`], because its size hint decides whether a request has content: an
+//! HTTP client may add `Content-Length` below the cache.
 //!
-//! What is replaced or [outdated](HttpCacheLayer::keep_on_error) goes at once, also if nothing comes in
-//! its place: a body that is cut, or too large. For how long something is fresh is for the response to
-//! say, or for a [policy](Lifetime).
+//! A successful unsafe request invalidates the entries of its URI, and of the URIs on the same origin that `Location`
+//! and `Content-Location` name. A response that was requested before is not stored any more, whenever it comes, and
+//! later requests do not wait for it.
 //!
-//! The inner service's errors come out as they are. A store that fails, or returns what makes no
-//! sense, makes a miss and an event, never an error.
+//! A superseded entry is removed at once, even if its replacement can't be stored, because its body is cut or too large.
+//! The response decides how long it is fresh, or a [policy](Lifetime).
 //!
 //! # Its place among other layers
 //!
@@ -105,35 +96,40 @@
 //!
 //! # Bodies
 //!
-//! A body goes into the store while the caller reads it, and is stored with its last byte; see
-//! [`Body`]. Up to 4 MiB are held and stored in one piece. Beyond that it is written bit by bit,
-//! and above [`max_entry_size`](HttpCacheLayer::max_entry_size) it is only passed through. Bodies
-//! that come from the store are parts of what the store returned, not copies.
+//! A body goes into the store while it is read, and the entry is published before the reader gets the last piece; see
+//! [`Body`]. A response that is small and has arrived is stored even if nobody reads it: up to 64 KiB are read ahead.
+//! Up to 4 MiB are held and stored in one piece. A larger body is written piece by piece, and one above
+//! [`max_body_size`](HttpCacheLayer::max_body_size) is only passed through. Bodies from the store are slices of the bytes
+//! that the store returned, not copies.
+//!
+//! A body that breaks off, or is shorter or longer than was announced, fails with an error for all who read it, and is not
+//! stored.
 //!
 //! # Many requests for one key
 //!
-//! One of them, the leader, asks the server; the others, its followers, wait, and then look into
-//! the store by the same rules as any request (RFC 9111 §4). That is how they come by nothing which they
-//! might not have had from the cache a moment later, with one exception: what is stale as soon as it has
-//! come, but may be reused without validation, serves those who were waiting for it. What is `no-cache`,
-//! or stale with `must-revalidate`, serves none but the one who asked (§5.2.2.4, §5.2.2.2), and where that
-//! is known nobody waits for it. A request that must get an answer of its own (`no-cache`, `max-age`, a
-//! range…) neither waits nor leads.
+//! One of them, the leader, is forwarded; the others, its followers, wait (RFC 9211 says that they are collapsed). When
+//! the head of the answer has come and allows its reuse, all of them get it, and read the body as it comes. A request
+//! that comes later joins the body, as long as all of it is held.
 //!
-//! Nobody waits for long or for nothing:
+//! - A follower gets nothing that it could not get from the cache a moment later (RFC 9111 §4), with one exception: a
+//!   response that is stale at once, but may be reused without validation, serves those who waited for it. A response
+//!   with `no-cache`, or a stale one with `must-revalidate`, serves only the request that it answers (§5.2.2.4,
+//!   §5.2.2.2). Where that is known, nobody waits. A request that needs an answer of its own (`no-cache`, `max-age`, a
+//!   range…) neither waits nor leads.
+//! - A leader that is dropped before the head has come hands its part to a follower. Any reader of a body may be
+//!   dropped; the others go on.
+//! - After an error, or an answer that can't be shared, all followers go on at once: with a stale response, if they may
+//!   have it, or on their own.
+//! - A body that is announced to be larger than 4 MiB is not shared: the followers are forwarded on their own. A body of
+//!   unknown length can be joined until 4 MiB have come.
+//! - The pieces that some reader has not read are held once, for all. A reader that falls more than
+//!   [`max_body_size`](HttpCacheLayer::max_body_size) behind the fastest one fails with an error.
+//! - Waiting requests hold no readiness of the inner service, such as a permit of a concurrency limit.
 //!
-//! - A leader that is dropped hands the lead to a follower.
-//! - After an error, or an answer that followers can't use, they all go on at once: with what is stale, if
-//!   they may have it, or on their own.
-//! - A follower holds nothing that the inner service reserves for callers, such as a permit of a
-//!   concurrency limit. It takes its turn when it has to ask.
-//! - The leader's caller may never read its response. While followers wait, the leader therefore
-//!   reads the body to its end, before it answers; if it is larger than 4 MiB, or of a media type
-//!   that need not end, the followers are let go. If nobody waits, the leader answers as
-//!   soon as it can and gives up the lead, so that later requests do not depend on its caller.
-//!
-//! This needs neither a runtime nor a timer. With [a timer](HttpCacheLayer::max_wait), nobody waits for
-//! longer than it says, and followers wait also while the leader's caller reads a larger body.
+//! With a [timer](HttpCacheLayer::timer), every wait ends after [`max_wait`](HttpCacheLayer::max_wait), 5 seconds by
+//! default: the wait for another request, for a store, and for a body that makes no progress, which is not joined any
+//! more. A background refresh that takes longer is given up. Without a timer the cache needs no runtime, and such a wait
+//! takes as long as that for which it waits.
 //!
 //! # Services that can't be cloned
 //!
@@ -141,8 +137,7 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use discovery_core::store::MapStore;
-//! use discovery_http_cache::HttpCacheLayer;
+//! use discovery_http_cache::{HttpCacheLayer, MapStore};
 //! use http::{Request, Response};
 //! use http_body_util::{BodyExt, Empty, Full};
 //! use tower::util::BoxService;
@@ -168,9 +163,9 @@
 //!
 //! # Seeing what it does
 //!
-//! The [`Handle`] counts. Each decision is an event of `tracing` at level `DEBUG` with the key, the
-//! decision and the reason; of what an operator should know (the store fails, an entry is damaged) there
-//! is one at level `WARN` for each layer. A [`ResponseMarker`] tells the caller.
+//! The [`Handle`] counts; background refreshes have [a count of their own](Stats::refreshes). Each decision is a `tracing`
+//! event at level `DEBUG` with the key, the decision and the reason. A failing store or a damaged entry is an event at
+//! level `WARN`, once for each layer. A [`ResponseMarker`] tells the caller, as [`CacheStatus`] does.
 
 mod bypass;
 mod cache;
@@ -197,4 +192,9 @@ pub use self::extend::{Cacheable, Lifetime, RequestKey, ResponseUri};
 pub use self::layer::HttpCacheLayer;
 pub use self::service::{HttpCache, ResponseFuture};
 pub use self::stats::{Handle, Stats};
+pub use discovery_core::BoxError;
 pub use discovery_core::http::body::Body;
+pub use discovery_core::store::{
+    Buffered, MapStore, NoStore, Op, PutOptions, Store, StoreSize, Value, Writer,
+};
+pub use discovery_core::sync::clock::{Clock, ManualClock, SystemClock};

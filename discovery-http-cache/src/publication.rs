@@ -24,7 +24,7 @@ pub(crate) struct Publication {
     pub(crate) variants: Variants,
 }
 
-/// What the entry means for the variants of its response.
+/// The effect of an entry on the variants of its response.
 pub(crate) enum Variants {
     /// Nothing.
     Unchanged,

@@ -7,8 +7,7 @@ use crate::cache::State;
 /// Shows what a layer's services do. Cheap to clone.
 ///
 /// ```
-/// use discovery_core::store::MapStore;
-/// use discovery_http_cache::HttpCacheLayer;
+/// use discovery_http_cache::{HttpCacheLayer, MapStore};
 ///
 /// let layer = HttpCacheLayer::new(MapStore::new());
 /// let handle = layer.handle();
