@@ -1,26 +1,4 @@
-//! Vocabulary, codecs, contracts and sans-I/O engine of Kubernetes discovery caching.
-//!
-//! This crate is what the layers of the workspace share. It opens no file and no socket and
-//! needs no async runtime:
-//!
-//! - [`store`]: the contract between a cache and the place that keeps its bytes, with
-//!   [`MapStore`](store::MapStore), [`NoStore`](store::NoStore) and a conformance suite.
-//! - [`kube::document`]: the discovery documents, their conversions, and JSON as Go writes it.
-//! - [`Endpoint`], [`Format`], [`Accept`]: the paths of an API server, and the formats of its answers.
-//! - [`Plan`], [`Snapshot`]: discovery without I/O.
-//! - [`engine`]: a discovery cache around any HTTP service, which the disk and memory layers fill
-//!   with a place to keep things.
-//! - [`http::dump`]: HTTP responses as bytes, in the form that kubectl's HTTP cache keeps.
-//! - [`http::uri`]: cache keys, and the file and directory names that kubectl derives.
-//! - [`http::headers`]: rules about header fields that several layers need.
-//! - [`http`]: URIs, header fields and bodies, and calls that wait until their service is ready.
-//! - [`sync::single_flight`]: one request for many callers, safe under cancellation.
-//! - [`sync::clock`]: time as an input.
-//!
-//! # Features
-//!
-//! - `discovery`: [`kube::document`], [`Plan`], [`Snapshot`], [`Error`] and [`engine`], which need serde.
-//! - `testing`: [`testing`], a kit for the tests of layers and stores.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The documentation is built with all features.
 #![cfg_attr(

@@ -7,7 +7,6 @@
 
 use std::error::Error;
 
-use discovery_core::http::uri::server_directory;
 use discovery_disk::DiskDiscoveryLayer;
 use discovery_examples::embedded::EmbeddedServer;
 use kube::client::ClientBuilder;
@@ -30,14 +29,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let config =
             Config::from_custom_kubeconfig(kubeconfig.clone(), &KubeConfigOptions::default())
                 .await?;
-        let server = config.cluster_url.to_string();
-        let files = cache
-            .path()
-            .join("discovery")
-            .join(server_directory(&server)?);
+        let files = DiskDiscoveryLayer::for_server(cache.path(), &config.cluster_url)?;
         let client = ClientBuilder::try_from(config)?
             .with_layer(&tower::buffer::BufferLayer::new(64))
-            .with_layer(&DiskDiscoveryLayer::new(files))
+            .with_layer(&files)
             .build();
 
         let discovery = Discovery::new(client).run_aggregated().await?;

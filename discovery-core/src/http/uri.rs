@@ -1,6 +1,6 @@
 //! Cache keys, and the file and directory names that kubectl derives.
 //!
-//! kubectl's HTTP cache keeps a response under the request's URL ([`of`]), in a file that is named
+//! kubectl's HTTP cache keeps a response under the request's URL ([`cache_key`]), in a file that is named
 //! by the key's hash ([`file_name`]). Its discovery files are in a directory that is named
 //! by the server's address ([`server_directory`]).
 //!
