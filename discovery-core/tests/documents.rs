@@ -5,8 +5,8 @@ use discovery_core::kube::document::{
     ApiVersions, Kind, aggregate, decode, go_json,
 };
 
-/// What a kube-apiserver 1.36 answered, as far as it concerns three groups, and the files that
-/// kubectl 1.37 made of it.
+/// The answers of a kube-apiserver 1.36, as far as they concern three groups, and the files that
+/// kubectl 1.37 made of them.
 const API: &str = include_str!("kubectl/api_v2.json");
 const APIS: &str = include_str!("kubectl/apis_v2.json");
 const GROUPS: &str = include_str!("kubectl/servergroups.json");

@@ -1,4 +1,4 @@
-//! What a request path asks for.
+//! Request paths as endpoints.
 
 use discovery_core::Endpoint;
 

@@ -123,7 +123,7 @@ fn kubectls_texts() {
             (groups.url(), groups.code()),
             (Some("http://h/apis"), Some(answer.status()))
         );
-        // What kubectl does not show for the groups is there for who looks for it.
+        // The source has the cause that kubectl does not show for the groups.
         assert_eq!(groups.source().unwrap().to_string(), list.to_string());
         assert!(list.source().is_none());
     }

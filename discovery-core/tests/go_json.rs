@@ -1,4 +1,4 @@
-//! JSON with the bytes that Go writes. What is expected was written by kubectl 1.37.1.
+//! JSON with the bytes that Go writes. kubectl 1.37.1 wrote the expected bytes.
 
 use discovery_core::kube::document::{ApiResourceList, DecodeError, Document, decode, go_json};
 use std::error::Error;
@@ -60,7 +60,7 @@ fn beyond_ascii() {
     assert_eq!(go_json::to_string(&map), r#"{"\u003c":"\u0026"}"#);
 }
 
-/// What is escaped can be read back, and nothing else changes.
+/// Escaped characters can be read back, and nothing else changes.
 #[test]
 fn every_character_comes_back() {
     for start in (0..=0x10_ffff_u32).step_by(0x400) {

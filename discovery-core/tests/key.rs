@@ -7,7 +7,7 @@ use http::{Method, Uri};
 #[test]
 fn keys() {
     let table = [
-        // What kubectl sends stays as it is.
+        // The URLs that kubectl sends stay as they are.
         (
             Method::GET,
             "https://127.0.0.1:16443/api?timeout=32s",

@@ -93,7 +93,7 @@ fn long_names_are_refused() {
     assert!(error.to_string().len() < 1000);
 }
 
-/// What `Borrow<str>` demands: a map can be asked with a text.
+/// `Borrow<str>` demands this: a map can be asked with a text.
 #[test]
 fn compares_and_hashes_as_its_text() {
     let hasher = RandomState::new();

@@ -1,4 +1,4 @@
-//! What a request accepts and what a response is, checked against what a kube-apiserver 1.36 did.
+//! The formats that a request accepts and a response has, checked against a kube-apiserver 1.36.
 
 use discovery_core::{Accept, Format};
 use http::HeaderMap;

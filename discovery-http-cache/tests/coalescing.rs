@@ -93,7 +93,7 @@ fn nobody_waits_twice_for_what_is_for_one_alone() {
     drop(crowd);
 }
 
-/// What one of those who wait takes although it is stale is nothing for the others.
+/// A stale response that one follower may have is nothing for the others.
 #[test]
 fn a_new_leader_that_takes_what_is_stale_lets_the_others_ask() {
     let mut world = Mocked::new();
@@ -270,7 +270,7 @@ fn what_is_stale_is_for_all_who_wait() {
     world.next().unwrap().1.send_response(ok(&[FRESH], "two"));
     assert_eq!(body(assert_ready!(crowd[1].poll())), "two");
 
-    // What has been invalidated meanwhile is not served.
+    // A response that has been invalidated meanwhile is not served.
     let mut world = Mocked::new();
     world.fill(ok(&[LASTING], "one"));
     world.pass(20);
@@ -300,7 +300,7 @@ fn who_has_to_validate_for_himself_does_not_wait() {
         }
         assert_eq!(world.layer.handle().stats().coalesced, 0);
 
-        // Who did not know is let go.
+        // A follower that could not know is let go.
         let mut world = Mocked::new();
         let mut crowd = world.crowd(3);
         let (_, send) = world.next().unwrap();

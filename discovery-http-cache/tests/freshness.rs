@@ -51,7 +51,7 @@ async fn lifetimes() {
             true,
             true,
         ),
-        // What is too old to be counted is not young by the server's clock.
+        // An age that is too large to be counted is not small by the server's clock.
         (
             vec![
                 ("date", &*ahead),

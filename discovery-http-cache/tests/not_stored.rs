@@ -1,4 +1,4 @@
-//! What is not stored, or not all of it.
+//! Responses that are not stored, or not as a whole.
 
 mod common;
 
@@ -39,7 +39,7 @@ async fn sensitive_values_are_not_written() {
     }
 }
 
-/// What would be too long to be read again is not written.
+/// A value that would be too long to be read again is not written.
 #[tokio::test]
 async fn long_values_of_a_request() {
     let world = World::strict();

@@ -1,4 +1,4 @@
-//! What is stored, and under which key; Vary.
+//! Stored responses, their keys, and Vary.
 
 mod common;
 
@@ -393,7 +393,7 @@ async fn another_process_may_replace_an_entry_at_any_time() {
     }
 }
 
-/// What comes on another version of HTTP, or claims to, is served as one that everybody knows.
+/// A response on another version of HTTP, or one that claims to be, is served with a version that everybody knows.
 #[tokio::test]
 async fn versions() {
     for (version, expected) in [

@@ -1,4 +1,4 @@
-//! What is not a response with a body, over a real HTTP client: 1xx and upgrades.
+//! Responses without a body over a real HTTP client: 1xx and upgrades.
 
 mod common;
 

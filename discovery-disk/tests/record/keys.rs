@@ -69,7 +69,7 @@ fn keys_can_be_chosen() {
     assert_eq!(asked, 1);
 }
 
-/// What one user may see is not for others, unless that is said.
+/// A response for one user is not for others, unless the layer is told so.
 #[test]
 fn requests_with_credentials_take_no_part_unless_allowed() {
     for (name, value) in [

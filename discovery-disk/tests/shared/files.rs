@@ -1,4 +1,4 @@
-//! What is on the disk.
+//! The files on the disk.
 
 use std::fs;
 use std::io::ErrorKind;

@@ -1,5 +1,5 @@
-//! Whatever step fails, and however: the old value is whole, no temporary file stays, and the
-//! caller is told.
+//! Faults in any step: the old value is whole, no temporary file stays, and the caller gets an
+//! error.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;

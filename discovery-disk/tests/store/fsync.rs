@@ -1,4 +1,4 @@
-//! What is waited for when a store is told to.
+//! The files and directories that are synced when a store is told to.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

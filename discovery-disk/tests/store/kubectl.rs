@@ -12,7 +12,7 @@ use tokio_test::block_on;
 use crate::files::tree;
 use crate::{create, directory, get, put, write};
 
-/// What kubectl 1.32 and 1.37 wrote for a kube-apiserver 1.36: key, file name, file.
+/// Entries that kubectl 1.32 and 1.37 wrote for a kube-apiserver 1.36: key, file name, file.
 const ENTRIES: [(&str, &str, &[u8]); 2] = [
     (
         "https://127.0.0.1:16443/version?timeout=5s",

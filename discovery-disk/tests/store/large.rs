@@ -39,7 +39,7 @@ async fn small_values_are_handled_in_place_and_large_ones_elsewhere() {
         let get = store.get("large");
         assert!(!is_ready(&get));
         assert_eq!(get.await.unwrap(), Some(large()));
-        // What is not there is known at once.
+        // A missing value is known at once.
         assert!(is_ready(&store.get("nothing")));
     }
 }

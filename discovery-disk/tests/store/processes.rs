@@ -138,7 +138,7 @@ fn a_killed_writer_leaves_whole_values() {
             }
             block_on(store.put("after", signed(number, 1))).unwrap();
         }
-        // What it was writing is all that it left, and goes with the next sweep.
+        // It leaves only the file that it was writing, which goes with the next sweep.
         let at_most_temporary: Vec<_> = tree(&cache)
             .into_iter()
             .filter(|(name, _)| name.contains(".diskv-temp/"))

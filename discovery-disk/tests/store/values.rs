@@ -1,4 +1,4 @@
-//! What becomes of values, and of the files that they are in.
+//! Values, and the files that they are in.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -172,7 +172,7 @@ fn a_value_for_a_key_that_was_missing_is_not_compared() {
         write("value");
         assert_eq!((opens(), inode(file)), (1, before), "the next time it is");
 
-        // What another has put there meanwhile is replaced, whatever it is.
+        // A value that another store has put there meanwhile is replaced.
         block_on(disk.remove(key)).unwrap();
         assert_eq!(get(&disk, key), None);
         put(&DiskStore::new(&cache), key, "value");
