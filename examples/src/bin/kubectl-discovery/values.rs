@@ -59,7 +59,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
             .ok_or(TOO_LONG)?;
         rest = tail;
     }
-    in_go(Duration::from_nanos_u128(total)).ok_or(TOO_LONG)
+    let total = u64::try_from(total).map_err(|_| TOO_LONG)?;
+    in_go(Duration::from_nanos(total)).ok_or(TOO_LONG)
 }
 
 /// A duration that Go has as well: it counts nanoseconds in 64 bits, with a sign.
