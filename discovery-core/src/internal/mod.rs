@@ -1,6 +1,7 @@
 //! Parts that only the crates of this workspace share. No promise is made about them.
 
 pub mod entry_writer;
+pub mod lossy_set;
 pub mod reserved;
 pub mod tee;
 
