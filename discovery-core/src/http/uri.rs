@@ -484,6 +484,18 @@ pub fn server_directory(server: &str) -> Result<String, NameError> {
     Ok(directory)
 }
 
+/// An authority without its user information, which may be a password.
+///
+/// ```
+/// use discovery_core::http::uri::host_and_port;
+///
+/// assert_eq!(host_and_port(&"me:secret@host:6443".parse().unwrap()), "host:6443");
+/// ```
+#[must_use]
+pub fn host_and_port(authority: &Authority) -> &str {
+    split_user(authority.as_str()).1
+}
+
 /// An address without what may be a password in it: without all that is before its last `@`, but for
 /// the scheme. For messages; it need not be a proper address.
 ///
@@ -633,13 +645,10 @@ impl fmt::Display for NameError {
 impl Error for NameError {}
 
 fn port_of(scheme: Option<&Scheme>, authority: &Authority) -> Result<Option<u16>, InvalidPort> {
-    let authority = authority.as_str();
-    if let Some(Some(port)) = plain_port(authority) {
+    if let Some(Some(port)) = plain_port(authority.as_str()) {
         return Ok(Some(port));
     }
-    let host = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host);
+    let host = host_and_port(authority);
     // The colons of an IPv6 address are inside its brackets.
     let after_host = match host.rsplit_once(']') {
         Some((_, after)) => after,

@@ -9,6 +9,7 @@ use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
+use crate::http::uri::host_and_port;
 use crate::{BoxError, GroupVersion};
 
 /// Why a discovery request gave nothing of use. Cheap to clone.
@@ -363,7 +364,7 @@ pub(crate) fn url_text(uri: &http::Uri) -> Text {
     // User-info is a secret.
     match (uri.scheme_str(), uri.authority()) {
         (Some(scheme), Some(authority)) => {
-            let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+            let host = host_and_port(authority);
             let target = uri
                 .path_and_query()
                 .map_or("/", http::uri::PathAndQuery::as_str);

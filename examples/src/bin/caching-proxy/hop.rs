@@ -1,24 +1,15 @@
 //! Header fields that belong to one connection (RFC 9110 §7.6.1).
 
+use discovery_core::http::headers::hop_by_hop;
 use http::{HeaderMap, HeaderName, header};
 
-const ALWAYS: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
 /// The fields that frame a message or tell a cache what it may do. A sender can't make them its own
-/// affair by naming them in `Connection` (RFC 9110 §7.6.1).
-const NEVER: [HeaderName; 4] = [
+/// affair by naming them in `Connection` (RFC 9110 §7.6.1). `Trailer` announces fields that are forwarded.
+const NEVER: [HeaderName; 5] = [
     header::CACHE_CONTROL,
     header::CONTENT_LENGTH,
     header::HOST,
+    header::TRAILER,
     header::VARY,
 ];
 
@@ -31,14 +22,13 @@ pub(crate) fn remove(headers: &mut HeaderMap) {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
     }
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|b| *b == b','))
-        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
-        .filter(|name| !NEVER.contains(name))
+    let is_hop_by_hop = hop_by_hop(headers);
+    let removed: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_hop_by_hop(name) && !NEVER.contains(name))
+        .cloned()
         .collect();
-    for name in ALWAYS.iter().chain(&named) {
+    for name in removed {
         headers.remove(name);
     }
 }
@@ -66,12 +56,13 @@ mod tests {
             ("connection", "X-B,content-length"),
             ("keep-alive", "timeout=5"),
             ("te", "trailers"),
+            ("trailer", "x-sum"),
             ("x-a", "1"),
             ("x-b", "1"),
             ("x-c", "1"),
             ("content-length", "5"),
         ];
-        assert_eq!(left(&fields), ["content-length", "x-c"]);
+        assert_eq!(left(&fields), ["content-length", "trailer", "x-c"]);
     }
 
     #[test]

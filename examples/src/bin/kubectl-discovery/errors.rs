@@ -90,12 +90,7 @@ impl Fatal {
         if let Some(fatal) = error.configuration() {
             return fatal.clone();
         }
-        let host = error.url().authority().map_or("", |authority| {
-            let authority = authority.as_str();
-            authority
-                .rsplit_once('@')
-                .map_or(authority, |(_, host)| host)
-        });
+        let host = error.url().authority().map_or("", uri::host_and_port);
         Self(if is_refused(error) {
             format!(
                 "The connection to the server {host} was refused - did you specify the right host \
@@ -184,10 +179,7 @@ impl InvalidPort {
     /// The port of `uri`, if it is invalid.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         uri::port(uri).err()?;
-        let authority = uri.authority()?.as_str();
-        let host = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, host)| host);
+        let host = uri::host_and_port(uri.authority()?);
         let start = host.rfind(']').map(|end| end + 1);
         let text = &host[start.or_else(|| host.find(':'))?..];
         Some(Self { text: text.into() })

@@ -163,11 +163,10 @@ impl Chosen<'_> {
             Some(("http" | "https" | "socks5", _)) => Ok(()),
             // kubectl does not know this one; resolving names at the proxy does no harm.
             Some(("socks5h", _)) => Ok(()),
-            Some((scheme, rest)) => {
-                // Without a password.
-                let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+            Some((scheme, _)) => {
+                let proxy = uri::without_user_info(proxy);
                 Err(Fatal::new(format_args!(
-                    "invalid 'proxy-url' \"{scheme}://{host}\" for cluster {:?}: unsupported scheme \
+                    "invalid 'proxy-url' \"{proxy}\" for cluster {:?}: unsupported scheme \
                      {scheme:?}, must be http, https, or socks5",
                     self.cluster_name
                 )))

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use discovery_core::BoxError;
 use discovery_core::http::dump::Uncompressed;
+use discovery_core::http::uri::host_and_port;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, PROXY_AUTHORIZATION};
 use http::uri::Authority;
 use http::{HeaderValue, Request, Response, Uri};
@@ -217,7 +218,7 @@ fn with_url_credentials<B>(mut request: Request<B>) -> Request<B> {
 pub(super) fn without_user(uri: &Uri) -> Uri {
     let mut uri = uri.clone();
     let host = uri.authority().and_then(|authority| {
-        let (_, host) = authority.as_str().rsplit_once('@')?;
+        let host = host_and_port(authority);
         host.parse().ok()
     });
     if let Some(host) = host {
