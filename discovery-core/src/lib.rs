@@ -26,7 +26,3 @@ pub use self::kube::{Answer, Discovered, Error, NegativeAnswer, Plan, Snapshot};
 
 /// An error of any type.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-#[cfg(all(doctest, feature = "testing"))]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -19,7 +19,7 @@ use discovery_core::internal::tee::{Reader, TeeHandle};
 use discovery_core::store::{MapStore, Op, PutOptions, Store, Value, Writer};
 use http::{HeaderMap, Method, Response};
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Collected, Empty, Full};
 use tokio_test::task::{self, Spawn};
 use tokio_test::{assert_pending, assert_ready, block_on};
 
@@ -322,6 +322,14 @@ impl World {
         }
     }
 
+    /// A world whose entries have a largest size.
+    fn limited(max_body_size: u64) -> Self {
+        Self {
+            max_body_size,
+            ..Self::default()
+        }
+    }
+
     fn over(store: TestStore) -> Self {
         Self {
             store,
@@ -396,7 +404,7 @@ type Collecting = Spawn<Pin<Box<dyn Future<Output = Result<Bytes, BoxError>> + S
 /// A task that reads a body to its end.
 fn collect(body: Body) -> Collecting {
     task::spawn(Box::pin(async {
-        body.collect().await.map(|all| all.to_bytes())
+        body.collect().await.map(Collected::to_bytes)
     }))
 }
 
@@ -503,9 +511,8 @@ fn a_reader_that_is_left_alone_gets_the_error_itself() {
 #[test]
 fn a_piece_is_let_go_when_each_reader_has_it_or_is_gone() {
     for is_dropped in [true, false] {
-        let mut world = World::default();
         // The store takes no part.
-        world.max_body_size = 0;
+        let world = World::limited(0);
         let piece = large(MIB);
         let pieces = [Piece::Bytes(piece.clone()), Piece::Gate(Gate::default())];
         let mut readers = world.readers(2, pieces);
@@ -782,16 +789,20 @@ fn an_entry_is_published_after_its_preparation() {
 
 #[test]
 fn a_store_that_fails_fails_no_reader() {
-    let steps: [(fn(&mut TestStore), usize); 4] = [
-        (|store| store.create = Step::Fails, MIB),
-        (|store| store.write = Step::Fails, MIB),
-        (|store| store.commit = Step::Fails, MIB),
+    struct Row {
+        fail: fn(&mut TestStore),
+        size: usize,
+    }
+    let row = |fail, size| Row { fail, size };
+    for Row { fail, size } in [
+        row(|store| store.create = Step::Fails, MIB),
+        row(|store| store.write = Step::Fails, MIB),
+        row(|store| store.commit = Step::Fails, MIB),
         // Small enough to be put at once.
-        (|store| store.commit = Step::Fails, 1),
-    ];
-    for (set, size) in steps {
+        row(|store| store.commit = Step::Fails, 1),
+    ] {
         let mut world = World::default();
-        set(&mut world.store);
+        fail(&mut world.store);
         let pieces = (0..6).map(|_| Piece::Bytes(large(size)));
         for reader in world.readers(3, pieces) {
             let all = assert_ready!(collect(reader).poll()).unwrap();
@@ -843,8 +854,7 @@ fn an_entry_that_is_outdated_while_it_is_published_is_reported() {
 
 #[test]
 fn a_reader_that_falls_too_far_behind_fails_and_holds_up_nobody() {
-    let mut world = World::default();
-    world.max_body_size = HOLD;
+    let world = World::limited(HOLD);
     let pieces = (0..8).map(|_| Piece::Bytes(large(MIB)));
     let mut readers = world.readers(3, pieces);
     let slow = readers.pop().unwrap();
@@ -865,8 +875,7 @@ fn a_reader_that_falls_too_far_behind_fails_and_holds_up_nobody() {
 /// A body that has lost its beginning must never look whole.
 #[test]
 fn another_reader_of_one_that_has_failed_fails_too() {
-    let mut world = World::default();
-    world.max_body_size = HOLD;
+    let world = World::limited(HOLD);
     let slow = world.reader(Script::new((0..8).map(|_| Piece::Bytes(large(MIB)))));
     let fast = Body::teed(slow.another());
     let mut before = Body::teed(slow.another());
@@ -879,8 +888,7 @@ fn another_reader_of_one_that_has_failed_fails_too() {
     error_of(&mut Body::teed(after));
 
     // One that has been told, while the entry is still written.
-    let mut world = World::default();
-    world.max_body_size = HOLD;
+    let world = World::limited(HOLD);
     let pieces = (0..4)
         .map(|_| Piece::Bytes(large(MIB)))
         .chain([Piece::Gate(Gate::default())]);
@@ -1008,7 +1016,10 @@ fn a_body_that_breaks_off_fails_for_each_reader_after_what_has_come() {
                 1 => Some(&*error as &(dyn std::error::Error + 'static)),
                 _ => error.source(),
             };
-            assert!(own.is_some_and(|own| own.is::<Cut>()), "{error}");
+            assert!(
+                own.is_some_and(<dyn std::error::Error>::is::<Cut>),
+                "{error}"
+            );
             assert!(is_at_end(reader));
         }
         assert_eq!(world.observed.abandoned(), ["the body failed"]);
@@ -1291,17 +1302,24 @@ impl Random {
 
 /// A body that a thread of its own feeds.
 #[derive(Clone, Default)]
-struct Fed(Arc<Mutex<(VecDeque<Bytes>, bool, Option<Waker>)>>);
+struct Fed(Arc<Mutex<Feed>>);
+
+#[derive(Default)]
+struct Feed {
+    pieces: VecDeque<Bytes>,
+    has_ended: bool,
+    waker: Option<Waker>,
+}
 
 impl Fed {
     fn push(&self, data: Option<Bytes>) {
-        let mut state = self.0.lock().unwrap();
+        let mut feed = self.0.lock().unwrap();
         match data {
-            Some(data) => state.0.push_back(data),
-            None => state.1 = true,
+            Some(data) => feed.pieces.push_back(data),
+            None => feed.has_ended = true,
         }
-        let waker = state.2.take();
-        drop(state);
+        let waker = feed.waker.take();
+        drop(feed);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -1316,16 +1334,21 @@ impl http_body::Body for Fed {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let mut state = self.0.lock().unwrap();
-        match state.0.pop_front() {
-            Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
-            None if state.1 => Poll::Ready(None),
-            None => {
-                // As a channel does: the last to poll is the one that is woken.
-                state.2 = Some(cx.waker().clone());
-                Poll::Pending
+        let polled = {
+            let mut feed = self.0.lock().unwrap();
+            match feed.pieces.pop_front() {
+                Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+                None if feed.has_ended => Poll::Ready(None),
+                None => {
+                    // As a channel does: the last to poll is the one that is woken.
+                    feed.waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
             }
-        }
+        };
+        // Another reader may come, and a wake-up too, before this poll ends.
+        std::thread::yield_now();
+        polled
     }
 }
 
@@ -1374,9 +1397,7 @@ fn no_wake_up_is_lost_among_many_readers_on_many_threads() {
                         all.extend_from_slice(frame.unwrap().data_ref().unwrap());
                         frames += 1;
                         if frames == goes_after {
-                            let Some(again) = handle.join() else {
-                                return None;
-                            };
+                            let again = handle.join()?;
                             body = Body::teed(again);
                             all.clear();
                         }

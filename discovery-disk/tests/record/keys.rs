@@ -69,7 +69,7 @@ fn keys_can_be_chosen() {
     assert_eq!(asked, 1);
 }
 
-/// A response for one user is not for others, unless the layer is told so.
+/// One user may see more than others, who are not answered with it unless that is allowed.
 #[test]
 fn requests_with_credentials_take_no_part_unless_allowed() {
     for (name, value) in [
