@@ -96,6 +96,26 @@ pub(crate) async fn answer_to(handle: &mut mock::Handle<Get, Response<Full<Bytes
     answer.send_response(full("answer"));
 }
 
+/// No task has to be woken for it, and nothing is boxed.
+#[test]
+fn a_record_that_the_store_knows_at_once_is_found_in_call() {
+    fn sent<T: Send>(future: T) -> T {
+        future
+    }
+    let layer = DiskStoreLayer::new(MapStore::new());
+    text(send(&layer, get("/"), || full("answer")).0);
+    let answer = |_: Get| async { Ok::<_, std::convert::Infallible>(full("never")) };
+    let mut service = layer.layer(tower::service_fn(answer));
+    let mut kind = |request| format!("{:?}", sent(service.call(request)));
+    assert_eq!(kind(get("/")), "ResponseFuture(hit)");
+    assert_eq!(kind(get("/other")), "ResponseFuture(miss)");
+    let relative = Request::get("/").body(Empty::new()).unwrap();
+    assert_eq!(kind(relative), "ResponseFuture(pass)");
+    let mut replay = layer.mode(Mode::Replay).layer(tower::service_fn(answer));
+    let absent = format!("{:?}", replay.call(get("/other")));
+    assert_eq!(absent, "ResponseFuture(hit)");
+}
+
 #[test]
 fn debug_texts_show_the_mode_and_the_kind_of_body() {
     let layer = DiskStoreLayer::new(MapStore::new());
