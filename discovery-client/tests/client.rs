@@ -54,7 +54,7 @@ async fn groups_ask_for_no_lists() {
     assert_eq!(uris(&server), ["/api", "/apis"]);
     let asked = server.requests();
     assert_eq!(asked[0].headers()[ACCEPT], Accept::KUBECTL);
-    for request in asked.iter() {
+    for request in &asked {
         assert!(request.extensions().get::<WantParsed>().is_some());
         assert!(request.extensions().get::<GroupsOnly>().is_some());
     }
