@@ -14,7 +14,9 @@ use bytes::Bytes;
 use discovery_core::BoxError;
 use discovery_core::http::body::Body as TeeBody;
 use discovery_core::http::dump::{self, Framing};
-use discovery_core::internal::entry_writer::{Abandoned, EntryObserver, EntryWriter, HOLD, NewEntry};
+use discovery_core::internal::entry_writer::{
+    Abandoned, EntryObserver, EntryWriter, HOLD, NewEntry,
+};
 use discovery_core::internal::tee::{Reader, TeeHandle};
 use discovery_core::store::{MapStore, Op, PutOptions, Store, Value, Writer};
 use http::{HeaderMap, Method, Response};

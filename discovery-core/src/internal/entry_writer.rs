@@ -68,8 +68,8 @@ pub trait EntryObserver: Send + 'static {
     /// body.
     fn on_abandoned(&mut self, key: &str, reason: Abandoned<'_>) -> Op<()>;
 
-    /// Completes when readers have waited long enough for the store, which has to take a part of the body or to publish
-    /// the entry; the entry is abandoned then. Without it they wait for as long as the store takes.
+    /// Completes when readers have waited long enough for one step of the store, or for [`prepare`](Self::prepare) and the
+    /// publication together; the entry is abandoned then. Without it they wait for as long as the store takes.
     fn commit_deadline(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         None
     }
@@ -81,7 +81,7 @@ pub trait EntryObserver: Send + 'static {
 pub enum Abandoned<'a> {
     /// The body or the cache did not allow it.
     Because(&'static str),
-    /// The entry was published, but has been invalidated meanwhile: it is to be removed.
+    /// The entry was published, or may still be, but has been invalidated meanwhile: it is to be removed.
     Invalidated,
     /// The store failed.
     Store(&'a io::Error),
@@ -312,22 +312,24 @@ impl EntryWriter {
 
     /// Waits for the store, if there is anything to wait for, until the deadline.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
-        let progress = self.poll_store(cx);
-        // An operation that follows an abandoned entry removes something outdated, and has no deadline.
-        if progress.is_ready() || matches!(self.state, State::Abandoning(_)) {
+        loop {
+            if let Poll::Ready(progress) = self.poll_store(cx) {
+                self.deadline = None;
+                return Poll::Ready(progress);
+            }
+            if self.deadline.is_none() {
+                self.deadline = self.observer.commit_deadline();
+            }
+            let Some(deadline) = &mut self.deadline else {
+                return Poll::Pending;
+            };
+            ready!(deadline.as_mut().poll(cx));
             self.deadline = None;
-            return progress;
+            if matches!(self.state, State::Abandoning(_)) {
+                self.state = State::Abandoned;
+            }
+            self.abandon("the store takes too long");
         }
-        if self.deadline.is_none() {
-            self.deadline = self.observer.commit_deadline();
-        }
-        let Some(deadline) = &mut self.deadline else {
-            return Poll::Pending;
-        };
-        ready!(deadline.as_mut().poll(cx));
-        self.deadline = None;
-        self.abandon("the store takes too long");
-        self.poll_store(cx)
     }
 
     fn poll_store(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
@@ -357,6 +359,7 @@ impl EntryWriter {
                 State::Busy(op, buffer) => {
                     let taken = ready!(Pin::new(op).poll(cx));
                     let buffer = mem::take(buffer);
+                    self.deadline = None;
                     match taken {
                         Ok(encoder) => self.state = State::Writing(encoder),
                         Err(error) => self.fail(&error),
@@ -374,7 +377,14 @@ impl EntryWriter {
 
     /// Leaves the entry out of the store, unless that has been decided already.
     pub(super) fn abandon(&mut self, reason: &'static str) {
-        if !self.is_settled() && !matches!(self.state, State::Abandoning(_)) {
+        if self.is_settled() || matches!(self.state, State::Abandoning(_)) {
+            return;
+        }
+        // A write that is given up may still happen, and then it would outlast the invalidation.
+        let may_be_written = matches!(self.state, State::Committing(_));
+        if may_be_written && !self.observer.is_current() {
+            self.give_up(Abandoned::Invalidated);
+        } else {
             self.give_up(Abandoned::Because(reason));
         }
     }
@@ -384,6 +394,8 @@ impl EntryWriter {
     }
 
     fn give_up(&mut self, reason: Abandoned<'_>) {
+        // An operation that is dropped has no effect after a removal only if that is begun later.
+        self.state = State::Abandoned;
         let follow_up = self.observer.on_abandoned(&self.entry.key, reason);
         self.state = match follow_up {
             Op::Ready(()) => State::Abandoned,

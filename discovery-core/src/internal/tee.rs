@@ -302,8 +302,8 @@ impl Reader {
                 Poll::Ready(()) => {}
                 Poll::Pending if looks_ahead => {
                     let state = self.shared.lock();
-                    // The end may have come meanwhile, through another reader.
-                    if !state.writer.is_finishing() {
+                    // Meanwhile another reader may have brought the end, or so much that this one has lost its pieces.
+                    if !state.writer.is_finishing() && !state.place(self.place).has_lost {
                         let frame = take(&mut self.prefix, state, self.place);
                         self.given += size(frame.as_ref());
                         return Poll::Ready(frame.map(Ok));
@@ -377,12 +377,14 @@ impl Reader {
         if matches!(state.end, End::Whole) {
             return SizeHint::with_exact(left(state.seen));
         }
+        let lower = state.hint.lower().max(state.seen);
+        let upper = state.hint.upper().map(|upper| upper.max(state.seen));
         let mut hint = SizeHint::new();
-        // The upper bound comes first, because the lower one must not pass it.
-        if let Some(upper) = state.hint.upper() {
-            hint.set_upper(left(upper.max(state.seen)));
+        // A body that has come as far as its upper bound may still fail there.
+        if let Some(upper) = upper.filter(|upper| *upper > lower || state.announced.is_some()) {
+            hint.set_upper(left(upper));
         }
-        hint.set_lower(left(state.hint.lower().max(state.seen)));
+        hint.set_lower(left(lower));
         hint
     }
 }
