@@ -361,6 +361,10 @@ where
             return response;
         };
         let leader = leader.or_else(|| {
+            if self.lookup.method != self.parts.method {
+                // The answer to HEAD is not what others wait for.
+                return None;
+            }
             let generation = cache.state.generations.current(key);
             match coalescer.join(key, generation) {
                 Role::Leader(leader) => Some(leader),
@@ -436,6 +440,7 @@ where
                 validation::make_conditional(&mut parts.headers, stored.entry.headers())
             }),
             generation,
+            is_outdated: false,
             requested: cache.now(),
             cache,
             lookup,

@@ -50,6 +50,8 @@ pub(crate) struct Exchange {
     pub(crate) requested: SystemTime,
     /// If this has ended, the answer is too old to be stored.
     pub(crate) generation: Generation,
+    /// Whether the stored response was invalidated before the request was sent.
+    pub(crate) is_outdated: bool,
     /// The lead, if others may wait for the answer.
     pub(crate) leader: Option<Leader>,
     /// Whether no caller waits for the answer.
@@ -81,6 +83,7 @@ impl Exchange {
     pub(crate) fn begin(&mut self) {
         self.requested = self.cache.now();
         if !self.generation.is_current() {
+            self.is_outdated = true;
             self.generation = self.cache.state.generations.current(&self.lookup.key);
         }
     }
@@ -129,8 +132,9 @@ impl Exchange {
                 self.give_up(None, now).await;
                 Err(error)
             }
-            // The response is that of another URI: it is passed on, and nothing else.
+            // The response is that of another URI: it is passed on, and says nothing about what is stored.
             (Ok((parts, body)), Some(reason)) => {
+                self.release_all();
                 let parts = self.missed(parts, false, reason);
                 Ok(Response::from_parts(parts, Body::passed(body)))
             }
@@ -157,10 +161,11 @@ impl Exchange {
     ) -> Option<Response<Body<B>>> {
         let stored = self.stored.as_ref()?;
         let (rules, directives) = (self.cache.config.rules, &self.lookup.directives);
-        if !stored
-            .entry
-            .meta
-            .replaces_error(status, directives, now, rules)
+        let meta = &stored.entry.meta;
+        // RFC 9111 §4.4: an invalidated response has to be validated.
+        if self.is_outdated
+            || !self.generation.is_current()
+            || !meta.replaces_error(status, directives, now, rules)
         {
             return None;
         }
@@ -377,10 +382,10 @@ impl Exchange {
         if meaning == Confirmation::Other {
             // The server says that this body will do for this request. The next one fetches anew.
             self.log("revalidated", "a 304 about another representation");
-            cache.remove(&self.lookup.key).await;
             if let Some(leader) = leader {
                 leader.release();
             }
+            cache.remove(&self.lookup.key).await;
             let (headers, meta) = (stored.entry.headers().clone(), stored.entry.meta.clone());
             return self.revalidated(&stored, headers, &meta, now);
         }
@@ -541,11 +546,10 @@ impl Exchange {
         let is_failure = status.is_none_or(|status| status.is_server_error());
         match self.leader.take() {
             Some(leader) if is_failure => leader.fail(status),
-            Some(leader) => {
-                self.cache.state.hit_for_miss.insert(&self.lookup.key);
-                leader.release();
+            leader => {
+                self.leader = leader;
+                self.release_all();
             }
-            None => {}
         }
         let Some(stored) = &self.stored else {
             return;
@@ -554,6 +558,14 @@ impl Exchange {
         match meta.after_failure(status, self.is_validation, now, rules) {
             AfterFailure::Remove => self.cache.remove(&self.lookup.key).await,
             AfterFailure::Keep => {}
+        }
+    }
+
+    /// The answer is for its own caller only, and the next one may be, too.
+    fn release_all(&mut self) {
+        if let Some(leader) = self.leader.take() {
+            self.cache.state.hit_for_miss.insert(&self.lookup.key);
+            leader.release();
         }
     }
 

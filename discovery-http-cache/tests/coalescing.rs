@@ -384,3 +384,54 @@ fn followers_of_a_variant_get_an_answer_that_is_for_all() {
         assert!(world.next().is_none());
     }
 }
+
+/// The answer is that of another URI, so that it is for its own caller only; all others go on at once.
+#[test]
+fn a_leader_that_was_led_elsewhere_lets_all_others_go_at_once() {
+    let mut world = Mocked::with(|layer| {
+        layer.response_uri(|parts: &http::response::Parts| {
+            parts
+                .headers
+                .get("x-from")
+                .map(|_| "https://elsewhere/".parse().unwrap())
+        })
+    });
+    let mut crowd = world.crowd(3);
+    let (_, send) = world.next().unwrap();
+    send.send_response(ok(&[FRESH, ("x-from", "1")], "elsewhere"));
+    assert_eq!(body(assert_ready!(crowd[0].poll())), "elsewhere");
+    for task in &mut crowd[1..] {
+        assert_pending!(task.poll());
+    }
+    for task in &mut crowd[1..] {
+        let (_, send) = world.next().expect("each asks for itself");
+        send.send_response(ok(&[FRESH], "own"));
+        assert_eq!(body(assert_ready!(task.poll())), "own");
+    }
+}
+
+/// RFC 9111 §4.4: an invalidated response may not be served without validation, also not in place of an error.
+#[test]
+fn a_response_that_is_invalidated_meanwhile_replaces_no_error() {
+    for status in [Some(503), None] {
+        let mut world = Mocked::new();
+        let cc = ("cache-control", "max-age=10, stale-if-error=60");
+        world.fill(ok(&[cc, ("etag", "\"1\"")], "before"));
+        world.pass(20);
+        let mut task = world.ask(&[]);
+        assert_pending!(task.poll());
+        let (_, asked) = world.next().unwrap();
+        let mut put = world.send(common::request(http::Method::PUT, &[]));
+        assert_pending!(put.poll());
+        world.next().unwrap().1.send_response(ok(&[], ""));
+        assert_ready_ok!(put.poll());
+        match status {
+            Some(status) => asked.send_response(boxed(response(status, &[], Full::from("error")))),
+            None => asked.send_error(common::Broken("refused")),
+        }
+        match assert_ready!(task.poll()) {
+            Ok(response) => assert_eq!(Some(response.status().as_u16()), status),
+            Err(_) => assert_eq!(status, None),
+        }
+    }
+}

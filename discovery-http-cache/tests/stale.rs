@@ -317,3 +317,28 @@ async fn a_refresh_that_hangs_does_not_keep_the_key_from_being_refreshed() {
         assert_eq!(world.layer.handle().stats().misses, 1);
     }
 }
+
+/// The answer to a HEAD is not what requests for the content wait for.
+#[test]
+fn a_background_refresh_by_head_makes_no_get_wait() {
+    use common::mocked::{Mocked, body, ok};
+    use tokio_test::{assert_pending, assert_ready, task};
+
+    let later = Later::default();
+    let mut world = Mocked::with(|layer| layer.executor(later.clone()));
+    world.fill(ok(&[("cache-control", SWR)], "old"));
+    world.pass(20);
+    let mut head = world.send(common::request(http::Method::HEAD, &[]));
+    assert_eq!(body(assert_ready!(head.poll())), "");
+    let mut refresh = task::spawn(later.0.lock().unwrap().pop().unwrap());
+    assert_pending!(refresh.poll());
+    let (request, _unanswered) = world.next().unwrap();
+    assert_eq!(request.method(), http::Method::HEAD);
+    // It is too old now to be served at once.
+    world.pass(60);
+    let mut get = world.ask(&[]);
+    assert_pending!(get.poll());
+    let (_, send) = world.next().expect("it does not wait for the HEAD");
+    send.send_response(ok(&[("cache-control", SWR)], "new"));
+    assert_eq!(body(assert_ready!(get.poll())), "new");
+}
