@@ -23,6 +23,7 @@ use crate::policy::cache_control::RequestDirectives;
 use crate::policy::request::{
     Bypass, Purpose, RequestConstraints, possible_targets, purpose, target_uri,
 };
+use crate::policy::variants::VariantIndex;
 use crate::policy::{invalidation, storage};
 use crate::publication::Publication;
 use crate::variants::VariantPlace;
@@ -54,6 +55,8 @@ pub(crate) struct Lookup {
     pub(crate) fallback: Option<String>,
     /// The place among the variants, if `key` is that of another variant than the first.
     pub(crate) variant: Option<Box<VariantPlace>>,
+    /// The list of the variants in the store, if the first one is gone.
+    pub(crate) list: Option<Box<VariantIndex>>,
     pub(crate) directives: RequestDirectives,
     /// Whether it may wait for the answer to another request.
     pub(crate) may_coalesce: bool,
@@ -201,6 +204,7 @@ impl Cache {
             method,
             fallback,
             variant: None,
+            list: None,
             may_coalesce: constraints.may_share(),
             is_selective: constraints.is_selective,
             directives: constraints.directives,

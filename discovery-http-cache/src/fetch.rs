@@ -147,13 +147,21 @@ where
                         new.look();
                     }
                 }
-                AfterWait::Look => match self.look_up(None).await {
-                    Decision::Hit(stored, outcome) => {
-                        return Ok(self.respond(stored, outcome));
+                AfterWait::Look => {
+                    let generation = cache.state.generations.current(&self.lookup.key);
+                    if let Some(response) = self.join_body(&generation) {
+                        return Ok(response);
                     }
-                    Decision::Background(stored) => return Ok(self.refresh(stored, None)),
-                    Decision::Forward(stored, reason) => break (stored, reason),
-                },
+                    drop(generation);
+                    let key = self.lookup.key.clone();
+                    decision = self.look_up(None).await;
+                    // For this key there is nothing to wait for, but there may be for that of another variant.
+                    if self.lookup.key == key
+                        && let Decision::Forward(stored, reason) = decision
+                    {
+                        break (stored, reason);
+                    }
+                }
             }
         };
 
@@ -182,6 +190,11 @@ where
                     cache.decode(key, method, value, cache.now())
                 }
             };
+            self.lookup.list = None;
+            if stored.is_none() && self.lookup.variant.is_none() {
+                let list = cache.list_without_first(&self.lookup.key).await;
+                self.lookup.list = list.map(Box::new);
+            }
             if let Found::Decision(decision) = self.decide(stored, cache.now()) {
                 return decision;
             }
@@ -201,7 +214,7 @@ where
             entry.reuse(&lookup.directives, &parts.headers, now, false)
         });
         let Some((stored, reuse)) = stored.zip(reuse) else {
-            if lookup.is_found_elsewhere(cache, parts) {
+            if lookup.is_found_elsewhere(parts) {
                 return Found::Elsewhere;
             }
             return Found::Decision(Decision::Forward(None, "not stored"));
@@ -483,10 +496,16 @@ impl Lookup {
 
     /// Goes to another entry, if nothing is stored under the key: to a variant whose first one is gone, or to the answers
     /// to the request's own method.
-    fn is_found_elsewhere(&mut self, cache: &Cache, request: &request::Parts) -> bool {
+    fn is_found_elsewhere(&mut self, request: &request::Parts) -> bool {
         if self.variant.is_none()
-            && let Some((key, place)) = cache.find_variant(&self.key, &request.headers)
+            && let Some(list) = &self.list
+            && let Some(key) = list.find(&self.key, &request.headers)
         {
+            let place = VariantPlace {
+                base: String::new(),
+                family: list.family().to_owned(),
+                names: list.names().to_vec(),
+            };
             self.go_to_variant(key, place);
             return true;
         }

@@ -12,7 +12,7 @@ use discovery_core::http::dump::{self, Framing};
 use discovery_core::http::uri::Redacted;
 use discovery_core::internal::entry_writer::{EntryWriter, HOLD, NewEntry};
 use discovery_core::internal::tee::Reader;
-use http::{HeaderMap, Method, Response, StatusCode, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, response};
 use http_body::Body as HttpBody;
 use tracing::debug;
 
@@ -325,7 +325,7 @@ impl Exchange {
                 let family = before.and_then(|before| before.entry.variant.family().cloned());
                 let family = match family {
                     Some(family) => family,
-                    None => cache.family(&lookup.key, fields.vary.names()),
+                    None => self.family(fields.vary.names()),
                 };
                 vary::set_family(&mut stored.headers, family);
                 Variants::Unchanged
@@ -341,6 +341,15 @@ impl Exchange {
             expected,
             variants,
         })
+    }
+
+    /// The family for a first variant: that of the variants in the store whose first one is gone, if they vary by the
+    /// same fields, so that they can still be found; else a new one.
+    fn family(&self, names: &[HeaderName]) -> HeaderValue {
+        let list = self.lookup.list.as_ref();
+        let list = list.filter(|list| list.names() == names);
+        let family = list.and_then(|list| HeaderValue::from_str(list.family()).ok());
+        family.unwrap_or_else(|| self.cache.new_family())
     }
 
     /// Whether the stored response is the first of several variants.

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use discovery_core::store::Value;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
 
 use crate::cache::Cache;
 use crate::policy::variants::{VariantIndex, all_keys};
@@ -33,6 +33,7 @@ impl Cache {
         let limit = self.config.max_variants;
         let removed = {
             let mut lists = self.lists();
+            make_room(&mut lists, &place.base);
             let new = || VariantIndex::new(&place.family, &place.names);
             let list = lists.entry(place.base.clone()).or_insert_with(new);
             // Variants of another family, or by other fields, are never found again.
@@ -50,32 +51,19 @@ impl Cache {
         self.save_variants(&place.base).await;
     }
 
-    /// The key of the variant for a request whose first variant is gone, if this process knows of one.
-    pub(crate) fn find_variant(
-        &self,
-        base: &str,
-        request: &HeaderMap,
-    ) -> Option<(String, VariantPlace)> {
-        let lists = self.lists();
-        let list = lists.get(base)?;
-        let key = list.find(base, request)?;
-        let place = VariantPlace {
-            base: base.to_owned(),
-            family: list.family().to_owned(),
-            names: list.names().to_vec(),
-        };
-        Some((key, place))
-    }
-
-    /// The family for a first variant: that of the variants which this process knows, if they vary by the same fields, so
-    /// that they can still be found; else a new one.
-    pub(crate) fn family(&self, base: &str, names: &[HeaderName]) -> HeaderValue {
-        let family = {
-            let lists = self.lists();
-            let list = lists.get(base).filter(|list| list.names() == names);
-            list.and_then(|list| HeaderValue::from_str(list.family()).ok())
-        };
-        family.unwrap_or_else(|| self.new_family())
+    /// The list of the variants of a response whose first one is gone, if this process knows of any. It is that of the
+    /// store: another process may have invalidated what this one remembers.
+    pub(crate) async fn list_without_first(&self, base: &str) -> Option<VariantIndex> {
+        if !self.lists().contains_key(base) {
+            return None;
+        }
+        match self.get(&VariantIndex::key(base)).await {
+            Ok(value) => VariantIndex::parse(&value?.into_bytes()),
+            Err(error) => {
+                self.store_failed(base, "read", &error);
+                None
+            }
+        }
     }
 
     /// Removes all variants but the first, and their list.
@@ -113,9 +101,7 @@ impl Cache {
         };
         if let Some(list) = list {
             let mut lists = self.lists();
-            if lists.len() >= MAX_LISTS {
-                lists.clear();
-            }
+            make_room(&mut lists, base);
             // Not over a change that came meanwhile.
             lists.entry(base.to_owned()).or_insert(list);
         }
@@ -147,5 +133,15 @@ impl Cache {
             .variants
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets a list, if there are too many for another one. It is still in the store.
+fn make_room(lists: &mut HashMap<String, VariantIndex>, base: &str) {
+    if lists.len() >= MAX_LISTS
+        && !lists.contains_key(base)
+        && let Some(any) = lists.keys().next().cloned()
+    {
+        lists.remove(&any);
     }
 }

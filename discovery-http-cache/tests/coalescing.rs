@@ -435,3 +435,34 @@ fn a_response_that_is_invalidated_meanwhile_replaces_no_error() {
         }
     }
 }
+
+/// What they waited for turns out to be another variant: one of them asks for theirs, and the others wait for that.
+#[test]
+fn followers_whose_leader_goes_to_another_variant_still_share_one_request() {
+    let mut world = Mocked::new();
+    let mut first = world.ask(&[("accept", "a")]);
+    assert_pending!(first.poll());
+    let _hung = world.next().unwrap();
+    let mut crowd: Vec<_> = (0..5).map(|_| world.ask(&[("accept", "b")])).collect();
+    for task in &mut crowd {
+        assert_pending!(task.poll());
+    }
+    // It waits for nobody, and tells that there are variants.
+    let mut forced = world.ask(&[("accept", "a"), ("cache-control", "no-cache")]);
+    assert_pending!(forced.poll());
+    let vary = [FRESH, ("vary", "accept")];
+    world.next().unwrap().1.send_response(ok(&vary, "for a"));
+    assert_eq!(body(assert_ready!(forced.poll())), "for a");
+
+    drop(first);
+    for task in &mut crowd {
+        assert_pending!(task.poll());
+    }
+    let (request, send) = world.next().unwrap();
+    assert_eq!(request.headers()["accept"], "b");
+    assert!(world.next().is_none(), "one request for all");
+    send.send_response(ok(&vary, "for b"));
+    for task in &mut crowd {
+        assert_eq!(body(assert_ready!(task.poll())), "for b");
+    }
+}

@@ -4,7 +4,9 @@ mod common;
 
 use common::{URI, World, get, request};
 use discovery_core::store::Store;
+use discovery_http_cache::HttpCacheLayer;
 use http::Method;
+use tower::{Layer, ServiceExt};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 const VARY: (&str, &str) = ("vary", "accept");
@@ -177,4 +179,49 @@ fn accept_body(accept: &str) -> &'static str {
         "f" => "for f",
         _ => "for another",
     }
+}
+
+/// Two processes with one store: each has its own list in memory, so that one can overwrite what the other has added.
+#[tokio::test]
+async fn a_variant_that_another_layer_has_lost_from_the_list_is_not_served_after_an_invalidation() {
+    for after in [["e", "a"], ["a", "e"]] {
+        let world = World::strict();
+        let other = HttpCacheLayer::new(world.store.clone()).clock(world.clock.clone());
+        let other = other.layer(world.server.clone());
+        let ask = async |accept: &str| {
+            let request = get(&[("accept", accept)]);
+            drop(other.clone().oneshot(request).await.unwrap());
+        };
+        fill(&world).await;
+        world.server.ok(&[FRESH, VARY], "before");
+        ask("d").await;
+        world.server.ok(&[FRESH, VARY], "before");
+        assert_eq!(world.get(&[("accept", "e")]).await.body, "before");
+        world.server.ok(&[FRESH, VARY], "before");
+        ask("f").await;
+
+        world.server.answer(204, &[], "");
+        let put = other.clone().oneshot(request(Method::PUT, &[]));
+        drop(put.await.unwrap());
+        for accept in after {
+            world.server.ok(&[FRESH, VARY], "after");
+            let got = world.get(&[("accept", accept)]).await;
+            assert_eq!(got.body, "after", "{accept} of {after:?}");
+        }
+    }
+}
+
+/// A strict cache may have used the store before.
+#[tokio::test]
+async fn kubectls_preset_has_one_variant_also_where_a_family_is_stored() {
+    let world = World::strict();
+    fill(&world).await;
+    let kubectl = HttpCacheLayer::new(world.store.clone()).clock(world.clock.clone());
+    let kubectl = kubectl.kubectl().layer(world.server.clone());
+    let keys = world.store.all_keys().len();
+    world.server.ok(&[FRESH, VARY], "one place");
+    let response = kubectl.oneshot(get(&[("accept", "x")])).await.unwrap();
+    drop(response);
+    assert_eq!(world.store.all_keys().len(), keys);
+    assert!(world.stored(URI).await.unwrap().ends_with("one place"));
 }

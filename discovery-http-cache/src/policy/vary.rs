@@ -105,13 +105,15 @@ impl Vary {
 
     /// Reads the records in `stored`, by listed field.
     pub(crate) fn recorded(&self, stored: &HeaderMap, rules: Rules) -> Variant {
+        // kubectl has room for one variant.
+        let family = stored.get(FAMILY).filter(|_| !rules.kubectl).cloned();
         // Mostly there is no `Vary`, and nothing to look for.
         if self.names.is_empty() {
             return Variant {
                 values: Vec::new(),
                 any: self.any,
                 lenient: rules.kubectl,
-                family: stored.get(FAMILY).cloned(),
+                family,
             };
         }
         let missing = if rules.kubectl {
@@ -147,7 +149,7 @@ impl Vary {
             values,
             any: self.any,
             lenient: rules.kubectl,
-            family: stored.get(FAMILY).cloned(),
+            family,
         }
     }
 
