@@ -187,6 +187,16 @@ impl Coalescer {
         })
     }
 
+    /// How many flights, bodies and refreshes are in the tables.
+    #[cfg(test)]
+    pub(crate) fn counts(&self) -> [usize; 3] {
+        [
+            self.flights.len(),
+            self.bodies().len(),
+            self.refreshes().len(),
+        ]
+    }
+
     fn bodies(&self) -> MutexGuard<'_, HashMap<FlightKey, BodyInProgress>> {
         self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -49,6 +49,11 @@ impl Generations {
         Generation(generation)
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.table).len()
+    }
+
     /// Ends the generation of a key, if anything is on its way.
     pub(crate) fn end(&self, key: &str) {
         let ended = lock(&self.table).remove(base_of(key));

@@ -55,6 +55,13 @@ impl Publication {
     }
 }
 
+impl Drop for Publication {
+    /// A store that panicked has said neither that the entry is stored nor that it is not.
+    fn drop(&mut self) {
+        self.end_body();
+    }
+}
+
 impl EntryObserver for Publication {
     fn is_current(&self) -> bool {
         self.generation.is_current()
