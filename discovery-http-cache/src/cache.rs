@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 
 use crate::coalesce::Coalescer;
 use crate::entry::{Cached, HeadCache, StoredResponse};
-use crate::generation::{Generation, Generations};
+use crate::generation::{Generation, Generations, Moment};
 use crate::hit_for_miss::HitForMiss;
 use crate::options::{Config, WaitLimit};
 use crate::policy::cache_control::ResponseDirectives;
@@ -75,6 +75,19 @@ impl Cache {
     /// The value under a key. A store that takes too long counts as one that fails.
     pub(crate) async fn get(&self, key: &str) -> io::Result<Option<Value>> {
         self.bounded(self.store.get(key)).await
+    }
+
+    /// What a look since that moment has found, unless it may be from before an invalidation: then that counts as missing.
+    pub(crate) fn unless_late(
+        &self,
+        key: &str,
+        found: io::Result<Option<Value>>,
+        since: Moment,
+    ) -> io::Result<Option<Value>> {
+        if matches!(found, Ok(Some(_))) && self.state.generations.is_late(key, since) {
+            return Ok(None);
+        }
+        found
     }
 
     /// Waits for an operation of the store, but not for longer than requests wait.
@@ -196,9 +209,14 @@ impl Cache {
         if !generation.is_current() {
             return false;
         }
-        if let Err(error) = self.bounded(self.store.put_with(key, value, options)).await {
-            self.store_failed(key, "write", &error);
-            return false;
+        let _writing = generation.begin_write();
+        let result = self.bounded(self.store.put_with(key, value, options)).await;
+        if let Err(error) = &result {
+            self.store_failed(key, "write", error);
+            // A write that took too long may still happen.
+            if generation.is_current() {
+                return false;
+            }
         }
         // The invalidation may have come too early to remove this.
         if !generation.is_current() {

@@ -22,7 +22,7 @@ use crate::cache_status::{CacheDecision, Forward, Outcome};
 use crate::coalesce::{Leader, Refresh, Role, WaitResult};
 use crate::entry::StoredResponse;
 use crate::forward::Exchange;
-use crate::generation::Generation;
+use crate::generation::{Generation, Moment};
 use crate::policy::reuse::{Reuse, RevalidateReason};
 use crate::policy::validation;
 use crate::policy::vary::Variant;
@@ -40,7 +40,7 @@ pub(crate) struct Fetch<S, B> {
 
 /// The first look into the store, which began when the request came.
 pub(crate) enum FirstLook {
-    Waiting(Op<io::Result<Option<Value>>>),
+    Waiting(Op<io::Result<Option<Value>>>, Moment),
     Found(Option<StoredResponse>),
 }
 
@@ -182,11 +182,15 @@ where
             let stored = match first.take() {
                 Some(FirstLook::Found(stored)) => stored,
                 look => {
-                    let value = match look {
-                        Some(FirstLook::Waiting(op)) => cache.bounded(op).await,
-                        _ => cache.get(&self.lookup.key).await,
-                    };
                     let Lookup { key, method, .. } = &self.lookup;
+                    let (value, since) = match look {
+                        Some(FirstLook::Waiting(op, since)) => (cache.bounded(op).await, since),
+                        _ => {
+                            let since = cache.state.generations.moment();
+                            (cache.get(key).await, since)
+                        }
+                    };
+                    let value = cache.unless_late(key, value, since);
                     cache.decode(key, method, value, cache.now())
                 }
             };

@@ -3,12 +3,15 @@
 //! An unsafe request invalidates stored responses, and also those that are on their way: the answer to a request that
 //! was sent before may be from before the change. So it ends the generation of its key, and an answer to a request of an
 //! ended generation is not stored.
+//!
+//! A write that is under way when its generation ends may come after the removal, and is removed in its turn. Until then
+//! what the store has under the key is not to be trusted.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::policy::variants::base_of;
@@ -17,6 +20,7 @@ use crate::policy::variants::base_of;
 #[derive(Default)]
 pub(crate) struct Generations {
     table: Arc<Table>,
+    late: Arc<LateWrites>,
 }
 
 type Table = Mutex<HashMap<Arc<str>, Weak<Inner>>>;
@@ -28,8 +32,29 @@ pub(crate) struct Generation(Arc<Inner>);
 struct Inner {
     key: Arc<str>,
     has_ended: AtomicBool,
+    /// How many entries are being written. Changed together with `has_ended`.
+    writes: Mutex<usize>,
     table: Arc<Table>,
+    late: Arc<LateWrites>,
 }
+
+/// The keys under which answers of ended generations are being written.
+#[derive(Default)]
+struct LateWrites {
+    /// How many generations there are for each key.
+    keys: Mutex<HashMap<Arc<str>, usize>>,
+    /// The number of keys. Mostly there is none.
+    count: AtomicUsize,
+    /// How often the last late write of a generation has ended.
+    ends: AtomicU64,
+}
+
+/// An entry that is being written.
+pub(crate) struct Writing(Generation);
+
+/// A moment before a look into the store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment(u64);
 
 impl Generations {
     /// The present generation of a key. All variants of a response share one.
@@ -43,7 +68,9 @@ impl Generations {
         let generation = Arc::new(Inner {
             key,
             has_ended: AtomicBool::new(false),
+            writes: Mutex::default(),
             table: Arc::clone(&self.table),
+            late: Arc::clone(&self.late),
         });
         *place = Arc::downgrade(&generation);
         Generation(generation)
@@ -51,15 +78,61 @@ impl Generations {
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        lock(&self.table).len()
+        lock(&self.table).len() + self.late.keys().len()
     }
 
     /// Ends the generation of a key, if anything is on its way.
     pub(crate) fn end(&self, key: &str) {
         let ended = lock(&self.table).remove(base_of(key));
         if let Some(generation) = ended.and_then(|generation| generation.upgrade()) {
+            let writes = generation.writes();
             generation.has_ended.store(true, Ordering::Release);
+            if *writes > 0 {
+                self.late.begin(&generation.key);
+            }
         }
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        Moment(self.late.ends.load(Ordering::SeqCst))
+    }
+
+    /// Whether what a look since that moment has found under a key may be of an ended generation.
+    pub(crate) fn is_late(&self, key: &str, since: Moment) -> bool {
+        let late = &self.late;
+        (late.count.load(Ordering::SeqCst) > 0 && late.keys().contains_key(base_of(key)))
+            || late.ends.load(Ordering::SeqCst) != since.0
+    }
+}
+
+impl LateWrites {
+    fn begin(&self, key: &Arc<str>) {
+        let mut keys = self.keys();
+        *keys.entry(Arc::clone(key)).or_default() += 1;
+        self.count.store(keys.len(), Ordering::SeqCst);
+    }
+
+    fn end(&self, key: &str) {
+        // Before the key is gone, so that a look that began earlier sees one or the other.
+        self.ends.fetch_add(1, Ordering::SeqCst);
+        let mut keys = self.keys();
+        if let Some(generations) = keys.get_mut(key) {
+            *generations -= 1;
+            if *generations == 0 {
+                keys.remove(key);
+            }
+        }
+        self.count.store(keys.len(), Ordering::SeqCst);
+    }
+
+    fn keys(&self) -> MutexGuard<'_, HashMap<Arc<str>, usize>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn writes(&self) -> MutexGuard<'_, usize> {
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,9 +146,31 @@ impl Generation {
         }
     }
 
+    /// Begins to write an entry. What is returned is kept until the entry is written, and removed if it came too late.
+    pub(crate) fn begin_write(&self) -> Writing {
+        let mut writes = self.0.writes();
+        *writes += 1;
+        if *writes == 1 && !self.is_current() {
+            self.0.late.begin(&self.0.key);
+        }
+        drop(writes);
+        Writing(self.clone())
+    }
+
     /// Whether it has not ended.
     pub(crate) fn is_current(&self) -> bool {
         !self.0.has_ended.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        let generation = &self.0;
+        let mut writes = generation.0.writes();
+        *writes -= 1;
+        if *writes == 0 && !generation.is_current() {
+            generation.0.late.end(&generation.0.key);
+        }
     }
 }
 
@@ -138,6 +233,30 @@ mod tests {
         drop((key, variant));
         generations.end("https://h/a");
         assert!(!next.is_current());
+    }
+
+    #[test]
+    fn a_write_that_goes_on_when_its_generation_ends_makes_the_key_doubtful() {
+        let generations = Generations::default();
+        let old = generations.current("https://h/a");
+        let first = generations.moment();
+        let writes = [old.begin_write(), old.begin_write()];
+        assert!(!generations.is_late("https://h/a", first));
+        generations.end("https://h/a");
+        let [one, two] = writes;
+        drop(one);
+        assert!(generations.is_late("https://h/a\nf\nx", first));
+        assert!(!generations.is_late("https://h/b", first));
+        drop(two);
+        // A look that began before may have found what has been removed since.
+        assert!(generations.is_late("https://h/a", first));
+        let second = generations.moment();
+        assert!(!generations.is_late("https://h/a", second));
+        let late = old.begin_write();
+        assert!(generations.is_late("https://h/a", second));
+        drop(late);
+        assert!(!generations.is_late("https://h/a", generations.moment()));
+        assert!(generations.late.keys().is_empty());
     }
 
     #[test]

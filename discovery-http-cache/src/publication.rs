@@ -9,7 +9,7 @@ use tracing::debug;
 
 use crate::cache::{BoxFuture, Cache};
 use crate::coalesce::{Activity, FlightKey};
-use crate::generation::Generation;
+use crate::generation::{Generation, Writing};
 use crate::variants::VariantPlace;
 
 /// Watches an entry on its way into the store.
@@ -17,6 +17,8 @@ pub(crate) struct Publication {
     cache: Arc<Cache>,
     /// The generation in which the response was requested.
     generation: Generation,
+    /// There once the entry is being published.
+    writing: Option<Writing>,
     /// Whether the entry supersedes another one, which is removed even if this one cannot be stored.
     pub(crate) supersedes: bool,
     /// The body in progress that others may join, until the entry is stored.
@@ -42,6 +44,7 @@ impl Publication {
         Self {
             cache,
             generation,
+            writing: None,
             supersedes: false,
             shared: None,
             variants: Variants::Unchanged,
@@ -74,6 +77,7 @@ impl EntryObserver for Publication {
     }
 
     fn prepare(&mut self, key: &str) -> Op<()> {
+        self.writing = Some(self.generation.begin_write());
         let (cache, key) = (Arc::clone(&self.cache), key.to_owned());
         match std::mem::replace(&mut self.variants, Variants::Unchanged) {
             Variants::Unchanged => Op::Ready(()),
@@ -88,6 +92,7 @@ impl EntryObserver for Publication {
 
     fn on_stored(&mut self, key: &str) {
         self.supersedes = false;
+        self.writing = None;
         self.cache.count_stored(key);
         self.end_body();
     }
@@ -108,8 +113,9 @@ impl EntryObserver for Publication {
         };
         debug!(key = %Redacted::new(key), decision = "not stored", reason);
         self.end_body();
+        let writing = self.writing.take();
         if removes {
-            self.cache.remove(key)
+            self.cache.remove(key).map(move |()| drop(writing))
         } else {
             Op::Ready(())
         }

@@ -95,9 +95,11 @@ where
         let state = match cache.route(&parts, has_content(&body)) {
             Route::Lookup(lookup) => {
                 let completions = cache.state.coalescer.completions();
+                let moment = cache.state.generations.moment();
                 let first = match cache.store.get(&lookup.key) {
                     Op::Ready(value) => {
                         let now = cache.now();
+                        let value = cache.unless_late(&lookup.key, value, moment);
                         let stored = cache.decode(&lookup.key, &lookup.method, value, now);
                         match cache.hit(stored, &lookup, &parts, now) {
                             Ok(response) => {
@@ -107,7 +109,7 @@ where
                             Err(stored) => FirstLook::Found(stored),
                         }
                     }
-                    op @ Op::Wait(_) => FirstLook::Waiting(op),
+                    op @ Op::Wait(_) => FirstLook::Waiting(op, moment),
                 };
                 let fetch = Fetch {
                     inner: self.inner.clone(),
@@ -216,7 +218,7 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    use discovery_core::clock::ManualClock;
+    use discovery_core::sync::clock::ManualClock;
     use discovery_core::store::{MapStore, PutOptions, Store, Value, Writer};
     use http::Method;
     use http_body::Frame;
