@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use discovery_core::sync::clock::ManualClock;
 use discovery_core::http::uri;
 use discovery_core::store::{Store, Value};
+use discovery_core::sync::clock::ManualClock;
 use discovery_core::testing::{EventLevel, Events, ScriptedStore, StoreOp};
 use discovery_disk::record::{DiskStoreLayer, Mode};
 use discovery_disk::store::DiskStoreOptions;

@@ -218,8 +218,8 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    use discovery_core::sync::clock::ManualClock;
     use discovery_core::store::{MapStore, PutOptions, Store, Value, Writer};
+    use discovery_core::sync::clock::ManualClock;
     use http::Method;
     use http_body::Frame;
     use http_body_util::Empty;

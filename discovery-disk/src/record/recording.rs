@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use discovery_core::BoxError;
-use discovery_core::http::dump::{self, Framing};
 use discovery_core::http::body::{Body, has_content};
+use discovery_core::http::dump::{self, Framing};
+use discovery_core::http::uri::Redacted;
 use discovery_core::internal::entry_writer::{Abandoned, EntryObserver, EntryWriter, NewEntry};
 use discovery_core::internal::reserved::Oneshot;
 use discovery_core::internal::tee::Reader;
-use discovery_core::http::uri::Redacted;
 use discovery_core::store::{Op, PutOptions, Value};
 use http::{Method, Request, Response, StatusCode, response};
 use http_body::Body as HttpBody;
