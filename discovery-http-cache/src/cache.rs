@@ -239,8 +239,8 @@ impl Cache {
         for method in [Method::GET, Method::HEAD] {
             if let Some(key) = self.config.key.key(&method, uri, headers) {
                 debug!(key = %Redacted::new(&key), decision = "invalidate");
-                self.state.generations.end(&key);
-                self.remove_all_variants(&key).await;
+                let known = self.end_generation(&key);
+                self.remove_all_variants(&key, known).await;
                 self.remove(&key).await;
             }
         }

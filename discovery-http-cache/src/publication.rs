@@ -85,7 +85,8 @@ impl EntryObserver for Publication {
                 Op::wait(async move { cache.add_variant(&place, &key).await })
             }
             Variants::Replaced { base } => {
-                Op::wait(async move { cache.remove_all_variants(&base).await })
+                let known = cache.take_list(&base);
+                Op::wait(async move { cache.remove_all_variants(&base, known).await })
             }
         }
     }

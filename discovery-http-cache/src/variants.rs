@@ -66,8 +66,25 @@ impl Cache {
         }
     }
 
-    /// Removes all variants but the first, and their list.
-    pub(crate) async fn remove_all_variants(self: &Arc<Self>, base: &str) {
+    /// Forgets the list of a response whose variants are to be removed.
+    pub(crate) fn take_list(&self, base: &str) -> Option<VariantIndex> {
+        self.lists().remove(base)
+    }
+
+    /// Ends the generation of a response, and forgets the list of its variants. A variant that is added to the list later
+    /// is either of the next generation, or is removed by whoever writes it.
+    pub(crate) fn end_generation(&self, base: &str) -> Option<VariantIndex> {
+        let mut lists = self.lists();
+        self.state.generations.end(base);
+        lists.remove(base)
+    }
+
+    /// Removes all variants but the first, and their list. `known` is the list that was in memory.
+    pub(crate) async fn remove_all_variants(
+        self: &Arc<Self>,
+        base: &str,
+        known: Option<VariantIndex>,
+    ) {
         let stored = match self.get(&VariantIndex::key(base)).await {
             Ok(Some(value)) => Some(value.into_bytes()),
             Ok(None) => None,
@@ -76,7 +93,6 @@ impl Cache {
                 None
             }
         };
-        let known = self.lists().remove(base);
         let known = known.map(|list| list.encode());
         let mut keys = all_keys(base, stored.as_deref());
         keys.extend(all_keys(base, known.as_deref()));
