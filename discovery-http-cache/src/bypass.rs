@@ -268,9 +268,7 @@ where
         let status = response.status();
         let named = |uri| invalidation::targets(uri, status, response.headers());
         let invalidated: Vec<Uri> = change.invalidate.iter().flat_map(named).collect();
-        for uri in &invalidated {
-            cache.invalidate(uri, &headers).await;
-        }
+        cache.invalidate(&invalidated, &headers).await;
         let target = change.invalidate.first().filter(|_| change.may_store);
         let mut response = match target {
             Some(target) => store_for_get(&cache, target, &headers, requested, response),

@@ -234,16 +234,28 @@ impl Cache {
         debug!(key = %Redacted::new(key), decision = "stored");
     }
 
-    /// Removes the responses that are stored for a URI, and keeps those that are on their way from being stored.
-    pub(crate) async fn invalidate(self: &Arc<Self>, uri: &Uri, headers: &HeaderMap) {
-        for method in [Method::GET, Method::HEAD] {
-            if let Some(key) = self.config.key.key(&method, uri, headers) {
-                debug!(key = %Redacted::new(&key), decision = "invalidate");
-                let known = self.end_generation(&key);
-                self.remove_all_variants(&key, known).await;
-                self.remove(&key).await;
+    /// Removes the responses that are stored for these URIs, and keeps those that are on their way from being stored.
+    pub(crate) async fn invalidate(self: &Arc<Self>, uris: &[Uri], headers: &HeaderMap) {
+        let mut removals = Vec::new();
+        for uri in uris {
+            for method in [Method::GET, Method::HEAD] {
+                if let Some(key) = self.config.key.key(&method, uri, headers) {
+                    debug!(key = %Redacted::new(&key), decision = "invalidate");
+                    let known = self.end_generation(&key);
+                    removals.push(self.remove(&key));
+                    let cache = Arc::clone(self);
+                    removals.push(Op::wait(async move {
+                        cache.remove_all_variants(&key, known).await;
+                    }));
+                }
             }
         }
+        all(removals).await;
+    }
+
+    /// Removes entries, all at the same time. Failures are logged.
+    pub(crate) async fn remove_each(self: &Arc<Self>, keys: impl IntoIterator<Item = &String>) {
+        all(keys.into_iter().map(|key| self.remove(key)).collect()).await;
     }
 
     pub(crate) fn store_failed(&self, key: &str, what: &str, error: &io::Error) {
@@ -259,6 +271,20 @@ impl Cache {
             debug!(%key, %error, "the cache's store failed to {what}");
         }
     }
+}
+
+/// Waits for all of these.
+async fn all(mut ops: Vec<Op<()>>) {
+    ops.retain(|op| matches!(op, Op::Wait(_)));
+    std::future::poll_fn(|cx| {
+        ops.retain_mut(|op| Pin::new(op).poll(cx).is_pending());
+        if ops.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 /// A future that an [executor](crate::HttpCacheLayer::executor) runs.

@@ -45,9 +45,7 @@ impl Cache {
             removed.extend(list.add(&place.base, key, limit).unwrap_or_default());
             removed
         };
-        for key in removed {
-            self.remove(&key).await;
-        }
+        self.remove_each(&removed).await;
         self.save_variants(&place.base).await;
     }
 
@@ -98,9 +96,8 @@ impl Cache {
         keys.extend(all_keys(base, known.as_deref()));
         keys.sort_unstable();
         keys.dedup();
-        for key in keys.iter().filter(|key| *key != base) {
-            self.remove(key).await;
-        }
+        let others = keys.iter().filter(|key| *key != base);
+        self.remove_each(others).await;
     }
 
     /// Reads the list of a base key, unless it is in memory.

@@ -2,13 +2,17 @@
 
 mod common;
 
+use std::io;
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::mocked::{Mocked, body, boxed, ok};
-use common::{Piece, Pieces, get, response};
+use common::{Piece, Pieces, Server, get, response};
+use discovery_core::store::{Op, PutOptions, Store, Value, Writer};
 use discovery_core::testing::ManualTimer;
+use discovery_http_cache::HttpCacheLayer;
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
-use tower::{Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
@@ -79,4 +83,52 @@ fn small_pieces_count_too() {
         assert!(count < most, "{count}");
         assert_eq!(body(first).len(), 100_000);
     }
+}
+
+/// A store that forgets nothing, and never says so.
+struct Keeping(discovery_core::store::MapStore);
+
+impl Store for Keeping {
+    fn get(&self, key: &str) -> Op<io::Result<Option<Value>>> {
+        self.0.get(key)
+    }
+
+    fn put_with(&self, key: &str, value: Value, options: PutOptions) -> Op<io::Result<()>> {
+        self.0.put_with(key, value, options)
+    }
+
+    fn create_with(
+        &self,
+        key: &str,
+        head: Bytes,
+        options: PutOptions,
+    ) -> Op<io::Result<Box<dyn Writer>>> {
+        self.0.create_with(key, head, options)
+    }
+
+    fn remove(&self, _: &str) -> Op<io::Result<()>> {
+        Op::wait(std::future::pending())
+    }
+}
+
+/// All that it invalidates is removed at the same time: it does not wait for one after another.
+#[tokio::test(start_paused = true)]
+async fn a_change_waits_once_for_a_store_that_hangs() {
+    let server = Server::default();
+    let layer = HttpCacheLayer::new(Keeping(discovery_core::store::MapStore::new()))
+        .clock(common::clock())
+        .timer(hyper_util::rt::TokioTimer::new())
+        .max_wait(WAIT);
+    let service = layer.layer(server.clone());
+    for accept in ["a", "b", "c", "d"] {
+        server.ok(&[FRESH, ("vary", "accept")], "x");
+        let response = service.clone().oneshot(get(&[("accept", accept)])).await;
+        drop(response.unwrap());
+    }
+    let places = [("location", "/one"), ("content-location", "/two")];
+    server.answer(201, &places, "");
+    let began = tokio::time::Instant::now();
+    let put = common::request(http::Method::PUT, &[]);
+    drop(service.oneshot(put).await.unwrap());
+    assert_eq!(began.elapsed(), WAIT);
 }
