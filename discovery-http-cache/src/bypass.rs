@@ -29,10 +29,6 @@ use crate::publication::Publication;
 use crate::variants::VariantPlace;
 
 /// The way of a request.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved once, and a hit allocates nothing"
-)]
 pub(crate) enum Route {
     /// To the store first.
     Lookup(Lookup),
