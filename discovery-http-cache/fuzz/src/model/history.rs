@@ -126,7 +126,7 @@ impl History {
                 continue;
             };
             if *status != StatusCode::NOT_MODIFIED {
-                all.push(Version::new(contact, given, *status, headers));
+                all.push(Version::new(contact, given, *status, headers, self.rules));
             }
             let confirms = |version: &Version| match contact.asked.method {
                 Method::HEAD if *status == StatusCode::OK => version.method == Method::GET,
@@ -270,7 +270,7 @@ impl History {
                 && version.read.is_some_and(|read| read.turn < newer.wanted.turn)
                 && newer.read.is_some_and(|read| read.turn < asked.at.turn)
                 && rules::must_not_store(newer, self.rules).is_none()
-                && rules::is_looked_at(&newer.request, self.rules)
+                && !newer.has_passed
                 // A response that can be neither fresh nor validated need not be stored.
                 && (newer.status == StatusCode::OK || rules::lifetime(newer, self.rules) > 0)
                 && rules::is_for(newer, &asked.headers, self.rules)

@@ -14,6 +14,8 @@ pub(crate) struct Version {
     pub(crate) uri: String,
     /// The request headers that it was selected by.
     pub(crate) request: HeaderMap,
+    /// Whether the cache did not look at the request that its body came for, and so did not store it.
+    pub(crate) has_passed: bool,
     /// Whether its body came for a request with `Range`.
     pub(crate) of_range: bool,
     pub(crate) status: StatusCode,
@@ -35,6 +37,7 @@ impl Version {
         given: &Given,
         status: StatusCode,
         headers: &HeaderMap,
+        rules: Rules,
     ) -> Self {
         Self {
             id: given.id,
@@ -42,6 +45,7 @@ impl Version {
             method: contact.asked.method.clone(),
             uri: contact.asked.uri.clone(),
             request: contact.asked.headers.clone(),
+            has_passed: !rules::is_looked_at(&contact.asked.headers, rules),
             of_range: contact.headers.contains_key("range"),
             status,
             headers: headers.clone(),
