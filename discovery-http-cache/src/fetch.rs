@@ -36,6 +36,8 @@ pub(crate) struct Fetch<S, B> {
     pub(crate) parts: request::Parts,
     pub(crate) body: B,
     pub(crate) lookup: Lookup,
+    /// The moment before the last look under the key of the request.
+    pub(crate) looked: Moment,
 }
 
 /// The first look into the store, which began when the request came.
@@ -190,6 +192,9 @@ where
                             (cache.get(key).await, since)
                         }
                     };
+                    if self.lookup.variant.is_none() {
+                        self.looked = since;
+                    }
                     let value = cache.unless_late(key, value, since);
                     cache.decode(key, method, value, cache.now())
                 }
@@ -445,6 +450,7 @@ where
             mut parts,
             body,
             lookup,
+            looked,
         } = self;
         let generation = match leader.as_ref().map(Leader::generation) {
             Some(generation) => generation.clone(),
@@ -458,6 +464,8 @@ where
             }),
             generation,
             is_outdated: false,
+            // After the generation is known: if that ends later, nothing is stored.
+            keeps_family: !cache.state.generations.has_any_ended(looked),
             requested: cache.now(),
             cache,
             lookup,

@@ -52,6 +52,9 @@ pub(crate) struct Exchange {
     pub(crate) generation: Generation,
     /// Whether the stored response was invalidated before the request was sent.
     pub(crate) is_outdated: bool,
+    /// Whether a family of variants that was found may go on: no change has come between the look and the generation, so
+    /// that no variant can be from before it.
+    pub(crate) keeps_family: bool,
     /// The lead, if others may wait for the answer.
     pub(crate) leader: Option<Leader>,
     /// Whether no caller waits for the answer.
@@ -84,6 +87,7 @@ impl Exchange {
         self.requested = self.cache.now();
         if !self.generation.is_current() {
             self.is_outdated = true;
+            self.keeps_family = false;
             self.generation = self.cache.state.generations.current(&self.lookup.key);
         }
     }
@@ -321,7 +325,7 @@ impl Exchange {
                 base: place.base.clone(),
             },
             None if varies => {
-                let before = self.stored.as_ref();
+                let before = self.stored.as_ref().filter(|_| self.keeps_family);
                 let family = before.and_then(|before| before.entry.variant.family().cloned());
                 let family = match family {
                     Some(family) => family,
@@ -347,7 +351,7 @@ impl Exchange {
     /// same fields, so that they can still be found; else a new one.
     fn family(&self, names: &[HeaderName]) -> HeaderValue {
         let list = self.lookup.list.as_ref();
-        let list = list.filter(|list| list.names() == names);
+        let list = list.filter(|list| self.keeps_family && list.names() == names);
         let family = list.and_then(|list| HeaderValue::from_str(list.family()).ok());
         family.unwrap_or_else(|| self.cache.new_family())
     }
@@ -545,7 +549,11 @@ impl Exchange {
         let requested = self.requested;
         let mut kept = storage::to_store(parts, &fields, &self.headers, requested, now, rules)?;
         if let Some(family) = stored.entry.variant.family() {
-            vary::set_family(&mut kept.headers, family.clone());
+            let family = match self.keeps_family {
+                true => family.clone(),
+                false => self.cache.new_family(),
+            };
+            vary::set_family(&mut kept.headers, family);
         }
         Ok((kept, fields.directives))
     }

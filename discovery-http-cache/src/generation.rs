@@ -21,6 +21,8 @@ use crate::policy::variants::base_of;
 pub(crate) struct Generations {
     table: Arc<Table>,
     late: Arc<LateWrites>,
+    /// How many have been ended, or would have been.
+    ends: AtomicU64,
 }
 
 type Table = Mutex<HashMap<Arc<str>, Weak<Inner>>>;
@@ -54,7 +56,10 @@ pub(crate) struct Writing(Generation);
 
 /// A moment before a look into the store.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment(u64);
+pub(crate) struct Moment {
+    late_writes: u64,
+    ends: u64,
+}
 
 impl Generations {
     /// The present generation of a key. All variants of a response share one.
@@ -83,6 +88,7 @@ impl Generations {
 
     /// Ends the generation of a key, if anything is on its way.
     pub(crate) fn end(&self, key: &str) {
+        self.ends.fetch_add(1, Ordering::SeqCst);
         let ended = lock(&self.table).remove(base_of(key));
         if let Some(generation) = ended.and_then(|generation| generation.upgrade()) {
             let writes = generation.writes();
@@ -94,14 +100,22 @@ impl Generations {
     }
 
     pub(crate) fn moment(&self) -> Moment {
-        Moment(self.late.ends.load(Ordering::SeqCst))
+        Moment {
+            late_writes: self.late.ends.load(Ordering::SeqCst),
+            ends: self.ends.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Whether any generation may have ended since that moment.
+    pub(crate) fn has_any_ended(&self, since: Moment) -> bool {
+        self.ends.load(Ordering::SeqCst) != since.ends
     }
 
     /// Whether what a look since that moment has found under a key may be of an ended generation.
     pub(crate) fn is_late(&self, key: &str, since: Moment) -> bool {
         let late = &self.late;
         (late.count.load(Ordering::SeqCst) > 0 && late.keys().contains_key(base_of(key)))
-            || late.ends.load(Ordering::SeqCst) != since.0
+            || late.ends.load(Ordering::SeqCst) != since.late_writes
     }
 }
 

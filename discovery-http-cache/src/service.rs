@@ -117,6 +117,7 @@ where
                     parts,
                     body,
                     lookup,
+                    looked: moment,
                 };
                 State::Miss {
                     fetch: Box::pin(fetch.run(first, completions)),
