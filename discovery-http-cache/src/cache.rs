@@ -28,7 +28,7 @@ use crate::stats::Counters;
 /// The state that all services of a layer and of its clones share, but for the store.
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) coalescer: Arc<Coalescer>,
     pub(crate) generations: Generations,
     pub(crate) hit_for_miss: HitForMiss,
@@ -286,6 +286,3 @@ async fn all(mut ops: Vec<Op<()>>) {
     })
     .await;
 }
-
-/// A future that an [executor](crate::HttpCacheLayer::executor) runs.
-pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::policy::storage::FROM_CACHE;
+/// The field that kubectl marks its hits with, and stores with a response that it has revalidated.
+pub(crate) const FROM_CACHE: HeaderName = HeaderName::from_static("x-from-cache");
 
 /// Tells the caller of a response where it came from, in the header fields.
 ///

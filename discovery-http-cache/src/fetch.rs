@@ -17,12 +17,13 @@ use tower_service::Service;
 use tracing::debug;
 
 use crate::bypass::Lookup;
-use crate::cache::{BoxFuture, Cache};
+use crate::cache::Cache;
 use crate::cache_status::{CacheDecision, Forward, Outcome};
 use crate::coalesce::{Leader, Refresh, Role, WaitResult};
 use crate::entry::StoredResponse;
-use crate::forward::Exchange;
+use crate::forward::{Answer, Exchange};
 use crate::generation::{Generation, Moment};
+use crate::options::BoxFuture;
 use crate::policy::reuse::{Reuse, RevalidateReason};
 use crate::policy::validation;
 use crate::policy::vary::Variant;
@@ -45,8 +46,6 @@ pub(crate) enum FirstLook {
     Waiting(Op<io::Result<Option<Value>>>, Moment),
     Found(Option<StoredResponse>),
 }
-
-pub(crate) type Answer<ResB, E> = Result<Response<Body<ResB>>, E>;
 
 /// The next step after a look into the store.
 enum Decision {

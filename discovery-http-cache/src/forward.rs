@@ -21,7 +21,6 @@ use crate::cache::Cache;
 use crate::cache_status::{CacheDecision, Outcome};
 use crate::coalesce::{Activity, Leader};
 use crate::entry::{NewHead, StoredResponse};
-use crate::fetch::Answer;
 use crate::generation::Generation;
 use crate::policy::cache_control::ResponseDirectives;
 use crate::policy::reuse::{AfterFailure, StoredMeta};
@@ -30,6 +29,8 @@ use crate::policy::{storage, vary};
 use crate::publication::{Publication, Variants};
 use crate::respond::{Outgoing, RequestView};
 use crate::variants::VariantPlace;
+
+pub(crate) type Answer<ResB, E> = Result<Response<Body<ResB>>, E>;
 
 /// How much of a body is read ahead of the caller, in bytes, if it is there already. A small response is thus stored
 /// although nobody may read it.

@@ -9,10 +9,11 @@ use http::uri::{Authority, Scheme};
 use hyper::rt::{Executor, Timer};
 use tower_layer::Layer;
 
-use crate::cache::{BoxFuture, Cache, State};
+use crate::cache::{Cache, State};
 use crate::cache_status::ResponseMarker;
 use crate::entry::HeadCache;
 use crate::extend::{Cacheable, Lifetime, RequestKey, ResponseUri};
+use crate::options::BoxFuture;
 use crate::options::Options;
 use crate::policy::request::TargetOrigin;
 use crate::service::HttpCache;
@@ -369,7 +370,10 @@ impl<St: Store> HttpCacheLayer<St> {
     /// Returns a handle that shows what the services of this layer and of its clones do.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(Arc::clone(&self.state), self.options.evictions.clone())
+        Handle::new(
+            Arc::clone(&self.state.counters),
+            self.options.evictions.clone(),
+        )
     }
 
     /// Returns the store.

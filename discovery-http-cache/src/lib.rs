@@ -186,10 +186,10 @@ mod service;
 mod stats;
 mod variants;
 
-pub use self::cache::BoxFuture;
 pub use self::cache_status::{CacheDecision, CacheStatus, Forward, Outcome, ResponseMarker};
 pub use self::extend::{Cacheable, Lifetime, RequestKey, ResponseUri};
 pub use self::layer::HttpCacheLayer;
+pub use self::options::BoxFuture;
 pub use self::service::{HttpCache, ResponseFuture};
 pub use self::stats::{Handle, Stats};
 pub use discovery_core::BoxError;

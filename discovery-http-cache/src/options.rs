@@ -7,8 +7,6 @@ use std::time::Duration;
 use discovery_core::sync::clock::{Clock, SystemClock};
 use hyper::rt::{Executor, Sleep, Timer};
 
-use crate::cache::BoxFuture;
-
 use crate::cache_status::{FromCache, ResponseMarker};
 use crate::extend::{
     Cacheable, CustomKey, KubectlKey, Lifetime, OnlyDiscovery, RequestKey, ResponseUri, UriKey,
@@ -66,6 +64,9 @@ pub(crate) struct Config {
     pub(crate) wait_limit: Option<WaitLimit>,
     pub(crate) max_wait: Duration,
 }
+
+/// A future that an [executor](crate::HttpCacheLayer::executor) runs.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// An executor of background refreshes.
 pub(crate) type Background = Arc<dyn Executor<BoxFuture<()>> + Send + Sync>;

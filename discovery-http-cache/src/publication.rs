@@ -7,9 +7,10 @@ use discovery_core::internal::entry_writer::{Abandoned, EntryObserver};
 use discovery_core::store::Op;
 use tracing::debug;
 
-use crate::cache::{BoxFuture, Cache};
+use crate::cache::Cache;
 use crate::coalesce::{Activity, FlightKey};
 use crate::generation::{Generation, Writing};
+use crate::options::BoxFuture;
 use crate::variants::VariantPlace;
 
 /// Watches an entry on its way into the store.

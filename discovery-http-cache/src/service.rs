@@ -15,8 +15,9 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::bypass::{Bypassed, Route};
-use crate::cache::{BoxFuture, Cache};
+use crate::cache::Cache;
 use crate::fetch::{Fetch, FirstLook};
+use crate::options::BoxFuture;
 use crate::policy::request::Bypass;
 
 /// Answers requests from a store, or forwards them to the service inside. Made by

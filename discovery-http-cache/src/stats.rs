@@ -2,8 +2,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::cache::State;
-
 /// Shows what a layer's services do. Cheap to clone.
 ///
 /// ```
@@ -15,7 +13,7 @@ use crate::cache::State;
 /// ```
 #[derive(Clone)]
 pub struct Handle {
-    state: Arc<State>,
+    counters: Arc<Counters>,
     evictions: Option<Evictions>,
 }
 
@@ -66,14 +64,17 @@ pub(crate) struct Counters {
 pub(crate) struct Counter(AtomicU64);
 
 impl Handle {
-    pub(crate) fn new(state: Arc<State>, evictions: Option<Evictions>) -> Self {
-        Self { state, evictions }
+    pub(crate) fn new(counters: Arc<Counters>, evictions: Option<Evictions>) -> Self {
+        Self {
+            counters,
+            evictions,
+        }
     }
 
     /// The counts at this moment.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let counters = &self.state.counters;
+        let Self { counters, .. } = self;
         Stats {
             hits: counters.hits.value(),
             revalidations: counters.revalidations.value(),

@@ -14,9 +14,7 @@ use super::freshness::{self, Freshness};
 use super::reuse::{ResponseFields, StoredMeta};
 use super::vary;
 use super::{Rules, date, invalidation, status};
-
-/// The field that kubectl marks its hits with, and stores with a response that it has revalidated.
-pub(crate) const FROM_CACHE: HeaderName = HeaderName::from_static("x-from-cache");
+use crate::cache_status::FROM_CACHE;
 
 /// A response with more bytes of headers is not stored, including those of the request that `Vary` lists:
 /// readers of entries do not read any number.

@@ -1,8 +1,8 @@
 //! Chunks (RFC 9112 §7.1).
 
 use bytes::{BufMut, Bytes, BytesMut};
+use memchr::memchr;
 
-use super::decode::Lines;
 use super::{DumpError, Kind};
 
 pub(super) const LAST: &[u8] = b"0\r\n\r\n";
@@ -77,4 +77,37 @@ fn chunk_size(line: &[u8]) -> Result<usize, DumpError> {
         .filter(|_| valid)
         .and_then(|digits| usize::from_str_radix(digits, 16).ok())
         .ok_or_else(|| Kind::Malformed("chunk size").into())
+}
+
+/// Lines that end with a line feed, with or without a carriage return before it.
+pub(super) struct Lines<'a> {
+    bytes: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, position: 0 }
+    }
+
+    /// Where the next line begins.
+    pub(super) fn position(&self) -> usize {
+        self.position
+    }
+
+    pub(super) fn skip(&mut self, size: usize) {
+        self.position = self.position.saturating_add(size).min(self.bytes.len());
+    }
+
+    /// The next line, without its end.
+    pub(super) fn next(&mut self) -> Result<&'a [u8], DumpError> {
+        let rest = &self.bytes[self.position..];
+        let end = memchr(b'\n', rest).ok_or(Kind::Truncated)?;
+        self.position += end + 1;
+        Ok(without_return(&rest[..end]))
+    }
+}
+
+pub(super) fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }

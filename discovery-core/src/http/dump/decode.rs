@@ -1,9 +1,9 @@
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 use http::{header, response};
-use memchr::{memchr, memchr_iter};
+use memchr::memchr_iter;
 
-use super::chunked;
+use super::chunked::{self, without_return};
 use super::{DumpError, Framing, Kind, Reason, Uncompressed};
 use super::{is_chunked, says_close, status_has_body, usual_reason};
 use crate::store::Value;
@@ -145,35 +145,6 @@ impl Head {
     }
 }
 
-/// Lines that end with a line feed, with or without a carriage return before it.
-pub(super) struct Lines<'a> {
-    bytes: &'a [u8],
-    position: usize,
-}
-
-impl<'a> Lines<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, position: 0 }
-    }
-
-    /// Where the next line begins.
-    pub(super) fn position(&self) -> usize {
-        self.position
-    }
-
-    pub(super) fn skip(&mut self, size: usize) {
-        self.position = self.position.saturating_add(size).min(self.bytes.len());
-    }
-
-    /// The next line, without its end.
-    pub(super) fn next(&mut self) -> Result<&'a [u8], DumpError> {
-        let rest = &self.bytes[self.position..];
-        let end = memchr(b'\n', rest).ok_or(Kind::Truncated)?;
-        self.position += end + 1;
-        Ok(without_return(&rest[..end]))
-    }
-}
-
 /// The bytes before the body, in an allocation that does not keep a large body alive.
 fn head_bytes(value: &Value) -> Result<Bytes, DumpError> {
     match head_size(&value.head) {
@@ -217,10 +188,6 @@ fn head_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
             line
         })
         .take_while(|line| !line.is_empty())
-}
-
-fn without_return(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// The bytes after the first `size` ones.
