@@ -195,8 +195,7 @@ impl Variant {
         !self.any
             && self.values.iter().all(|(name, recorded)| match recorded {
                 Recorded::Value(value) => {
-                    same(name, value.as_bytes())
-                        && (self.lenient || !value.is_empty() || request.contains_key(name))
+                    same(name, value.as_bytes()) && (self.lenient || request.contains_key(name))
                 }
                 Recorded::Absent => !request.contains_key(name),
                 Recorded::AbsentOrEmpty => same(name, b""),
@@ -435,6 +434,21 @@ mod tests {
                 // kubectl reads the entries of the strict preset as its own.
                 assert!(vary.recorded(&stored, Rules::KUBECTL).matches(second));
             }
+        }
+    }
+
+    /// Found by the fuzzer: a list without members is there, too.
+    #[test]
+    fn a_field_with_an_empty_list_is_not_absent() {
+        for list in [",", " ,\t", ", ,"] {
+            let request = headers(&[("accept-language", list)]);
+            let mut stored = headers(&[("vary", "accept-language")]);
+            let vary = Vary::of(&stored);
+            vary.record(&request, &mut stored, Rules::STRICT);
+            let variant = vary.recorded(&stored, Rules::STRICT);
+            assert!(variant.matches(&request));
+            assert!(variant.matches(&headers(&[("accept-language", "")])));
+            assert!(!variant.matches(&HeaderMap::new()), "{list:?}");
         }
     }
 
