@@ -217,11 +217,11 @@ mod tests {
     use std::collections::VecDeque;
     use std::io;
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Mutex;
     use std::time::Duration;
 
     use discovery_core::store::{MapStore, PutOptions, Store, Value, Writer};
     use discovery_core::sync::clock::ManualClock;
+    use discovery_core::testing::ManualExecutor;
     use http::Method;
     use http_body::Frame;
     use http_body_util::Empty;
@@ -285,29 +285,20 @@ mod tests {
         }
     }
 
-    #[derive(Clone, Default)]
-    struct Later(Arc<Mutex<Vec<BoxFuture<()>>>>);
-
-    impl hyper::rt::Executor<BoxFuture<()>> for Later {
-        fn execute(&self, future: BoxFuture<()>) {
-            self.0.lock().unwrap().push(future);
-        }
-    }
-
     type Task = Spawn<tower::util::Oneshot<HttpCache<Mock<Req, Res>>, Req>>;
 
     struct Rig {
         service: HttpCache<Mock<Req, Res>>,
         handle: Handle<Req, Res>,
         clock: ManualClock,
-        later: Later,
+        later: ManualExecutor,
     }
 
     impl Rig {
         fn new(store: impl Store) -> Self {
             let now = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_302_600);
             let clock = ManualClock::new(now);
-            let later = Later::default();
+            let later = ManualExecutor::new();
             let layer = HttpCacheLayer::new(store)
                 .clock(clock.clone())
                 .executor(later.clone())
@@ -473,7 +464,7 @@ mod tests {
                     drop(first);
                     rig.clock.advance(Duration::from_secs(20));
                     assert!(rig.send(Method::GET).poll().is_ready());
-                    let refresh = rig.later.0.lock().unwrap().pop().unwrap();
+                    let refresh = rig.later.take().pop().unwrap();
                     let mut refresh = task::spawn(refresh);
                     assert!(refresh.poll().is_pending());
                     let send = rig.next();

@@ -3,13 +3,13 @@
 mod common;
 
 use std::io;
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use common::mocked::{Mocked, Req, Res, boxed, next, ok};
 use common::{Broken, Gate, Piece, Pieces, TestBody, get, request, response};
 use discovery_core::store::{MapStore, Op, PutOptions, Store, Value, Writer};
-use discovery_http_cache::{Body, BoxFuture, HttpCache, HttpCacheLayer};
+use discovery_core::testing::ManualExecutor;
+use discovery_http_cache::{Body, HttpCache, HttpCacheLayer};
 use http::{Method, Response};
 use http_body_util::BodyExt;
 use tokio_test::{assert_pending, assert_ready, task};
@@ -143,20 +143,10 @@ fn the_first_of_several_and_those_who_wait_share_one_fate() {
     }
 }
 
-/// The executor keeps its tasks.
-#[derive(Clone, Default)]
-struct Later(Arc<Mutex<Vec<BoxFuture<()>>>>);
-
-impl hyper::rt::Executor<BoxFuture<()>> for Later {
-    fn execute(&self, future: BoxFuture<()>) {
-        self.0.lock().unwrap().push(future);
-    }
-}
-
 #[test]
 fn a_background_refresh_stores_whole_bodies_and_keeps_what_may_be_served() {
     for row in rows() {
-        let later = Later::default();
+        let later = ManualExecutor::new();
         let mut world = Mocked::with(|layer| layer.executor(later.clone()));
         let old = [("cache-control", "max-age=10, stale-while-revalidate=30")];
         world.fill(ok(&old, "old"));
@@ -164,7 +154,7 @@ fn a_background_refresh_stores_whole_bodies_and_keeps_what_may_be_served() {
         let mut stale = world.ask(&[]);
         let response = assert_ready!(stale.poll()).unwrap();
         assert_eq!(common::mocked::body(Ok(response)), "old");
-        let mut refresh = task::spawn(later.0.lock().unwrap().pop().unwrap());
+        let mut refresh = task::spawn(later.take().pop().unwrap());
         assert_pending!(refresh.poll());
         let (answer, gate) = row.answer(200, &[]);
         world.next().unwrap().1.send_response(answer);

@@ -2,50 +2,22 @@
 
 mod common;
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-
 use common::{Broken, Server, World, get};
+use discovery_core::testing::ManualExecutor;
 use discovery_http_cache::{HttpCache, HttpCacheLayer};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt};
 
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Keeps what it is to run until it is told to.
-#[derive(Clone, Default)]
-struct Later(Arc<Mutex<Vec<Task>>>);
-
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Later {
-    fn execute(&self, future: F) {
-        self.0.lock().unwrap().push(Box::pin(future));
-    }
-}
-
-impl Later {
-    fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
-    }
-
-    async fn run(&self) {
-        let tasks = std::mem::take(&mut *self.0.lock().unwrap());
-        for task in tasks {
-            task.await;
-        }
-    }
-}
-
 struct Behind {
     world: World,
-    later: Later,
+    later: ManualExecutor,
     service: HttpCache<Server>,
 }
 
 impl Behind {
     async fn new(cc: &str) -> Self {
         let world = World::strict();
-        let later = Later::default();
+        let later = ManualExecutor::new();
         let layer: HttpCacheLayer<_> = world.layer.clone().executor(later.clone());
         let service = layer.layer(world.server.clone());
         world
@@ -163,7 +135,7 @@ async fn a_refresh_that_never_runs_blocks_nobody() {
     let behind = Behind::new(SWR).await;
     behind.world.pass(20);
     behind.get(&[]).await;
-    behind.later.0.lock().unwrap().clear();
+    drop(behind.later.take());
     behind.get(&[]).await;
     assert_eq!(behind.later.len(), 1);
 }
@@ -186,7 +158,7 @@ async fn what_is_validated_behind_starts_when_the_answer_is_polled() {
     let kept = tower::Service::call(&mut behind.service.clone(), get(&[]));
     assert_eq!(behind.get(&[]).await, "two");
     assert_eq!(behind.later.len(), 1);
-    behind.later.0.lock().unwrap().clear();
+    drop(behind.later.take());
     // Nobody waits for one that is kept, and it is not what it would have been.
     behind.world.pass(40);
     behind.world.server.ok(&[("cache-control", SWR)], "three");
@@ -277,7 +249,7 @@ async fn requests_that_want_no_stale_response() {
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_hangs_does_not_keep_the_key_from_being_refreshed() {
     for has_timer in [true, false] {
-        let later = Later::default();
+        let later = ManualExecutor::new();
         let wait = std::time::Duration::from_secs(5);
         let mut world = common::mocked::Mocked::with(|layer| {
             let layer = layer.executor(later.clone()).max_wait(wait);
@@ -295,7 +267,7 @@ async fn a_refresh_that_hangs_does_not_keep_the_key_from_being_refreshed() {
             assert_eq!(common::mocked::body(response), "old");
         };
         stale(&world);
-        let mut hung = tokio_test::task::spawn(later.0.lock().unwrap().pop().unwrap());
+        let mut hung = tokio_test::task::spawn(later.take().pop().unwrap());
         tokio_test::assert_pending!(hung.poll());
         let (_, _unanswered) = world.next().unwrap();
         stale(&world);
@@ -306,7 +278,7 @@ async fn a_refresh_that_hangs_does_not_keep_the_key_from_being_refreshed() {
         assert_eq!(hung.poll().is_ready(), has_timer);
         stale(&world);
         assert_eq!(later.len(), 1, "timer: {has_timer}");
-        let mut second = tokio_test::task::spawn(later.0.lock().unwrap().pop().unwrap());
+        let mut second = tokio_test::task::spawn(later.take().pop().unwrap());
         tokio_test::assert_pending!(second.poll());
         let (_, send) = world.next().unwrap();
         send.send_response(common::mocked::ok(&[("cache-control", SWR)], "new"));
@@ -324,13 +296,13 @@ fn a_background_refresh_by_head_makes_no_get_wait() {
     use common::mocked::{Mocked, body, ok};
     use tokio_test::{assert_pending, assert_ready, task};
 
-    let later = Later::default();
+    let later = ManualExecutor::new();
     let mut world = Mocked::with(|layer| layer.executor(later.clone()));
     world.fill(ok(&[("cache-control", SWR)], "old"));
     world.pass(20);
     let mut head = world.send(common::request(http::Method::HEAD, &[]));
     assert_eq!(body(assert_ready!(head.poll())), "");
-    let mut refresh = task::spawn(later.0.lock().unwrap().pop().unwrap());
+    let mut refresh = task::spawn(later.take().pop().unwrap());
     assert_pending!(refresh.poll());
     let (request, _unanswered) = world.next().unwrap();
     assert_eq!(request.method(), http::Method::HEAD);
