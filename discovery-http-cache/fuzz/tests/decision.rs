@@ -1,8 +1,9 @@
 //! The whole decision function, against the model.
 
 use discovery_http_cache_fuzz::scenario::{
-    Answer, BodyKind, Directive, Kind, Mostly, Options, Reading, RequestField, Resource, Scenario,
-    Seconds, Send, Step, Tag,
+    Answer, BodyKind, DateFormat, Directive, Kind, Mostly, Offset, Options, Reading, Reference,
+    RequestField, Resource, ResponseField, Scenario, Seconds, Send, Step, Style, Tag, Value,
+    VaryOn, Wait, When,
 };
 use discovery_http_cache_fuzz::{World, target};
 
@@ -46,6 +47,70 @@ fn an_answer_that_went_past_the_cache_is_not_newer_than_a_stored_one() {
         never_stale: true,
         drop_on_error: true,
         memo: true,
+    };
+    World::run(&Scenario { options, steps });
+}
+
+/// Found by the fuzzer: a HEAD that may be about two answers makes neither the newest, because nobody knows which of them
+/// the cache had.
+#[test]
+fn a_head_that_may_be_about_two_answers_makes_neither_the_newest() {
+    let varied = Answer {
+        at_once: false,
+        delay: 208,
+        fresh: false,
+        directives: vec![Directive::MustRevalidate(Style::Spaced)],
+        fields: vec![
+            ResponseField::LastModified(When {
+                offset: Mostly(Offset::Now),
+                format: Mostly(DateFormat::Rfc850),
+            }),
+            ResponseField::Unknown,
+            ResponseField::Vary(VaryOn::Both),
+        ],
+        ..plain()
+    };
+    let held_back = Answer {
+        at_once: false,
+        at_once_too: false,
+        delay: 100,
+        fresh: false,
+        tagged: false,
+        directives: vec![
+            Directive::Public,
+            Directive::NoCacheField,
+            Directive::MaxAge(Mostly(Seconds::Quoted(234))),
+        ],
+        fields: vec![
+            ResponseField::ContentLocation(Reference::Path(Resource::A)),
+            ResponseField::Vary(VaryOn::Nothing),
+        ],
+        ..plain()
+    };
+    let bare = Answer {
+        delay: 182,
+        fresh: false,
+        tagged: false,
+        ..plain()
+    };
+    let (get, head) = (0, 171);
+    let accept = vec![Mostly(RequestField::Accept(Value::One))];
+    let steps = vec![
+        send(get, accept, varied),
+        Step::Wait(Wait::Second),
+        Step::Again(held_back),
+        Step::Get(Mostly(Resource::A), bare),
+        Step::ReadOn,
+        Step::Release(120),
+        send(head, vec![], plain()),
+        send(get, vec![], plain()),
+    ];
+    let options = Options {
+        strict: false,
+        strict_dates: false,
+        never_stale: true,
+        drop_on_error: false,
+        memo: false,
     };
     World::run(&Scenario { options, steps });
 }

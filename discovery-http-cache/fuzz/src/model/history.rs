@@ -143,16 +143,19 @@ impl History {
                 })
                 .collect();
             for at in &about {
-                let newer = all[*at].with(contact, given, headers);
+                let mut newer = all[*at].with(contact, given, headers);
                 // If there are several, nobody knows which one the cache had.
                 let same = text::lines(headers, "etag") == text::lines(&all[*at].headers, "etag");
                 let certain = same || !headers.contains_key("etag");
                 if about.len() == 1 && certain && *status == StatusCode::NOT_MODIFIED {
                     all[*at].replaced.get_or_insert(given.at);
                 }
+                newer.is_doubtful |= about.len() > 1;
                 // Of another form, only how long it may be used counts.
                 if !same || headers.contains_key("last-modified") {
-                    all.push(all[*at].with_freshness(contact, given, headers));
+                    let mut fresher = all[*at].with_freshness(contact, given, headers);
+                    fresher.is_doubtful |= about.len() > 1;
+                    all.push(fresher);
                 }
                 all.push(newer);
             }
@@ -271,6 +274,7 @@ impl History {
                 && newer.read.is_some_and(|read| read.turn < asked.at.turn)
                 && rules::must_not_store(newer, self.rules).is_none()
                 && !newer.has_passed
+                && !newer.is_doubtful
                 // A response that can be neither fresh nor validated need not be stored.
                 && (newer.status == StatusCode::OK || rules::lifetime(newer, self.rules) > 0)
                 && rules::is_for(newer, &asked.headers, self.rules)

@@ -27,6 +27,8 @@ pub(crate) struct Version {
     pub(crate) wanted: Moment,
     pub(crate) asked: Moment,
     pub(crate) answered: Moment,
+    /// Whether newer headers may have been about another response than this one.
+    pub(crate) is_doubtful: bool,
     /// Whether newer headers have come in place of these: from then on it is no more.
     pub(crate) replaced: Option<Moment>,
 }
@@ -55,6 +57,7 @@ impl Version {
             wanted: contact.asked.at,
             asked: contact.at,
             answered: given.at,
+            is_doubtful: false,
             replaced: None,
         }
     }
