@@ -115,6 +115,52 @@ fn a_head_that_may_be_about_two_answers_makes_neither_the_newest() {
     World::run(&Scenario { options, steps });
 }
 
+/// Found by the fuzzer: a 304 to OPTIONS is not about a stored response to GET.
+#[test]
+fn a_304_to_another_method_changes_nothing() {
+    let options_method = 243;
+    let first = Answer {
+        kind: Mostly(Kind::Ok),
+        delay: 148,
+        tagged: false,
+        directives: vec![Directive::NoCacheField],
+        fields: vec![
+            ResponseField::Tag(Tag::Strong(true)),
+            ResponseField::Tag(Tag::Any),
+            ResponseField::Date(When {
+                offset: Mostly(Offset::FarAhead(212)),
+                format: Mostly(DateFormat::Asctime),
+            }),
+        ],
+        dated: false,
+        dated_too: false,
+        ..plain()
+    };
+    let fields = vec![
+        Mostly(RequestField::MaxAge(Mostly(Seconds::Some(60)))),
+        Mostly(RequestField::IfNoneMatch(Tag::Strong(true))),
+    ];
+    let other = Answer {
+        fresh: false,
+        tagged: false,
+        fields: vec![ResponseField::Age(Mostly(Seconds::Some(60)))],
+        ..plain()
+    };
+    let steps = vec![
+        Step::Get(Mostly(Resource::A), first),
+        send(options_method, fields, other),
+        send(0, vec![], plain()),
+    ];
+    let options = Options {
+        strict: true,
+        strict_dates: true,
+        never_stale: true,
+        drop_on_error: false,
+        memo: true,
+    };
+    World::run(&Scenario { options, steps });
+}
+
 fn send(method: u8, fields: Vec<Mostly<RequestField>>, answer: Answer) -> Step {
     Step::Send(Send {
         method,

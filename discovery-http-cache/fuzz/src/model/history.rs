@@ -130,7 +130,11 @@ impl History {
             }
             let confirms = |version: &Version| match contact.asked.method {
                 Method::HEAD if *status == StatusCode::OK => version.method == Method::GET,
-                _ => *status == StatusCode::NOT_MODIFIED && version.is_asked_about(contact),
+                Method::GET | Method::HEAD => {
+                    *status == StatusCode::NOT_MODIFIED && version.is_asked_about(contact)
+                }
+                // Their answers are not about what is stored.
+                _ => false,
             };
             let about: Vec<usize> = (0..all.len())
                 .filter(|at| {
