@@ -444,6 +444,12 @@ impl Exchange {
         now: SystemTime,
     ) -> Response<Body<B>> {
         let (parts, body) = response.into_parts();
+        // This answer is not stored, and is newer than one that is stored for HEAD alone.
+        if let Some(own) = self.lookup.fallback.take() {
+            let known = self.cache.take_list(&own);
+            self.cache.remove(&own).await;
+            self.cache.remove_all_variants(&own, known).await;
+        }
         let stored = self.stored.take_if(|_| parts.status == StatusCode::OK);
         let has_stored = stored.is_some();
         if let Some(stored) = stored {
