@@ -79,7 +79,7 @@ enum Step {
 
 struct TestWriter(TestStore, Box<dyn Writer>);
 
-/// What the observer of an entry has seen, and how it behaves.
+/// Counts of what the observer of an entry has seen, and its behaviour.
 #[derive(Clone, Default)]
 struct Observed(Arc<Mutex<Observations>>);
 

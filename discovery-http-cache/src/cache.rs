@@ -77,7 +77,7 @@ impl Cache {
         self.bounded(self.store.get(key)).await
     }
 
-    /// What a look since that moment has found, unless it may be from before an invalidation: then that counts as missing.
+    /// The result of a look since that moment. A value that may be from before an invalidation counts as missing.
     pub(crate) fn unless_late(
         &self,
         key: &str,

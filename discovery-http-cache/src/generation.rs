@@ -160,7 +160,8 @@ impl Generation {
         }
     }
 
-    /// Begins to write an entry. What is returned is kept until the entry is written, and removed if it came too late.
+    /// Begins to write an entry. The caller keeps the returned value until the entry is written, and until it is removed if it
+    /// came too late.
     pub(crate) fn begin_write(&self) -> Writing {
         let mut writes = self.0.writes();
         *writes += 1;

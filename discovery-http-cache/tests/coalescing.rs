@@ -436,7 +436,7 @@ fn a_response_that_is_invalidated_meanwhile_replaces_no_error() {
     }
 }
 
-/// What they waited for turns out to be another variant: one of them asks for theirs, and the others wait for that.
+/// The followers find that they have waited for another variant: one of them asks for theirs, and the others wait for that.
 #[test]
 fn followers_whose_leader_goes_to_another_variant_still_share_one_request() {
     let mut world = Mocked::new();

@@ -36,7 +36,7 @@ enum End {
     Stalled,
 }
 
-/// What a reader gets after the first three bytes.
+/// The outcome for a reader after the first three bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Outcome {
     Whole,

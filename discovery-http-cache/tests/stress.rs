@@ -323,7 +323,7 @@ fn every_body_is_that_of_its_head_over_a_store_that_takes_its_time() {
     stress(Yielding::default(), false);
 }
 
-/// Whatever the threads do, one request is forwarded for all of a key.
+/// One request is forwarded for all of a key, whatever the threads do.
 #[test]
 fn one_request_for_each_key_and_variant_however_the_threads_run() {
     let runtime = runtime();
