@@ -88,10 +88,12 @@ impl<T: Unpin + 'static> Future for Op<T> {
         if let Self::Wait(future) = &mut *self {
             return future.as_mut().poll(cx);
         }
-        let done = std::mem::replace(&mut *self, Self::Wait(Box::pin(std::future::pending())));
-        match done {
+        match std::mem::replace(&mut *self, Self::Wait(Box::pin(std::future::pending()))) {
             Self::Ready(value) => Poll::Ready(value),
-            Self::Wait(_) => unreachable!("handled above"),
+            waiting @ Self::Wait(_) => {
+                *self = waiting;
+                Poll::Pending
+            }
         }
     }
 }
