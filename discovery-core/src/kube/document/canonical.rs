@@ -28,6 +28,30 @@ thread_local! {
 /// A list of verbs and its text up to the `]`.
 type Verbs = (Box<str>, Arc<[Text]>);
 
+impl Kind for ApiGroupList {
+    const KIND: &'static str = "APIGroupList";
+
+    fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    fn read_canonical(text: &str) -> Option<Self> {
+        group_list(text)
+    }
+}
+
+impl Kind for ApiResourceList {
+    const KIND: &'static str = "APIResourceList";
+
+    fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    fn read_canonical(text: &str) -> Option<Self> {
+        resource_list(text)
+    }
+}
+
 /// `servergroups.json`.
 pub(super) fn group_list(text: &str) -> Option<ApiGroupList> {
     let mut text = Input::plain(text)?;

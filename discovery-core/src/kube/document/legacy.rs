@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::Text;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, canonical, nullable};
+use super::{Kind, nullable};
 use crate::{GroupVersion, InvalidName};
 
 /// `GET /api`: the versions of the core group.
@@ -354,34 +354,10 @@ impl Kind for ApiVersions {
     }
 }
 
-impl Kind for ApiGroupList {
-    const KIND: &'static str = "APIGroupList";
-
-    fn kind(&self) -> &str {
-        &self.kind
-    }
-
-    fn read_canonical(text: &str) -> Option<Self> {
-        canonical::group_list(text)
-    }
-}
-
 impl Kind for ApiGroup {
     const KIND: &'static str = "APIGroup";
 
     fn kind(&self) -> &str {
         &self.kind
-    }
-}
-
-impl Kind for ApiResourceList {
-    const KIND: &'static str = "APIResourceList";
-
-    fn kind(&self) -> &str {
-        &self.kind
-    }
-
-    fn read_canonical(text: &str) -> Option<Self> {
-        canonical::resource_list(text)
     }
 }
