@@ -6,20 +6,16 @@ use std::time::Duration;
 
 use discovery_core::engine::{Cache, Scope};
 use discovery_core::internal::WarnOnce;
-use discovery_core::kube::document::{ApiGroupList, ApiResourceList, Document};
 use discovery_core::store::Op;
 use discovery_core::sync::clock::Clock;
 use discovery_core::{Format, Snapshot};
 use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
 
-use super::layer::DiskSettings;
+use super::settings::DiskSettings;
 use super::state::State;
 use super::stats::{Counters, DiskStats};
 use super::tree::Tree;
 use crate::store::fs::Stamp;
-
-/// The time to live of kubectl's files.
-pub(super) const TTL: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// From how many files on they are read on a blocking thread, where there are several threads to
 /// gain from it. Handing over a single read costs ten times the read.
@@ -51,13 +47,6 @@ pub(super) struct Shared {
     pub(super) groups: Mutex<Option<(Stamp, Weak<Snapshot>)>>,
     pub(super) warned: WarnOnce,
     pub(super) counters: Counters,
-}
-
-/// The content of a file.
-#[derive(Clone)]
-pub(super) enum Part {
-    Groups(Arc<Document<ApiGroupList>>),
-    List(Arc<Document<ApiResourceList>>),
 }
 
 impl DiskBackend {
@@ -94,15 +83,6 @@ impl DiskBackend {
 impl Shared {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Part {
-    pub(super) fn json(&self) -> &[u8] {
-        match self {
-            Self::Groups(groups) => groups.json(),
-            Self::List(list) => list.json(),
-        }
     }
 }
 

@@ -1,15 +1,14 @@
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use discovery_core::engine::{Configured, DiscoveryService, Engine, Handle, Options, Settings};
 use discovery_core::http::uri::{NameError, server_directory};
-use discovery_core::sync::clock::{Clock, SystemClock};
+use discovery_core::sync::clock::Clock;
 use http::Uri;
 use tower_layer::Layer;
 
-use super::backend::TTL;
+use super::settings::DiskSettings;
 use super::{DiskBackend, DiskStats};
 
 /// Keeps discovery answers in kubectl's files.
@@ -50,16 +49,6 @@ use super::{DiskBackend, DiskStats};
 #[derive(Clone, Debug)]
 pub struct DiskDiscoveryLayer {
     configured: Configured<DiskSettings>,
-}
-
-#[derive(Clone)]
-pub(super) struct DiskSettings {
-    options: Options,
-    pub(super) dir: Option<PathBuf>,
-    pub(super) ttl: Duration,
-    pub(super) clock: Arc<dyn Clock>,
-    #[cfg(feature = "testing")]
-    pub(super) faults: Option<crate::store::faults::Hook>,
 }
 
 /// An HTTP service behind a [`DiskDiscoveryLayer`].
@@ -187,19 +176,6 @@ impl DiskDiscoveryLayer {
     }
 }
 
-impl DiskSettings {
-    pub(super) fn new(dir: Option<PathBuf>) -> Self {
-        Self {
-            options: Options::new(),
-            dir,
-            ttl: TTL,
-            clock: Arc::new(SystemClock),
-            #[cfg(feature = "testing")]
-            faults: None,
-        }
-    }
-}
-
 impl Settings for DiskSettings {
     type Cache = DiskBackend;
 
@@ -213,15 +189,5 @@ impl<S> Layer<S> for DiskDiscoveryLayer {
 
     fn layer(&self, inner: S) -> Self::Service {
         self.configured.engine().service(inner)
-    }
-}
-
-impl fmt::Debug for DiskSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DiskSettings")
-            .field("options", &self.options)
-            .field("dir", &self.dir)
-            .field("ttl", &self.ttl)
-            .finish_non_exhaustive()
     }
 }

@@ -8,7 +8,8 @@ use std::time::SystemTime;
 use discovery_core::kube::document::{ApiResourceList, DecodeError, Document, Kind, decode};
 use discovery_core::{GroupVersion, Snapshot};
 
-use super::backend::{MANY, Part, Shared};
+use super::backend::{MANY, Shared};
+use super::state::Part;
 use super::tree::{Name, Opened};
 use crate::store::error::Shown;
 use crate::store::fs::Stamp;

@@ -24,6 +24,7 @@ mod backend;
 mod layer;
 mod load;
 mod save;
+mod settings;
 mod state;
 mod stats;
 mod tree;

@@ -7,7 +7,8 @@ use std::thread;
 
 use discovery_core::Snapshot;
 
-use super::backend::{Part, Shared};
+use super::backend::Shared;
+use super::state::Part;
 use super::state::Turn;
 use super::tree::{Name, Written};
 
@@ -152,7 +153,7 @@ mod tests {
     use std::path::Path;
 
     use super::super::DiskBackend;
-    use super::super::layer::DiskSettings;
+    use super::super::settings::DiskSettings;
     use super::*;
 
     fn backend(dir: Option<&Path>) -> DiskBackend {

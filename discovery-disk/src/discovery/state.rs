@@ -1,8 +1,10 @@
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::backend::Part;
-use super::tree::Name;
+use discovery_core::kube::document::{ApiGroupList, ApiResourceList, Document};
+
+use super::tree::{Name, has_expired};
 
 /// The writes of this process. It is locked for moments, never while a file is read
 /// or written.
@@ -33,6 +35,13 @@ struct Kept {
 pub(super) struct Turn {
     epoch: u64,
     save: u64,
+}
+
+/// The content of a file.
+#[derive(Clone)]
+pub(super) enum Part {
+    Groups(Arc<Document<ApiGroupList>>),
+    List(Arc<Document<ApiResourceList>>),
 }
 
 impl State {
@@ -107,8 +116,11 @@ impl State {
     }
 }
 
-/// Whether a document that came at `since` is older than `ttl`. A time to live beyond the end of time never
-/// ends.
-pub(super) fn has_expired(since: SystemTime, ttl: Duration, now: SystemTime) -> bool {
-    since.checked_add(ttl).is_some_and(|end| now > end)
+impl Part {
+    pub(super) fn json(&self) -> &[u8] {
+        match self {
+            Self::Groups(groups) => groups.json(),
+            Self::List(list) => list.json(),
+        }
+    }
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 
 use discovery_core::GroupVersion;
 
-use super::state::has_expired;
 use crate::store::error::Shown;
 use crate::store::fs::{Fs, Stamp, has_mode};
 use crate::store::sweep::sweep_quietly;
@@ -217,4 +216,10 @@ fn is_in_the_way(group_version: &GroupVersion) -> bool {
         // The core group's version of the other group's name has its file there.
         group => is(group, GROUPS) || is(group_version.version(), RESOURCES),
     }
+}
+
+/// Whether a document that came at `since` is older than `ttl`. A time to live beyond the end of time never
+/// ends.
+pub(super) fn has_expired(since: SystemTime, ttl: Duration, now: SystemTime) -> bool {
+    since.checked_add(ttl).is_some_and(|end| now > end)
 }

@@ -6,19 +6,33 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use discovery_core::http::dump::{self, DumpError};
-use discovery_core::http::headers::{host_agrees, is_credential};
+use discovery_core::http::headers::{any_member, host_agrees, is_credential};
 use discovery_core::http::uri::{self, Origin, Redacted, RedactedError};
 use discovery_core::internal::WarnOnce;
 use discovery_core::store::{Store, Value};
-use http::{HeaderMap, Method, Response, StatusCode, header, request, response};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header, request, response};
 use tracing::{debug, warn};
 
 use super::Replayed;
-use super::layer::{Mode, is_recordable};
 
 type KeyOf = dyn Fn(&request::Parts) -> Option<String> + Send + Sync;
 
 type RecordIf = dyn Fn(&response::Parts) -> bool + Send + Sync;
+
+/// When the store is asked, and when the inner service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// The store first, and the inner service for what is not there: the default.
+    #[default]
+    ReadThrough,
+    /// The inner service always; what it answers replaces what is stored.
+    Record,
+    /// The store only. A request that is not there, whatever its method, is answered with
+    /// 504 Gateway Timeout, as an HTTP cache answers `only-if-cached`. The inner service is never
+    /// called, and need not be ready.
+    Replay,
+}
 
 #[derive(Clone)]
 pub(super) struct Config {
@@ -198,4 +212,35 @@ impl fmt::Debug for Config {
             .field("max_body_size", &self.max_body_size)
             .finish_non_exhaustive()
     }
+}
+
+/// Which responses [`DiskStoreLayer`](super::DiskStoreLayer) records if nothing else is set: successes but 206 Partial
+/// Content, unless they have `Set-Cookie`, `Cache-Control` has `no-store`, or `Vary` names
+/// `Authorization`, `Cookie`, `Proxy-Authorization` or an `Impersonate` header. Those are not for
+/// everybody who can read the files.
+///
+/// `Cache-Control: private` is no hindrance: Kubernetes' API servers send it with everything.
+///
+/// ```
+/// use discovery_disk::record::is_recordable;
+/// use http::Response;
+///
+/// let (mut response, ()) = Response::new(()).into_parts();
+/// assert!(is_recordable(&response));
+/// response.headers.insert("vary", "accept, authorization".parse().unwrap());
+/// assert!(!is_recordable(&response));
+/// ```
+#[must_use]
+pub fn is_recordable(response: &response::Parts) -> bool {
+    let credential = |name: &[u8]| {
+        // No header has a name that is not one.
+        HeaderName::from_bytes(name).is_ok_and(|name| is_credential(&name))
+    };
+    response.status.is_success()
+        && response.status != StatusCode::PARTIAL_CONTENT
+        && !response.headers.contains_key(header::SET_COOKIE)
+        && !any_member(&response.headers, &header::CACHE_CONTROL, |directive| {
+            directive.eq_ignore_ascii_case(b"no-store")
+        })
+        && !any_member(&response.headers, &header::VARY, credential)
 }

@@ -1,14 +1,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use discovery_core::http::headers::{any_member, is_credential};
 use discovery_core::http::uri::Origin;
 use discovery_core::store::Store;
-use http::{HeaderName, StatusCode, header, request, response};
+use http::{request, response};
 use tower_layer::Layer;
 
 use super::DiskStoreService;
-use super::config::{Config, Key};
+use super::config::{Config, Key, Mode};
 
 /// Answers GET requests from a store, and records what is not there. The [module](super) has an
 /// example, and says [what ends up on disk](super#what-ends-up-on-disk).
@@ -17,21 +16,6 @@ use super::config::{Config, Key};
 #[derive(Clone)]
 pub struct DiskStoreLayer {
     config: Config,
-}
-
-/// When the store is asked, and when the inner service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Mode {
-    /// The store first, and the inner service for what is not there: the default.
-    #[default]
-    ReadThrough,
-    /// The inner service always; what it answers replaces what is stored.
-    Record,
-    /// The store only. A request that is not there, whatever its method, is answered with
-    /// 504 Gateway Timeout, as an HTTP cache answers `only-if-cached`. The inner service is never
-    /// called, and need not be ready.
-    Replay,
 }
 
 impl DiskStoreLayer {
@@ -93,7 +77,7 @@ impl DiskStoreLayer {
         self
     }
 
-    /// Which responses are recorded: those that [`is_recordable`] accepts, unless set.
+    /// Which responses are recorded: those that [`is_recordable`](super::is_recordable) accepts, unless set.
     ///
     /// ```
     /// use discovery_core::store::MapStore;
@@ -142,37 +126,6 @@ impl DiskStoreLayer {
         self.config.max_body_size = bytes;
         self
     }
-}
-
-/// Which responses [`DiskStoreLayer`] records if nothing else is set: successes but 206 Partial
-/// Content, unless they have `Set-Cookie`, `Cache-Control` has `no-store`, or `Vary` names
-/// `Authorization`, `Cookie`, `Proxy-Authorization` or an `Impersonate` header. Those are not for
-/// everybody who can read the files.
-///
-/// `Cache-Control: private` is no hindrance: Kubernetes' API servers send it with everything.
-///
-/// ```
-/// use discovery_disk::record::is_recordable;
-/// use http::Response;
-///
-/// let (mut response, ()) = Response::new(()).into_parts();
-/// assert!(is_recordable(&response));
-/// response.headers.insert("vary", "accept, authorization".parse().unwrap());
-/// assert!(!is_recordable(&response));
-/// ```
-#[must_use]
-pub fn is_recordable(response: &response::Parts) -> bool {
-    let credential = |name: &[u8]| {
-        // No header has a name that is not one.
-        HeaderName::from_bytes(name).is_ok_and(|name| is_credential(&name))
-    };
-    response.status.is_success()
-        && response.status != StatusCode::PARTIAL_CONTENT
-        && !response.headers.contains_key(header::SET_COOKIE)
-        && !any_member(&response.headers, &header::CACHE_CONTROL, |directive| {
-            directive.eq_ignore_ascii_case(b"no-store")
-        })
-        && !any_member(&response.headers, &header::VARY, credential)
 }
 
 impl<S> Layer<S> for DiskStoreLayer {

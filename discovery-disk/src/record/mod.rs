@@ -101,7 +101,8 @@ mod service;
 
 pub use discovery_core::http::body::Body;
 
-pub use self::layer::{DiskStoreLayer, Mode, is_recordable};
+pub use self::config::{Mode, is_recordable};
+pub use self::layer::DiskStoreLayer;
 pub use self::service::{DiskStoreService, ResponseFuture};
 
 /// A response extension: the response comes from the store.

@@ -14,8 +14,8 @@ use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::config::Mode;
 use super::config::{Config, miss};
-use super::layer::Mode;
 use super::recording::Recorded;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
