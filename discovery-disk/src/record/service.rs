@@ -14,8 +14,7 @@ use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::config::Mode;
-use super::config::{Config, miss};
+use super::config::{Config, Mode, miss};
 use super::recording::Recorded;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
