@@ -215,6 +215,48 @@ fn an_answer_to_head_outdates_the_one_that_is_stored_for_head() {
     World::run(&Scenario { options, steps });
 }
 
+/// Found by the fuzzer: a 304 is not about a response that came after the request for it was sent.
+#[test]
+fn a_304_is_not_about_what_came_later() {
+    let now = When {
+        offset: Mostly(Offset::Now),
+        format: Mostly(DateFormat::Imf),
+    };
+    let held_back = Answer {
+        at_once: false,
+        at_once_too: false,
+        delay: 174,
+        tagged: false,
+        directives: vec![Directive::NoStore(Style::Plain)],
+        fields: vec![ResponseField::LastModified(now)],
+        dated: false,
+        dated_too: false,
+        ..plain()
+    };
+    let stored = Answer {
+        kind: Mostly(Kind::Ok),
+        delay: 9,
+        tagged: false,
+        fields: vec![ResponseField::LastModified(now)],
+        ..plain()
+    };
+    let fields = vec![Mostly(RequestField::IfModifiedSince(now))];
+    let steps = vec![
+        send(0, fields, held_back),
+        Step::Again(stored),
+        Step::Release(0),
+        send(0, vec![], plain()),
+    ];
+    let options = Options {
+        strict: true,
+        strict_dates: true,
+        never_stale: true,
+        drop_on_error: false,
+        memo: true,
+    };
+    World::run(&Scenario { options, steps });
+}
+
 fn send(method: u8, fields: Vec<Mostly<RequestField>>, answer: Answer) -> Step {
     Step::Send(Send {
         method,

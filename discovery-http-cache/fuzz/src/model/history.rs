@@ -140,6 +140,8 @@ impl History {
                 .filter(|at| {
                     all[*at].id != given.id
                         && rules::is_looked_at(&contact.asked.headers, self.rules)
+                        // What comes after the question can't be what it was about.
+                        && all[*at].answered.turn < contact.at.turn
                         // As it was when the client asked: the cache may have waited since.
                         && all[*at].replaced.is_none_or(|at| at.turn > contact.asked.at.turn)
                         && confirms(&all[*at])
