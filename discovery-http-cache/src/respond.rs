@@ -180,7 +180,8 @@ impl Cache {
     fn set_age(&self, outgoing: &mut Outgoing<'_>) {
         let headers = &mut outgoing.headers;
         if !self.config.rules.kubectl || headers.contains_key(header::AGE) {
-            headers.insert(header::AGE, outgoing.age.min(MAX_AGE).into());
+            let age = outgoing.age.min(MAX_AGE).to_string();
+            headers.insert(header::AGE, age.try_into().expect("digits"));
         }
     }
 
