@@ -5,12 +5,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use discovery_core::http::headers::retry_after;
 use discovery_core::internal::reserved::Oneshot;
 use discovery_core::kube::plan::DeadlineExceeded;
-use http::header::RETRY_AFTER;
+use discovery_core::sync::clock::{Clock, SystemClock};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;
@@ -21,7 +22,8 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Sleep = Arc<dyn Fn(Duration) -> BoxFuture<()> + Send + Sync>;
 
 /// Repeats GET requests that the server has asked to be repeated, as client-go does: those answered
-/// 429 or 5xx with a `Retry-After` in whole seconds, up to ten times each.
+/// 429 or 5xx with a `Retry-After`, up to ten times each. client-go takes whole seconds only; here a
+/// [date](retry_after) counts as well.
 ///
 /// Other answers, and errors of the inner service, come out unchanged. A request with content is sent once.
 ///
@@ -54,6 +56,7 @@ pub struct RetryAfterLayer {
     max: u32,
     deadline: Option<Duration>,
     sleep: Sleep,
+    clock: Arc<dyn Clock>,
 }
 
 /// A service behind a [`RetryAfterLayer`].
@@ -71,6 +74,7 @@ impl RetryAfterLayer {
             max: 10,
             deadline: None,
             sleep: Arc::new(|duration| Box::pin(tokio::time::sleep(duration))),
+            clock: Arc::new(SystemClock),
         }
     }
 
@@ -108,23 +112,21 @@ impl RetryAfterLayer {
         self.sleep = Arc::new(sleep);
         self
     }
+
+    /// Sets the clock that dates in `Retry-After` are compared with, if the answer has no `Date`: the
+    /// system's unless set.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
 }
 
 /// The wait that the server asks for, if it asks for the request to be repeated.
-fn retry_after<RB>(response: &Response<RB>) -> Option<Duration> {
+fn wait_of<RB>(response: &Response<RB>, now: SystemTime) -> Option<Duration> {
     let status = response.status();
-    if status != StatusCode::TOO_MANY_REQUESTS && !status.is_server_error() {
-        return None;
-    }
-    // As in Go, what does not fit into 64 bits with a sign is no number.
-    let seconds: i64 = response
-        .headers()
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds.try_into().ok()?))
+    let may_pass = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+    retry_after(response.headers(), now).filter(|_| may_pass)
 }
 
 impl<S, B, RB> Service<Request<B>> for RetryAfter<S>
@@ -154,6 +156,7 @@ where
             max,
             deadline,
             sleep,
+            clock,
         } = self.layer.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
@@ -162,7 +165,7 @@ where
             let mut response = Oneshot::new(service.clone(), first).await?;
             let mut spent = Duration::ZERO;
             for attempt in 1..=max {
-                let Some(wait) = retry_after(&response) else {
+                let Some(wait) = wait_of(&response, clock.now()) else {
                     break;
                 };
                 // Waits count as they were asked for, whatever it is that waits.

@@ -2,15 +2,16 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use discovery_client::retry::RetryAfterLayer;
 use discovery_core::kube::plan::DeadlineExceeded;
+use discovery_core::sync::clock::ManualClock;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::limit::ConcurrencyLimitLayer;
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_test::mock;
 
 type Body = Full<Bytes>;
@@ -180,4 +181,30 @@ async fn errors_of_the_inner_service_come_out_unchanged() {
     let service = ServiceBuilder::new().layer(layer).service(failing);
     let error: io::Error = service.oneshot(request(Method::GET)).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+/// client-go takes seconds only. A date is compared with that of the answer, and otherwise with the clock.
+#[tokio::test]
+async fn a_date_counts_as_well() {
+    let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_480));
+    let date = "Wed, 21 Oct 2015 07:28:09 GMT";
+    for (of_answer, expected) in [
+        (None, Some(9)),
+        (Some("Wed, 21 Oct 2015 07:28:04 GMT"), Some(5)),
+        (Some("Wed, 21 Oct 2015 07:28:10 GMT"), None),
+    ] {
+        let (layer, waits) = noting();
+        let server = Server::default();
+        let mut first = busy(503, Some(date));
+        if let Some(of_answer) = of_answer {
+            let of_answer = http::HeaderValue::from_static(of_answer);
+            first.headers_mut().insert("date", of_answer);
+        }
+        server.respond(first);
+        server.respond(busy(200, None));
+        let service = layer.clock(clock.clone()).max(1).layer(server.clone());
+        service.oneshot(request(Method::GET)).await.unwrap();
+        let expected: Vec<_> = expected.into_iter().map(Duration::from_secs).collect();
+        assert_eq!(*waits.lock().unwrap(), expected, "{of_answer:?}");
+    }
 }

@@ -2,6 +2,7 @@
 //! connection.
 
 use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -39,6 +40,46 @@ pub fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 /// ```
 pub fn any_member(headers: &HeaderMap, name: &HeaderName, is: impl FnMut(&[u8]) -> bool) -> bool {
     headers.get_all(name).iter().flat_map(members).any(is)
+}
+
+/// How long a response asks its client to wait before the next request (RFC 9110 §10.2.3): a number of seconds, or until
+/// a date. A date is compared with that of the response, if it has one, because the two are of one clock, and otherwise
+/// with `now`.
+///
+/// `None` if there is no such field, or one that is neither, or a date that has passed.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use discovery_core::http::headers::retry_after;
+/// use http::{HeaderMap, header};
+///
+/// let mut headers = HeaderMap::new();
+/// headers.insert(header::RETRY_AFTER, "120".parse()?);
+/// let wait = |headers: &HeaderMap| retry_after(headers, SystemTime::now());
+/// assert_eq!(wait(&headers), Some(Duration::from_secs(120)));
+///
+/// headers.insert(header::DATE, "Wed, 21 Oct 2026 07:28:00 GMT".parse()?);
+/// headers.insert(header::RETRY_AFTER, "Wed, 21 Oct 2026 07:28:05 GMT".parse()?);
+/// assert_eq!(wait(&headers), Some(Duration::from_secs(5)));
+///
+/// headers.insert(header::RETRY_AFTER, "1.5".parse()?);
+/// assert_eq!(wait(&headers), None);
+/// # Ok::<(), http::header::InvalidHeaderValue>(())
+/// ```
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    // As in Go, what does not fit into 64 bits with a sign is no number.
+    if let Ok(seconds) = text.parse::<i64>() {
+        return seconds.try_into().ok().map(Duration::from_secs);
+    }
+    let date = |text: &str| httpdate::parse_http_date(text).ok();
+    let of_response = headers
+        .get(header::DATE)
+        .and_then(|date| date.to_str().ok());
+    let now = of_response.and_then(date).unwrap_or(now);
+    date(text)?.duration_since(now).ok()
 }
 
 /// Whether a request field says who the user is, or proves it: `Authorization`, `Cookie`,

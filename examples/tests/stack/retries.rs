@@ -64,9 +64,9 @@ async fn patience_ends() {
 #[tokio::test]
 async fn an_answer_that_asks_for_no_repeat_is_not_repeated() {
     let rig = Rig::plain(EmbeddedServer::builder()).await;
-    let later = http::HeaderValue::from_static("Wed, 21 Oct 2026 07:28:00 GMT");
+    let past = http::HeaderValue::from_static("Wed, 21 Oct 2015 07:28:00 GMT");
     let dated =
-        Canned::status(StatusCode::SERVICE_UNAVAILABLE).header(http::header::RETRY_AFTER, later);
+        Canned::status(StatusCode::SERVICE_UNAVAILABLE).header(http::header::RETRY_AFTER, past);
     for canned in [
         Canned::status(StatusCode::SERVICE_UNAVAILABLE),
         dated,
