@@ -1,6 +1,7 @@
 //! Why something could not be discovered.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use crate::Text;
@@ -223,6 +224,28 @@ impl Error {
             Kind::Status { code, .. } => is_transient(*code),
             _ => false,
         }
+    }
+}
+
+impl Error {
+    /// Whether client-go's memory cache asks again at once: after 429, 5xx, and a connection that was refused or reset.
+    pub(crate) fn may_pass_at_once(&self) -> bool {
+        if let Kind::Status { code, .. } = &self.kind {
+            return is_transient(*code);
+        }
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            if let Some(error) = error.downcast_ref::<io::Error>()
+                && matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+                )
+            {
+                return true;
+            }
+            source = error.source();
+        }
+        false
     }
 }
 

@@ -1,6 +1,8 @@
 //! The lists: which are asked for, and what their failure means.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 
 use discovery_core::kube::document::{ApiGroupList, ApiResource, ApiResourceList};
@@ -41,6 +43,53 @@ fn the_failure_of_a_list_is_not_the_end() {
         failed,
         expected.map(|(name, text)| (name.to_owned(), text.to_owned()))
     );
+}
+
+/// As client-go's memory cache does. With a `Retry-After`, it is for another layer to wait.
+#[test]
+fn what_may_have_passed_is_asked_for_a_second_time() {
+    let busy = |retry_after: &str| -> Answer {
+        let response = Response::builder().status(503);
+        let response = response.header("retry-after", retry_after);
+        Ok(response.body("".into()).unwrap())
+    };
+    let connection = |kind: io::ErrorKind| -> Answer {
+        Err(Error::transport(
+            "http://h/apis/a/v1",
+            io::Error::from(kind),
+        ))
+    };
+    for (first, passes) in [
+        (status(429), true),
+        (status(500), true),
+        (status(502), true),
+        (status(503), true),
+        (status(504), true),
+        (busy("1.5"), true),
+        (busy("7"), false),
+        (busy("Wed, 21 Oct 2099 07:28:00 GMT"), false),
+        (connection(io::ErrorKind::ConnectionRefused), true),
+        (connection(io::ErrorKind::ConnectionReset), true),
+        (connection(io::ErrorKind::TimedOut), false),
+        (Err(Error::cut_short("http://h/apis/a/v1", "cut")), false),
+        (status(403), false),
+        (status(404), false),
+        (legacy("{"), false),
+    ] {
+        let what = format!("{first:?}");
+        let first = Cell::new(Some(first));
+        let (asked, discovered) = walk(Plan::everything(), |path| match path {
+            "/api" => versions(&[]),
+            "/apis" => groups(&["a/v1"]),
+            path => first.take().unwrap_or_else(|| list(path, "pods")),
+        });
+        let failed = discovered.unwrap().failed.len();
+        assert_eq!(
+            (asked.len(), failed),
+            if passes { (4, 0) } else { (3, 1) },
+            "{what}"
+        );
+    }
 }
 
 #[test]

@@ -41,6 +41,11 @@ use crate::{BoxError, Error};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadlineExceeded;
 
+/// A response extension: the response stands for this failure of a request that a cache has sent for several
+/// callers. A cache can't make an error of its inner service's type.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedFailure(pub(crate) Error);
+
 /// Carries out a [`Plan`] over an HTTP service, with all requests of the plan in flight that it
 /// allows.
 ///
@@ -135,7 +140,13 @@ where
     RB::Error: Into<BoxError>,
 {
     let url = url_text(request.uri());
-    match exchange(service, request, limit).await {
+    let exchanged = exchange(service, request, limit).await;
+    if let Ok((parts, _)) = &exchanged
+        && let Some(SharedFailure(error)) = parts.extensions.get()
+    {
+        return Err(error.clone());
+    }
+    match exchanged {
         Err(error) => Err(Error::transport(url, error)),
         Ok((parts, _)) if parts.extensions.get::<DeadlineExceeded>().is_some() => {
             Err(Error::transport(url, DeadlineExceeded))

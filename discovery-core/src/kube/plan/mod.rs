@@ -5,15 +5,18 @@ mod read;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderValue, Request, Response};
 
 use self::read::{has_fit_names, read_groups};
+use crate::http::headers::retry_after;
 use crate::kube::document::{Aggregated, ApiGroup, ApiGroupList};
 use crate::{Accept, Endpoint, Error, Format, GroupVersion, Snapshot};
 
+pub(crate) use self::drive::SharedFailure;
 pub use self::drive::{DeadlineExceeded, ask, drive};
 pub use self::read::parse_list;
 pub(crate) use self::read::{AskedUrl, take_list, url};
@@ -27,7 +30,9 @@ const MAX_IN_FLIGHT: usize = 64;
 /// is needed; otherwise it asks for each resource list that is not known yet, at most 64 at a time.
 /// Not found on `/api` means that there is no core group; any other error there or on `/apis` ends
 /// the walk, and if both fail, the failure is that of `/api`. The failure of a single list does not
-/// end it: it is reported with what was found.
+/// end it: it is reported with what was found. A list whose failure may be gone at the next try is
+/// asked for a second time, as client-go does, unless the answer names a time for that: waiting is
+/// for a layer below.
 ///
 /// An answer that carries a [`ParsedAnswer`](crate::engine::ParsedAnswer) extension, from one of the caching layers, counts as
 /// what the snapshot knows, and its body is not read.
@@ -63,6 +68,8 @@ pub struct Plan {
     /// Whether there was an answer to `/api`, if only an error.
     api_answered: bool,
     snapshot: Arc<Snapshot>,
+    /// The lists that are asked for a second time.
+    retried: BTreeSet<GroupVersion>,
     /// The lists that could not be had.
     failed: BTreeMap<GroupVersion, Error>,
     fatal: Option<Error>,
@@ -111,6 +118,7 @@ impl Plan {
             apis: Part::Open,
             api_answered: false,
             snapshot: Arc::default(),
+            retried: BTreeSet::new(),
             failed: BTreeMap::new(),
             fatal: None,
         }
@@ -179,12 +187,23 @@ impl Plan {
     pub fn feed(&mut self, ticket: Ticket, answer: Result<Response<Bytes>, Error>) {
         self.in_flight = self.in_flight.saturating_sub(1);
         match ticket.endpoint {
-            Endpoint::Resources(group_version) => match self.read_list(&group_version, answer) {
-                Ok(()) => {}
-                Err(failure) => {
-                    self.failed.insert(group_version, failure);
+            Endpoint::Resources(group_version) => {
+                let is_told_when = answer.as_ref().is_ok_and(names_a_time);
+                match self.read_list(&group_version, answer) {
+                    Ok(()) => {}
+                    Err(failure)
+                        if !is_told_when
+                            && failure.may_pass_at_once()
+                            && self.retried.insert(group_version.clone()) =>
+                    {
+                        tracing::debug!(%group_version, %failure, "a list is asked for again");
+                        self.queue.push_back(Endpoint::Resources(group_version));
+                    }
+                    Err(failure) => {
+                        self.failed.insert(group_version, failure);
+                    }
                 }
-            },
+            }
             endpoint => {
                 let core = endpoint == Endpoint::Api;
                 self.api_answered |= core;
@@ -320,6 +339,10 @@ impl Plan {
         Arc::make_mut(&mut self.snapshot).insert_shared(group_version, list);
         Ok(())
     }
+}
+
+fn names_a_time(answer: &Response<Bytes>) -> bool {
+    retry_after(answer.headers(), SystemTime::UNIX_EPOCH).is_some()
 }
 
 impl Ticket {
