@@ -10,8 +10,8 @@ use http::{HeaderMap, Request, Response, StatusCode, request, response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
-use super::request::{DiscoveryRequest, FlightKey};
-use super::state::{Cache, Counters, ErrorAnswer, Inner, Landing, status};
+use super::request::{DiscoveryRequest, FlightKey, Scope};
+use super::state::{Cache, Counters, Failed, Inner, Landing, status};
 use crate::http::body::Body;
 use crate::http::exchange::{Collected, exchange};
 use crate::http::uri::RedactedError;
@@ -19,11 +19,11 @@ use crate::internal::reserved::Oneshot;
 use crate::kube::endpoint::with_path;
 use crate::kube::error::{is_transient, url_text};
 use crate::kube::extensions::ParsedAnswer;
-use crate::kube::plan::{AskedUrl, Ticket, take_list};
+use crate::kube::plan::{AskedUrl, SharedFailure, Ticket, take_list};
 use crate::store::Op;
 use crate::sync::single_flight::{FollowerOutcome, Leader, Role};
 use crate::{
-    Accept, BoxError, Endpoint, Error, Format, GroupVersion, NegativeAnswer, Plan, Snapshot,
+    Accept, BoxError, Endpoint, Error, Format, GroupVersion, NegativeAnswer, Plan, Snapshot, Text,
 };
 
 type Answered<RB, E> = Result<Response<Body<RB>>, E>;
@@ -34,13 +34,24 @@ type Lead = Leader<FlightKey, Landing>;
 pub(super) struct Miss<S, B, C> {
     pub(super) inner: Arc<Inner<C>>,
     pub(super) discovery: DiscoveryRequest,
-    pub(super) request: Request<B>,
+    pub(super) parts: request::Parts,
+    /// It has no content.
+    pub(super) body: B,
     /// Cloned for each request; each clone is made ready and then called.
     pub(super) service: S,
     /// The documents that the cache knew, where they were no answer.
     pub(super) known: Option<Arc<Snapshot>>,
     /// The value of [`Inner::saves`] before the cache was asked.
     pub(super) saves: u64,
+}
+
+/// The result of a fetch for the caller that led it or waited for it.
+enum Coalesced<RB, E> {
+    Answer(Answered<RB, E>),
+    /// Another caller's fetch has failed.
+    Failed(Arc<[Failed]>),
+    /// The caller's own request is still to be sent.
+    Nothing,
 }
 
 /// The answer to one request, as it came.
@@ -50,6 +61,7 @@ impl<S, B, C, RB> Miss<S, B, C>
 where
     C: Cache,
     S: Service<Request<B>, Response = Response<RB>> + Clone,
+    S::Error: Send + 'static,
     B: From<Bytes>,
     RB: HttpBody<Data = Bytes>,
     RB::Error: Into<BoxError>,
@@ -76,18 +88,53 @@ where
         }
         Counters::count(&self.inner.counters.misses);
         tracing::debug!(cache, decision = "miss", reason, path = %self.path());
-        self.coalesce().await
+        match self.discovery.list().cloned() {
+            None => match self.coalesce(Scope::Groups).await {
+                Coalesced::Answer(answer) => answer,
+                Coalesced::Failed(failed) => self.after_failure(&failed).await,
+                Coalesced::Nothing => self.send().await,
+            },
+            Some(group_version) => self.answer_list(group_version).await,
+        }
+    }
+
+    /// Answers a request for one list, from all lists at once if the cache prefers that.
+    async fn answer_list(mut self, group_version: GroupVersion) -> Answered<RB, S::Error> {
+        let inner = Arc::clone(&self.inner);
+        // What was loaded for the list need not have the groups, which may tell that there is no such list.
+        if !self.discovery.no_cache && inner.cache.answers_unknown() {
+            let groups = inner.cache.load(&Scope::Groups).await;
+            if let Some(answer) = inner.answer(&self.discovery, &groups, true) {
+                return Ok(answer);
+            }
+        }
+        let is_legacy = |known: &Arc<Snapshot>| known.format() == Some(Format::Legacy);
+        // A request that asks for one list anew asks for no others.
+        if inner.cache.prefers_aggregated()
+            && !self.discovery.no_cache
+            && !self.known.as_ref().is_some_and(is_legacy)
+            && let Coalesced::Answer(answer) = self.coalesce(Scope::Groups).await
+        {
+            return answer;
+        }
+        match self.coalesce(Scope::Resources(group_version)).await {
+            Coalesced::Answer(answer) => answer,
+            Coalesced::Failed(failed) => self.after_failure(&failed).await,
+            Coalesced::Nothing => self.send().await,
+        }
     }
 
     fn path(&self) -> &str {
-        self.request.uri().path()
+        self.parts.uri.path()
     }
 
-    /// Leads a fetch, or waits for the one that is under way.
-    async fn coalesce(mut self) -> Answered<RB, S::Error> {
+    /// Leads a fetch of `scope`, or waits for the one that is under way.
+    async fn coalesce(&mut self, scope: Scope) -> Coalesced<RB, S::Error> {
         let inner = Arc::clone(&self.inner);
         let cache = inner.cache.name();
-        let key = self.discovery.flight_key();
+        let key = self
+            .discovery
+            .flight_key(scope.clone(), &self.parts.headers);
         // A caller that the result of another's fetch does not help joins once more: of several such callers
         // one asks for all.
         for _ in 0..2 {
@@ -98,14 +145,17 @@ where
                     tracing::debug!(cache, decision = "wait", reason, path = %self.path());
                     match follower.await {
                         FollowerOutcome::Promoted(leader) => leader,
-                        FollowerOutcome::Released => return self.alone(&[]).await,
-                        FollowerOutcome::Completed(Landing::Errors(errors)) => {
-                            return self.alone(&errors).await;
+                        FollowerOutcome::Released => return Coalesced::Nothing,
+                        FollowerOutcome::Completed(Landing::Failed(failed)) => {
+                            return Coalesced::Failed(failed);
                         }
                         FollowerOutcome::Completed(Landing::Found(found)) => {
                             if let Some(answer) = inner.answer(&self.discovery, &found, false) {
                                 Counters::count(&inner.counters.coalesced);
-                                return Ok(answer);
+                                return Coalesced::Answer(Ok(answer));
+                            }
+                            if self.discovery.list().is_some() && scope == Scope::Groups {
+                                return Coalesced::Nothing;
                             }
                             continue;
                         }
@@ -115,20 +165,22 @@ where
             if let Some((answer, snapshot)) = self.look_again().await {
                 Counters::count(&inner.counters.coalesced);
                 leader.complete_with(Landing::Found(snapshot));
-                return Ok(answer);
+                return Coalesced::Answer(Ok(answer));
             }
-            return self.fetch(Some(leader)).await;
+            return self.fetch(&scope, Some(leader)).await;
         }
-        self.fetch(None).await
+        self.fetch(&scope, None).await
     }
 
     /// Looks for documents that another caller has fetched between this one's look at the cache and its taking
     /// the lead.
     async fn look_again(&mut self) -> Option<(Response<Body<RB>>, Arc<Snapshot>)> {
         let inner = &self.inner;
-        if inner.saves() == self.saves {
+        let saves = inner.saves();
+        if saves == self.saves {
             return None;
         }
+        self.saves = saves;
         let snapshot = inner.load(&self.discovery)?.await;
         let answer = inner.answer(&self.discovery, &snapshot, true);
         if answer.is_none() {
@@ -138,99 +190,98 @@ where
     }
 
     /// Answers a follower after another caller's fetch has failed.
-    async fn alone(self, errors: &[ErrorAnswer]) -> Answered<RB, S::Error> {
-        let Self {
-            inner,
-            discovery,
-            request,
-            service,
-            known,
-            ..
-        } = self;
-        if let Some(answer) = inner.last_resort(&discovery, known.as_ref()) {
+    async fn after_failure(self, failed: &[Failed]) -> Answered<RB, S::Error> {
+        let (inner, discovery) = (&self.inner, &self.discovery);
+        if let Some(answer) = inner.last_resort(discovery, self.known.as_ref()) {
             return Ok(answer);
         }
         let cache = inner.cache.name();
-        let mut errors = errors.iter();
-        if let Some(error) = errors.find(|error| error.endpoint == discovery.endpoint) {
-            let reason = "the server is in trouble, and has told another request so";
-            tracing::debug!(cache, decision = "share", reason, status = %error.parts.status);
-            return Ok(error.to_response());
+        let asked = discovery.asked();
+        let shared = failed.iter().find(|failed| failed.endpoint == asked);
+        if let Some(answer) = shared.and_then(|failed| inner.share(discovery, failed)) {
+            let reason = "another request has got it";
+            tracing::debug!(cache, decision = "share", reason, path = %self.path());
+            return answer;
         }
-        let reason = "the fetch of another request has failed";
-        tracing::debug!(cache, decision = "forward", reason, path = %request.uri().path());
-        send(&inner, service, request).await
+        self.send().await
     }
 
-    async fn fetch(self, leader: Option<Lead>) -> Answered<RB, S::Error> {
-        match self.discovery.list().cloned() {
-            Some(group_version) => self.fetch_list(group_version, leader).await,
-            None => self.fetch_groups(leader).await,
+    /// Sends the caller's request as it is. Its answer is not kept.
+    async fn send(self) -> Answered<RB, S::Error> {
+        let inner = &self.inner;
+        if let Some(answer) = inner.last_resort(&self.discovery, self.known.as_ref()) {
+            return Ok(answer);
+        }
+        let cache = inner.cache.name();
+        let reason = "a fetch has not brought it";
+        tracing::debug!(cache, decision = "forward", reason, path = %self.path());
+        Counters::count(&inner.counters.sent);
+        let request = Request::from_parts(self.parts, self.body);
+        let response = Oneshot::new(self.service, request).await?;
+        Ok(response.map(Body::passed))
+    }
+
+    async fn fetch(&mut self, scope: &Scope, leader: Option<Lead>) -> Coalesced<RB, S::Error> {
+        match scope {
+            Scope::Resources(group_version) => {
+                Coalesced::Answer(self.fetch_list(group_version, leader).await)
+            }
+            Scope::Groups | Scope::Everything => self.fetch_groups(leader).await,
         }
     }
 
     /// Fetches one list.
     async fn fetch_list(
-        self,
-        group_version: GroupVersion,
+        &mut self,
+        group_version: &GroupVersion,
         leader: Option<Lead>,
     ) -> Answered<RB, S::Error> {
-        let Self {
-            inner,
-            discovery,
-            mut request,
-            service,
-            ..
-        } = self;
-        make_readable(request.headers_mut());
+        let (inner, discovery) = (&self.inner, &self.discovery);
+        let mut parts = self.parts.clone();
+        make_readable(&mut parts.headers);
+        let request = Request::from_parts(parts, Bytes::new().into());
+        let url = url_text(request.uri());
         Counters::count(&inner.counters.sent);
         let limit = inner.options.max_body_size;
-        let exchanged = exchange(service, request, limit).await;
-        let found = match &exchanged {
-            Ok((parts, Collected::Whole(body))) => {
-                let answer = Response::from_parts(parts.clone(), body.clone());
-                read_list(&group_version, &answer).map(Arc::new)
+        let exchanged = Exchanged(exchange(self.service.clone(), request, limit).await);
+        let answer = exchanged.to_answer(url, limit);
+        let found = answer.as_ref().ok();
+        let Some(snapshot) = found.and_then(|answer| read_list(group_version, answer)) else {
+            if let Some(leader) = leader {
+                let failed = Failed::of(&discovery.endpoint, &answer);
+                leader.complete_with(Landing::Failed([failed].into()));
             }
-            Ok(_) | Err(_) => None,
+            return exchanged.into_answer();
         };
-        let Some(snapshot) = found else {
-            release(leader);
-            return Exchanged(exchanged).into_answer();
-        };
-        let (mut parts, collected) = exchanged?;
-        inner.keep(&discovery, &snapshot).await;
+        let snapshot = Arc::new(snapshot);
+        inner.keep(discovery, &snapshot).await;
         if let Some(leader) = leader {
             leader.complete_with(Landing::Found(Arc::clone(&snapshot)));
         }
-        let cache = inner.cache.name();
-        parts.extensions.insert(ParsedAnswer {
-            snapshot,
-            cache,
-            hit: false,
-        });
-        Exchanged(Ok((parts, collected))).into_answer()
+        // A refusal is told as it came; a list as it will be told at the next hit.
+        let document = inner.answer(discovery, &snapshot, false);
+        match document.filter(|_| !exchanged.is_error()) {
+            Some(answer) => Ok(answer),
+            None => exchanged.into_answer().map(|mut answer| {
+                let cache = inner.cache.name();
+                let parsed = ParsedAnswer {
+                    snapshot,
+                    cache,
+                    hit: false,
+                };
+                answer.extensions_mut().insert(parsed);
+                answer
+            }),
+        }
     }
 
     /// Fetches the groups: `/api` and `/apis` at the same time.
-    async fn fetch_groups(self, leader: Option<Lead>) -> Answered<RB, S::Error> {
-        let Self {
-            inner,
-            discovery,
-            request,
-            service,
-            known,
-            ..
-        } = self;
+    async fn fetch_groups(&mut self, leader: Option<Lead>) -> Coalesced<RB, S::Error> {
+        let (inner, discovery) = (Arc::clone(&self.inner), &self.discovery);
         let cache = inner.cache.name();
         let limit = inner.options.max_body_size;
-        // It has no content.
-        let (template, _) = request.into_parts();
-        let base = inner.options.base_of(&template.uri).unwrap_or_default();
-        let own = if discovery.endpoint == Endpoint::Api {
-            Endpoint::Api
-        } else {
-            Endpoint::Apis
-        };
+        let base = inner.options.base_of(&self.parts.uri).unwrap_or_default();
+        let own = discovery.half();
         let accept = if discovery.accept.allows(Format::V2Beta1) {
             Accept::WITH_V2BETA1
         } else {
@@ -241,24 +292,27 @@ where
         while let Some((ticket, request)) = plan.next() {
             Counters::count(&inner.counters.sent);
             let body = Bytes::new().into();
-            let request = with_template(&request, &template, base, body);
+            let request = with_template(&request, &self.parts, base, body);
             let url = url_text(request.uri());
-            let service = service.clone();
+            let service = self.service.clone();
             under_way.push(async move {
                 let exchanged = Exchanged(exchange(service, request, limit).await);
                 (ticket, url, exchanged)
             });
         }
-        let (mut mine, mut errors) = (None, Vec::new());
+        let (mut mine, mut failed) = (None, Vec::new());
         while let Some((ticket, url, exchanged)) = under_way.next().await {
-            let is_own = *ticket.endpoint() == own;
-            let answer = exchanged.to_answer(url.into(), limit);
-            errors.extend(exchanged.to_error(ticket.endpoint()));
-            if is_own {
+            let endpoint = ticket.endpoint().clone();
+            let answer = exchanged.to_answer(url.clone(), limit);
+            if endpoint == own {
+                failed.push(Failed::of(&endpoint, &answer));
                 mine = Some(exchanged);
-            } else if let Err(error) = &answer {
-                let error = RedactedError::new(error, "");
-                tracing::debug!(cache, %error, "the other half of the groups failed");
+            } else {
+                if let Err(error) = &answer {
+                    let error = RedactedError::new(error, "");
+                    tracing::debug!(cache, %error, "the other half of the groups failed");
+                }
+                failed.push(exchanged.into_failed(&endpoint, url, limit));
             }
             plan.feed(ticket, answer);
             // After an error, the request that is still under way is of no use to anybody.
@@ -270,45 +324,39 @@ where
         let mut found = match plan.finish() {
             Ok(discovered) => discovered.snapshot,
             Err(error) => {
-                tracing::debug!(
-                    cache,
-                    decision = "forward",
-                    reason = %RedactedError::new(&error, ""),
-                );
-                match leader {
-                    Some(leader) if !errors.is_empty() => {
-                        leader.complete_with(Landing::Errors(errors.into()));
-                    }
-                    leader => release(leader),
+                let reason = RedactedError::new(&error, "");
+                tracing::debug!(cache, decision = "forward", %reason);
+                if let Some(leader) = leader {
+                    leader.complete_with(Landing::Failed(failed.into()));
                 }
-                if let Some(answer) = inner.last_resort(&discovery, known.as_ref()) {
-                    return Ok(answer);
+                if let Some(answer) = inner.last_resort(discovery, self.known.as_ref()) {
+                    return Coalesced::Answer(Ok(answer));
                 }
-                let answer = mine.and_then(|mine| inner.answer_half(&discovery, &own, mine));
-                if let Some(answer) = answer {
-                    return answer;
-                }
-                let request = Request::from_parts(template, Bytes::new().into());
-                return send(&inner, service, request).await;
+                let answer = mine.and_then(|mine| inner.answer_half(discovery, &own, mine));
+                return answer.map_or(Coalesced::Nothing, Coalesced::Answer);
             }
         };
         if !found.stale().is_empty() && !inner.cache.tells_stale() {
             Arc::make_mut(&mut found).set_stale(Vec::new());
         }
-        inner.keep(&discovery, &found).await;
+        inner.keep(discovery, &found).await;
         if let Some(leader) = leader {
             leader.complete_with(Landing::Found(Arc::clone(&found)));
         }
         // The groups are there although the server has no `/api`; the caller that asked for it gets the
         // server's own answer.
         if let Some(mine) = mine.filter(|mine| discovery.endpoint == own && mine.is_error()) {
-            return mine.into_answer();
+            return Coalesced::Answer(mine.into_answer());
+        }
+        let answer = inner.answer(discovery, &found, false);
+        if discovery.list().is_some() {
+            return answer.map_or(Coalesced::Nothing, |answer| Coalesced::Answer(Ok(answer)));
         }
         // A cache below may have told the groups alone, as its last resort.
-        Ok(inner
-            .answer(&discovery, &found, false)
-            .or_else(|| inner.last_resort(&discovery, Some(&found)))
-            .unwrap_or_else(not_acceptable))
+        let answer = answer
+            .or_else(|| inner.last_resort(discovery, Some(&found)))
+            .unwrap_or_else(not_acceptable);
+        Coalesced::Answer(Ok(answer))
     }
 }
 
@@ -333,15 +381,52 @@ impl<C: Cache> Inner<C> {
         if let Some(answer) = half.and_then(|half| self.answer(discovery, &half, false)) {
             return Some(Ok(answer));
         }
+        let is_asked = discovery.endpoint == *own;
         let fits = match &exchanged.0 {
             Ok((parts, Collected::Whole(_) | Collected::TooLarge(..))) => {
                 let format = Format::from_headers(&parts.headers);
                 let is_taken = format.is_some_and(|format| discovery.accept.allows(format));
-                discovery.endpoint == *own && is_taken || exchanged.is_error()
+                is_asked && (is_taken || exchanged.is_error())
             }
-            Ok((_, Collected::Broken(..))) | Err(_) => true,
+            // Another request is not likely to fare better.
+            Ok((_, Collected::Broken(..))) | Err(_) => discovery.list().is_none(),
         };
         fits.then(|| exchanged.into_answer())
+    }
+
+    /// Gives a follower what the leader of its fetch has got for the same endpoint. `None` if that is no answer to the
+    /// follower's request.
+    fn share<RB, E>(&self, discovery: &DiscoveryRequest, failed: &Failed) -> Option<Answered<RB, E>>
+    where
+        RB: HttpBody<Data = Bytes>,
+        RB::Error: Into<BoxError>,
+        E: 'static,
+    {
+        match &failed.result {
+            Ok((parts, body)) => {
+                let body = Collected::Whole(body.clone());
+                let exchanged = Exchanged(Ok((parts.clone(), body)));
+                if discovery.list().is_some() {
+                    return Some(exchanged.into_answer());
+                }
+                self.answer_half(discovery, &failed.endpoint, exchanged)
+            }
+            Err(no_answer) => match no_answer.take_cause() {
+                Some(error) => Some(Err(error)),
+                // Somebody who reads the bytes may make more of them, or have more luck.
+                None if !discovery.want_parsed => None,
+                None => {
+                    let mut response = status(
+                        StatusCode::BAD_GATEWAY,
+                        "ServiceUnavailable",
+                        "a request that several callers shared has failed",
+                    );
+                    let failure = SharedFailure(no_answer.error.clone());
+                    response.extensions_mut().insert(failure);
+                    Some(Ok(response))
+                }
+            },
+        }
     }
 }
 
@@ -356,11 +441,16 @@ where
     }
 
     /// The answer for a [`Plan`].
-    fn to_answer(&self, url: String, limit: u64) -> Result<Response<Bytes>, Error> {
+    fn to_answer(&self, url: Text, limit: u64) -> Result<Response<Bytes>, Error> {
+        if let Ok((parts, _)) = &self.0
+            && let Some(SharedFailure(error)) = parts.extensions.get()
+        {
+            return Err(error.clone());
+        }
         match &self.0 {
             Ok((parts, Collected::Whole(body))) => {
                 let mut answer = Response::from_parts(parts.clone(), body.clone());
-                answer.extensions_mut().insert(AskedUrl(url.into()));
+                answer.extensions_mut().insert(AskedUrl(url));
                 Ok(answer)
             }
             Ok((_, Collected::TooLarge(..))) => Err(Error::too_large(url, limit)),
@@ -369,25 +459,30 @@ where
         }
     }
 
-    /// An answer that says that the server is in trouble. Answers that are about the caller, such as 403, are
-    /// not for others.
-    fn to_error(&self, endpoint: &Endpoint) -> Option<ErrorAnswer> {
-        match &self.0 {
-            Ok((parts, Collected::Whole(body))) if is_transient(parts.status) => {
-                Some(ErrorAnswer {
-                    endpoint: endpoint.clone(),
-                    parts: parts.clone(),
-                    body: body.clone(),
-                })
-            }
-            Ok(_) | Err(_) => None,
-        }
-    }
-
     /// The answer for the caller, as it came.
     fn into_answer(self) -> Answered<RB, E> {
         let (parts, collected) = self.0?;
         Ok(Response::from_parts(parts, collected.into_body()))
+    }
+}
+
+impl<RB, E> Exchanged<RB, E>
+where
+    RB: HttpBody<Data = Bytes>,
+    RB::Error: Into<BoxError>,
+    E: Send + 'static,
+{
+    /// For the callers that wait: this one does not need it.
+    fn into_failed(self, endpoint: &Endpoint, url: Text, limit: u64) -> Failed {
+        let answer = self.to_answer(url.clone(), limit);
+        let failed = Failed::of(endpoint, &answer);
+        match self.0 {
+            Err(error) => failed.with_cause(Box::new(error)),
+            Ok((_, Collected::Broken(_, error))) => {
+                Failed::of(endpoint, &Err(Error::cut_short(url, error)))
+            }
+            Ok(_) => failed,
+        }
     }
 }
 
@@ -445,26 +540,6 @@ fn negative_answer(answer: &Response<Bytes>) -> Option<NegativeAnswer> {
         content_type: answer.headers().get(CONTENT_TYPE).cloned(),
         body: answer.body().clone(),
     })
-}
-
-fn release(leader: Option<Lead>) {
-    if let Some(leader) = leader {
-        leader.release();
-    }
-}
-
-/// Sends the caller's request as it is. Its answer is not kept.
-async fn send<S, B, C, RB>(
-    inner: &Inner<C>,
-    service: S,
-    request: Request<B>,
-) -> Answered<RB, S::Error>
-where
-    S: Service<Request<B>, Response = Response<RB>>,
-{
-    Counters::count(&inner.counters.sent);
-    let response = Oneshot::new(service, request).await?;
-    Ok(response.map(Body::passed))
 }
 
 /// Makes the caller's request one for another path and with another `Accept`.

@@ -14,10 +14,13 @@
 //!   their future.
 //! - When groups are not known, `/api` and `/apis` are asked at the same time, whichever of the two
 //!   the request was for, in aggregated form if the server has it. An aggregated answer tells every
-//!   list at once. A single list that is not known is asked for alone.
-//! - Callers that want the same thing at the same time share one fetch. If it fails, each goes on
-//!   alone, at once; but where the server has said for `/api` or `/apis` that it is in trouble (429,
-//!   5xx), those who waited get that answer too.
+//!   list at once. A single list that is not known is asked for alone, unless the cache
+//!   [prefers](Cache::prefers_aggregated) to have all.
+//! - A document is told in the same words at a miss as at a hit.
+//! - Callers that want the same thing at the same time share one fetch, and its failure: whoever has the
+//!   same credentials gets the answer that the leader got for the same path. Where there is no whole
+//!   answer, one caller gets the inner service's error, callers of parsed documents get an answer that
+//!   stands for it, and the others go on alone, all at once.
 //! - Answers that are errors, broken, too large or not what was asked for reach the caller as the
 //!   inner service gave them, and are not kept. The inner service's errors come out unchanged.
 //!

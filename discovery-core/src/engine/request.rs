@@ -5,10 +5,10 @@ use http::header::{
     IF_UNMODIFIED_SINCE, RANGE, TRANSFER_ENCODING,
 };
 use http::uri::Authority;
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body::Body as HttpBody;
 
-use crate::http::headers::any_member;
+use crate::http::headers::{any_member, is_credential};
 use crate::http::uri::{self, Origin};
 use crate::kube::extensions::{GroupsOnly, Refresh, WantParsed};
 use crate::{Accept, Endpoint, Format, GroupVersion};
@@ -55,8 +55,16 @@ pub enum Scope {
     Resources(GroupVersion),
 }
 
-/// A fetch that callers share: the last refresh before it, and the documents that it brings.
-pub(super) type FlightKey = (u64, Scope);
+/// A fetch that callers share.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FlightKey {
+    /// The last refresh before it.
+    generation: u64,
+    /// The documents that it brings.
+    scope: Scope,
+    /// What its request says about the user. An error answer may be about that, and so nobody else gets it.
+    credentials: Vec<(HeaderName, HeaderValue)>,
+}
 
 /// A request that the cache can answer.
 #[derive(Clone, Debug)]
@@ -223,13 +231,32 @@ impl DiscoveryRequest {
         }
     }
 
-    /// The fetch that brings the answer, or a part of it.
-    pub(super) fn flight_key(&self) -> FlightKey {
-        let scope = match self.list() {
-            Some(group_version) => Scope::Resources(group_version.clone()),
-            None => Scope::Groups,
-        };
-        (self.generation, scope)
+    /// The fetch of `scope` that brings the answer, or a part of it. `headers` are those of the request.
+    pub(super) fn flight_key(&self, scope: Scope, headers: &HeaderMap) -> FlightKey {
+        let credentials = headers.iter().filter(|(name, _)| is_credential(name));
+        FlightKey {
+            generation: self.generation,
+            scope,
+            credentials: credentials
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        }
+    }
+
+    /// The half of the groups that says most about the answer: `/api` or `/apis`.
+    pub(super) fn half(&self) -> Endpoint {
+        match &self.endpoint {
+            Endpoint::Api => Endpoint::Api,
+            _ => Endpoint::Apis,
+        }
+    }
+
+    /// The endpoint that a fetch asks for this request.
+    pub(super) fn asked(&self) -> Endpoint {
+        match &self.endpoint {
+            Endpoint::Resources(_) => self.endpoint.clone(),
+            _ => self.half(),
+        }
     }
 
     pub(super) const fn list(&self) -> Option<&GroupVersion> {

@@ -179,7 +179,7 @@ impl<S, C, B, RB> Service<Request<B>> for DiscoveryService<S, C>
 where
     C: Cache,
     S: Service<Request<B>, Response = Response<RB>> + Clone + Send + 'static,
-    S::Error: Send,
+    S::Error: Send + 'static,
     S::Future: Send,
     B: HttpBody + From<Bytes> + Send + 'static,
     RB: HttpBody<Data = Bytes> + Send + 'static,
@@ -230,10 +230,12 @@ where
             let refresh = Refresh::from_generation(discovery.generation);
             request.extensions_mut().insert(refresh);
         }
+        let (parts, body) = request.into_parts();
         let miss = Miss {
             inner: Arc::clone(inner),
             discovery,
-            request,
+            parts,
+            body,
             service: self.service.clone(),
             known,
             saves,

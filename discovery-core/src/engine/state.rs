@@ -1,5 +1,6 @@
 //! The state that all services of an engine share.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,11 +14,7 @@ use crate::http::body::Body;
 use crate::kube::extensions::{ParsedAnswer, Refresh};
 use crate::store::Op;
 use crate::sync::single_flight::SingleFlight;
-use crate::{Answer, Endpoint, Format, Snapshot};
-
-/// The number of lists that a caller of parsed documents is left to ask for itself. So many cost no more
-/// than the two requests that would bring everything from an aggregated server.
-const FEW: usize = 2;
+use crate::{Answer, Endpoint, Error, Format, Snapshot};
 
 /// A place where an [`Engine`](super::Engine) keeps discovery documents.
 ///
@@ -56,6 +53,13 @@ pub trait Cache: Send + Sync + 'static {
     fn tells_stale(&self) -> bool {
         true
     }
+
+    /// Whether a list that is not known is looked for in the aggregated answer of the server, and asked for alone only
+    /// where there is none. A list is another document there, so that a cache whose documents other programs read needs
+    /// them from where these would get them.
+    fn prefers_aggregated(&self) -> bool {
+        false
+    }
 }
 
 /// Shared by the clones of an engine, its services and its handles.
@@ -77,15 +81,21 @@ pub(super) struct Inner<C> {
 pub(super) enum Landing {
     /// The documents that it found.
     Found(Arc<Snapshot>),
-    /// The server's answers when it was in trouble.
-    Errors(Arc<[ErrorAnswer]>),
+    /// The results of its requests, one of which has brought no document.
+    Failed(Arc<[Failed]>),
 }
 
-/// An error answer that may be another at the next try.
-pub(super) struct ErrorAnswer {
+/// The result of one request of a fetch that has failed. The request itself may have succeeded.
+pub(super) struct Failed {
     pub(super) endpoint: Endpoint,
-    pub(super) parts: response::Parts,
-    pub(super) body: Bytes,
+    pub(super) result: Result<(response::Parts, Bytes), NoAnswer>,
+}
+
+/// Why a request has no whole answer.
+pub(super) struct NoAnswer {
+    pub(super) error: Error,
+    /// The inner service's error, for the first caller that takes it: it can't be cloned.
+    cause: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 /// Sees and steers the cache behind a layer. Cheap to clone.
@@ -202,7 +212,7 @@ impl<C: Cache> Inner<C> {
             snapshot.groups()?;
             let wants_lists = request.endpoint == Endpoint::Apis && !request.groups_only;
             let legacy = snapshot.format() == Some(Format::Legacy);
-            if wants_lists && !legacy && snapshot.missing().nth(FEW).is_some() {
+            if wants_lists && !legacy && snapshot.missing().next().is_some() {
                 return None;
             }
             Response::new(Body::default())
@@ -323,9 +333,37 @@ impl<C: Cache> Control for Inner<C> {
     }
 }
 
-impl ErrorAnswer {
-    pub(super) fn to_response<B>(&self) -> Response<Body<B>> {
-        Response::from_parts(self.parts.clone(), Body::full(self.body.clone()))
+impl Failed {
+    /// A result that is cloned, and so without the cause of a failure.
+    pub(super) fn of(endpoint: &Endpoint, answer: &Result<Response<Bytes>, Error>) -> Self {
+        let result = match answer {
+            Ok(answer) => Ok(answer.clone().into_parts()),
+            Err(error) => Err(NoAnswer {
+                error: error.clone(),
+                cause: Mutex::default(),
+            }),
+        };
+        Self {
+            endpoint: endpoint.clone(),
+            result,
+        }
+    }
+
+    /// Adds the inner service's error.
+    pub(super) fn with_cause(mut self, cause: Box<dyn Any + Send>) -> Self {
+        if let Err(no_answer) = &mut self.result {
+            no_answer.cause = Mutex::new(Some(cause));
+        }
+        self
+    }
+}
+
+impl NoAnswer {
+    /// The inner service's error, unless another caller has got it.
+    pub(super) fn take_cause<E: 'static>(&self) -> Option<E> {
+        let mut cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner);
+        let cause = cause.take()?.downcast::<E>().ok()?;
+        Some(*cause)
     }
 }
 

@@ -202,24 +202,29 @@ fn a_single_list_is_asked_for_alone_by_the_callers_own_request() {
         .insert("audit-id", "7".parse().unwrap());
     answer.send_response(response);
     let response = done(&mut first);
-    assert_eq!(
-        response.headers()["audit-id"],
-        "7",
-        "the server's own answer"
-    );
+    assert!(!response.headers().contains_key("audit-id"));
     assert!(known(&response).snapshot.resources("a/v1").is_some());
-    let server_text = text(response);
-    let again = text(done(&mut call(&service, get("/apis/a/v1"))));
+    let first = text(response);
+    let again = done(&mut call(&service, get("/apis/a/v1")));
     server.idle();
-    assert_eq!(
-        decode::<ApiResourceList>(again.as_bytes())
-            .unwrap()
-            .resources,
-        decode::<ApiResourceList>(server_text.as_bytes())
-            .unwrap()
-            .resources
-    );
+    assert_eq!(first, text(again), "a miss is answered as a hit");
     assert_eq!(engine.handle().stats().sent, 1);
+}
+
+/// KubeVirt's lists, which kube-rs can't read as they come.
+#[test]
+fn what_was_understood_is_answered_from_the_document() {
+    let (_, service, mut server) = world(Keep::default());
+    let mut first = call(&service, get("/apis/a/v1"));
+    let odd = r#"{"kind":"APIResourceList","groupVersion":"","resources":[
+        {"name":"xs","singularName":"x","kind":"X","namespaced":true,"verbs":null}]}"#;
+    server
+        .expect("/apis/a/v1")
+        .send_response(json(Format::Legacy, odd));
+    let text = text(done(&mut first));
+    assert!(
+        text.starts_with(r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"a/v1""#)
+    );
 }
 
 #[test]

@@ -5,9 +5,14 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
-use discovery_core::{Accept, Format};
+use bytes::Bytes;
+use discovery_core::engine::{Engine, WantParsed};
+use discovery_core::kube::plan::drive;
+use discovery_core::{Accept, Format, Plan};
+use http_body_util::Full;
 use tokio_test::task;
 use tower_service::Service;
+use tower_test::mock::SendResponse;
 
 use crate::tools::*;
 
@@ -93,27 +98,37 @@ fn when_the_leader_goes_away_another_leads() {
 }
 
 #[test]
-fn an_error_releases_all_at_once() {
+fn an_error_is_for_all_that_have_the_same_credentials() {
     let (engine, service, mut server) = world(Keep::default());
     let mut calls = callers(&service, "/apis", 4);
+    let mut other = get("/apis");
+    let token = "Bearer other".parse().unwrap();
+    other.headers_mut().insert("authorization", token);
+    let mut other = call(&service, other);
     let (_api, apis) = (server.expect("/api"), server.expect("/apis"));
+    let (_others_api, others) = (server.expect("/api"), server.expect("/apis"));
     // The other half has no answer yet; that holds up nobody.
     apis.send_response(status(403));
-    assert_eq!(done(&mut calls[0]).status(), 403);
-    for call in &mut calls[1..] {
-        pending(call);
+    for call in &mut calls {
+        assert_eq!(done(call).status(), 403);
     }
-    let answers: Vec<_> = (1..4).map(|_| server.expect("/apis")).collect();
-    server.idle();
-    // Each goes on alone, and gets its own answer in its own form.
-    for (code, answer) in (500..).zip(answers) {
-        answer.send_response(status(code));
-    }
-    for (code, call) in (500..).zip(&mut calls[1..]) {
-        assert_eq!(done(call).status().as_u16(), code);
-    }
-    assert_eq!(engine.handle().stats().sent, 5);
+    pending(&mut other);
+    others.send_response(status(404));
+    assert_eq!(done(&mut other).status(), 404);
+    assert_eq!(engine.handle().stats().sent, 4);
 
+    let mut calls = callers(&service, "/apis/a/v1", 3);
+    server.expect("/apis/a/v1").send_response(status(503));
+    for call in &mut calls {
+        assert_eq!(done(call).status(), 503);
+    }
+    server.idle();
+}
+
+/// The inner service's error can't be cloned. Those that read bytes go on alone, all at once.
+#[test]
+fn without_an_answer_each_goes_on_alone() {
+    let (_, service, mut server) = world(Keep::default());
     let mut calls = callers(&service, "/apis/a/v1", 3);
     server
         .expect("/apis/a/v1")
@@ -124,6 +139,109 @@ fn an_error_releases_all_at_once() {
         server.expect("/apis/a/v1").send_response(list("a/v1"));
         assert_eq!(done(call).status(), 200);
     }
+}
+
+/// A walk through two caches: each of its requests is sent once, however it fails.
+#[test]
+fn a_walk_that_fails_is_one_request_each() {
+    let refuses = |code| move |answer: SendResponse<Res>| answer.send_response(status(code));
+    type Fails = Box<dyn Fn(SendResponse<Res>)>;
+    let failures: [(&str, Fails); 6] = [
+        ("401", Box::new(refuses(401))),
+        ("403", Box::new(refuses(403))),
+        ("404", Box::new(refuses(404))),
+        ("503", Box::new(refuses(503))),
+        (
+            "HTML",
+            Box::new(|answer| answer.send_response(json(Format::Legacy, "<html>"))),
+        ),
+        (
+            "gone",
+            Box::new(|answer| answer.send_error(io::Error::other("gone"))),
+        ),
+    ];
+    for (what, fails) in failures {
+        for fails_first in [true, false] {
+            let (below, service, mut server) = world(Keep::default());
+            let above = Engine::new(Keep::default(), Options::new());
+            let above = above.service(tower::util::MapResponse::new(
+                service,
+                |response: http::Response<_>| response.map(http_body_util::BodyExt::boxed),
+            ));
+            let mut plan = Plan::everything();
+            let dress = |request: http::Request<()>| {
+                let mut request = request.map(|()| Full::<Bytes>::default());
+                request.extensions_mut().insert(WantParsed);
+                request
+            };
+            {
+                let mut walk = task::spawn(drive(&mut plan, &above, dress, 1 << 20, |_| ()));
+                assert!(walk.poll().is_pending());
+                let (api, apis) = (server.expect("/api"), server.expect("/apis"));
+                if fails_first {
+                    fails(apis);
+                    assert!(walk.poll().is_pending(), "{what}");
+                    api.send_response(json(Format::V2, CORE));
+                } else {
+                    api.send_response(json(Format::V2, CORE));
+                    assert!(walk.poll().is_pending(), "{what}");
+                    fails(apis);
+                }
+                assert!(walk.poll().is_ready(), "{what}");
+            }
+            server.idle();
+            assert_eq!(below.handle().stats().sent, 2, "{what}");
+            let error = plan.finish().unwrap_err();
+            assert_eq!(
+                error.code().is_some(),
+                what.parse::<u16>().is_ok(),
+                "{what}"
+            );
+            assert_eq!(error.is_transport(), what == "gone", "{what}");
+            assert_eq!(error.url(), Some("/apis"), "{what}");
+        }
+    }
+}
+
+/// Of many callers, one has the error itself, and the others an answer that stands for it.
+#[test]
+fn a_failure_without_an_answer_reaches_all_typed_callers() {
+    let (_, service, mut server) = world(Keep::default());
+    let walk = || {
+        let service =
+            tower::util::MapResponse::new(service.clone(), |response: http::Response<_>| {
+                response.map(http_body_util::BodyExt::boxed)
+            });
+        async move {
+            let mut plan = Plan::everything();
+            let dress = |request: http::Request<()>| {
+                let mut request = request.map(|()| Full::<Bytes>::default());
+                request.extensions_mut().insert(WantParsed);
+                request
+            };
+            drive(&mut plan, &service, dress, 1 << 20, |_| ()).await;
+            plan.finish()
+        }
+    };
+    let mut walks: Vec<_> = (0..5).map(|_| task::spawn(Box::pin(walk()))).collect();
+    for walk in &mut walks {
+        assert!(walk.poll().is_pending());
+    }
+    server
+        .expect("/api")
+        .send_error(io::Error::other("no /api"));
+    server
+        .expect("/apis")
+        .send_error(io::Error::other("no /apis"));
+    for walk in &mut walks {
+        let Poll::Ready(result) = walk.poll() else {
+            panic!("all have been told")
+        };
+        let error = result.unwrap_err();
+        assert!(error.is_transport());
+        assert_eq!(error.url(), Some("/api"));
+    }
+    server.idle();
 }
 
 #[test]

@@ -97,8 +97,8 @@ fn followers_reserve_nothing() {
     let mut passing = call(&service, get("/version"));
     server.expect("/version").send_response(status(200));
     done(&mut passing);
-    answer.send_response(status(503));
-    done(&mut leader);
+    answer.send_error(std::io::Error::other("gone"));
+    assert!(result(&mut leader).is_err());
     // Released, they go on two at a time.
     followers.iter_mut().for_each(pending);
     for _ in 0..5 {

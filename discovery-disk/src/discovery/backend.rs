@@ -14,7 +14,7 @@ use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
 use super::settings::DiskSettings;
 use super::state::State;
 use super::stats::{Counters, DiskStats};
-use super::tree::Tree;
+use super::tree::{Name, Tree};
 use crate::store::fs::Stamp;
 
 /// From how many files on they are read on a blocking thread, where there are several threads to
@@ -33,6 +33,7 @@ pub struct DiskBackend {
 
 pub(super) struct Shared {
     pub(super) tree: Tree,
+    single_lists: bool,
     pub(super) ttl: Duration,
     pub(super) clock: Arc<dyn Clock>,
     /// Whether only files count that this process wrote.
@@ -59,6 +60,7 @@ impl DiskBackend {
         }
         let shared = Shared {
             tree,
+            single_lists: settings.single_lists,
             ttl: settings.ttl,
             clock: Arc::clone(&settings.clock),
             invalidated: AtomicBool::new(false),
@@ -81,6 +83,11 @@ impl DiskBackend {
 }
 
 impl Shared {
+    /// The form in which the server answered this process.
+    pub(super) fn format(&self) -> Option<Format> {
+        *self.format.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,6 +104,9 @@ impl Cache for DiskBackend {
         if let Scope::Resources(group_version) = need {
             let mut snapshot = Snapshot::default();
             snapshot.extend(shared.load_some(slice::from_ref(group_version), now));
+            if let Some(format) = shared.format() {
+                snapshot.set_format(format);
+            }
             return Op::Ready(Arc::new(snapshot));
         }
         let mut snapshot = shared.load_groups(now);
@@ -146,12 +156,17 @@ impl Cache for DiskBackend {
 
     /// A file that is not there may be there tomorrow, and another process may write it.
     fn answers_unknown(&self) -> bool {
-        false
+        self.shared.state().is_ours(&Name::Groups)
     }
 
     /// The files don't tell, and kubectl's disk cache never reports it.
     fn tells_stale(&self) -> bool {
         false
+    }
+
+    /// kubectl's files have the lists of the aggregated answer.
+    fn prefers_aggregated(&self) -> bool {
+        !self.shared.single_lists
     }
 }
 

@@ -116,6 +116,17 @@ impl DiskDiscoveryLayer {
         self.set(|settings| settings.clock = Arc::new(clock))
     }
 
+    /// Chooses whether a list without a file is asked for alone. Off unless set.
+    ///
+    /// kubectl takes each list from the aggregated answers for `/api` and `/apis`, and so does this layer, unless the
+    /// server is known to have none: the files get kubectl's bytes, and the next request for another list is a hit. A
+    /// program that needs few of many lists, and does not share its files, gets them at less cost alone. They are
+    /// other documents then: with `storageVersionHash`, and in another order.
+    #[must_use]
+    pub fn single_lists(self, single: bool) -> Self {
+        self.set(|settings| settings.single_lists = single)
+    }
+
     /// Sets the path that relative URIs begin with, such as `/k8s/clusters/c-1`. None unless set.
     #[must_use]
     pub fn base_path(self, base: &str) -> Self {

@@ -48,7 +48,7 @@ impl Shared {
         if let (None, Some((_, Part::Groups(groups)))) = (snapshot.groups(), kept) {
             snapshot.set_groups_shared(groups);
         }
-        if let Some(format) = *self.format.read().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(format) = self.format() {
             snapshot.set_format(format);
         }
         let snapshot = Arc::new(snapshot);

@@ -17,6 +17,7 @@ pub(super) struct DiskSettings {
     pub(super) dir: Option<PathBuf>,
     pub(super) ttl: Duration,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) single_lists: bool,
     #[cfg(feature = "testing")]
     pub(super) faults: Option<crate::store::faults::Hook>,
 }
@@ -28,6 +29,7 @@ impl DiskSettings {
             dir,
             ttl: TTL,
             clock: Arc::new(SystemClock),
+            single_lists: false,
             #[cfg(feature = "testing")]
             faults: None,
         }
@@ -40,6 +42,7 @@ impl fmt::Debug for DiskSettings {
             .field("options", &self.options)
             .field("dir", &self.dir)
             .field("ttl", &self.ttl)
+            .field("single_lists", &self.single_lists)
             .finish_non_exhaustive()
     }
 }

@@ -15,7 +15,7 @@ fn is_replaced(what: &str, make_bad: impl Fn(&Path)) {
         ("a/v1/serverresources.json", "/apis/a/v1"),
     ] {
         let (_dir, dir) = warm_directory();
-        let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
+        let (server, layer) = (Server::legacy(), of_single_lists(&dir));
         make_bad(&dir.join(name));
         let expected = text(server.ask(&DiskDiscoveryLayer::without_files(), path));
         server.asked();
@@ -30,7 +30,7 @@ fn is_replaced(what: &str, make_bad: impl Fn(&Path)) {
         assert_eq!(tree(&dir), all_files(), "{what} {name} is replaced");
         assert!(fs::symlink_metadata(dir.join(name)).unwrap().is_file());
         server.ask(&layer, path);
-        server.ask(&DiskDiscoveryLayer::new(&dir), path);
+        server.ask(&of_single_lists(&dir), path);
         assert!(server.asked().is_empty(), "{what} {name} is good now");
     }
 }
@@ -173,7 +173,7 @@ fn a_directory_in_a_files_place() {
         fs::create_dir(dir.join(name)).unwrap();
         fs::write(dir.join(name).join("mine"), "precious").unwrap();
         let before = tree(&dir);
-        let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
+        let (server, layer) = (Server::legacy(), of_single_lists(&dir));
         for _ in 0..3 {
             assert_eq!(server.ask(&layer, path).status(), 200);
         }
@@ -189,7 +189,7 @@ fn a_file_in_a_directorys_place() {
     let (_dir, dir) = directory();
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("a"), "a file").unwrap();
-    let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+    let (server, layer) = (Server::default(), of_single_lists(&dir));
     server.ask(&layer, "/apis");
     server.asked();
     assert!(

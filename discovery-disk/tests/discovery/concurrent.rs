@@ -5,7 +5,6 @@ use std::thread;
 
 use discovery_core::Format;
 use discovery_core::engine::Refresh;
-use discovery_disk::DiskDiscoveryLayer;
 use discovery_disk::store::faults::Step;
 use http::Request;
 use http_body_util::Full;
@@ -17,7 +16,7 @@ use crate::tools::*;
 fn what_one_layer_wrote_another_reads() {
     let (_dir, dir) = directory();
     let server = Server::default();
-    let (one, two) = (DiskDiscoveryLayer::new(&dir), DiskDiscoveryLayer::new(&dir));
+    let (one, two) = (of_single_lists(&dir), of_single_lists(&dir));
     server.ask(&one, "/apis");
     assert!(server.ask_all(&two));
     assert!(one.handle().fresh() && !two.handle().fresh());
@@ -43,10 +42,7 @@ fn readers_see_whole_files_while_many_threads_write() {
             server
         })
         .collect();
-    let layers: Vec<_> = servers
-        .iter()
-        .map(|_| DiskDiscoveryLayer::new(&dir))
-        .collect();
+    let layers: Vec<_> = servers.iter().map(|_| of_single_lists(&dir)).collect();
     let barrier = Barrier::new(8);
     thread::scope(|scope| {
         for n in 0..8 {
@@ -91,7 +87,7 @@ fn an_invalidation_in_the_middle_of_a_write() {
     let (reached, wait_reached) = mpsc::channel();
     let (go_on, wait_go_on) = mpsc::channel();
     let hook = Mutex::new(Some((reached, wait_go_on)));
-    let layer = DiskDiscoveryLayer::new(&dir).with_faults(move |step, path| {
+    let layer = of_single_lists(&dir).with_faults(move |step, path| {
         if step == Step::Rename
             && path.ends_with("a/v1/serverresources.json")
             && let Some((reached, wait)) = hook.lock().unwrap().take()

@@ -27,7 +27,7 @@ fn warnings(work: impl FnOnce()) -> usize {
 #[track_caller]
 fn works_without(dir: &Path) {
     for legacy in [false, true] {
-        let (server, layer) = (Server::new(legacy), DiskDiscoveryLayer::new(dir));
+        let (server, layer) = (Server::new(legacy), of_single_lists(dir));
         let warned = warnings(|| {
             server.ask_all(&layer);
             assert_eq!(server.asked().len(), if legacy { 5 } else { 2 });
@@ -118,7 +118,7 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
             let is_broken = Arc::clone(&broken);
             let clock = ManualClock::new(SystemTime::now() + Duration::from_secs(7 * 60 * 60));
             // All has expired.
-            let layer = DiskDiscoveryLayer::new(&dir)
+            let layer = of_single_lists(&dir)
                 .clock(clock.clone())
                 .with_faults(move |seen, _| {
                     (seen == step && is_broken.load(Ordering::SeqCst)).then(fault)
@@ -157,7 +157,7 @@ fn what_is_kept_is_not_older_than_a_file() {
     let (_outer, dir) = directory();
     let broken = Arc::new(AtomicBool::new(true));
     let is_broken = Arc::clone(&broken);
-    let layer = DiskDiscoveryLayer::new(&dir).with_faults(move |step, path| {
+    let layer = of_single_lists(&dir).with_faults(move |step, path| {
         let this = path.to_string_lossy().contains("a/v1");
         (this && step == Step::Rename && is_broken.load(Ordering::SeqCst))
             .then(|| Fault::Error(ErrorKind::StorageFull.into()))
@@ -184,11 +184,9 @@ fn what_is_kept_is_not_older_than_a_file() {
 /// A layer that can't rename anything, and an answer that it keeps.
 fn keeping(dir: &Path, clock: ManualClock) -> (Server, DiskDiscoveryLayer) {
     let server = Server::legacy();
-    let layer = DiskDiscoveryLayer::new(dir)
-        .clock(clock)
-        .with_faults(|step, _| {
-            (step == Step::Rename).then(|| Fault::Error(ErrorKind::StorageFull.into()))
-        });
+    let layer = of_single_lists(dir).clock(clock).with_faults(|step, _| {
+        (step == Step::Rename).then(|| Fault::Error(ErrorKind::StorageFull.into()))
+    });
     server.ask_all(&layer);
     server.asked();
     assert!(server.ask_all(&layer));
@@ -244,7 +242,7 @@ fn what_is_kept_does_not_outlast_a_clock_that_is_set_back() {
 fn reads_that_fail_are_misses() {
     for step in [Step::Open, Step::Read] {
         let (_outer, dir) = warm_directory();
-        let layer = DiskDiscoveryLayer::new(&dir).with_faults(move |seen, _| {
+        let layer = of_single_lists(&dir).with_faults(move |seen, _| {
             (seen == step).then(|| Fault::Error(ErrorKind::Other.into()))
         });
         let server = Server::default();
@@ -261,7 +259,7 @@ fn a_renewal_that_fails_is_a_write() {
     for name in ["servergroups.json", "a/v1/serverresources.json"] {
         set_modified(&dir.join(name), long_ago());
     }
-    let layer = DiskDiscoveryLayer::new(&dir).with_faults(|step, _| {
+    let layer = of_single_lists(&dir).with_faults(|step, _| {
         (step == Step::Touch).then(|| Fault::Error(ErrorKind::PermissionDenied.into()))
     });
     let server = Server::legacy();

@@ -8,7 +8,6 @@ use std::thread;
 
 use discovery_core::Format;
 use discovery_core::engine::ParsedAnswer;
-use discovery_disk::DiskDiscoveryLayer;
 use discovery_disk::store::faults::Step;
 use http::Request;
 use http_body_util::Full;
@@ -32,7 +31,7 @@ fn hundreds_of_files_on_many_threads() {
         .build()
         .unwrap();
     for (turn, sent) in [2, 0, 2].into_iter().enumerate() {
-        let layer = DiskDiscoveryLayer::new(&dir);
+        let layer = of_single_lists(&dir);
         if turn == 2 {
             layer.handle().invalidate();
         }
@@ -61,17 +60,15 @@ fn hundreds_of_files_on_many_threads() {
     }
     assert_eq!(tree(&dir).len(), 302);
 
-    // Of hundreds, one is broken and one is not there: these two are asked for.
+    // Of hundreds, one is broken and one is not there: these two are written.
     let name = |n: usize| dir.join(format!("g{n}/v1/serverresources.json"));
     fs::write(name(7), "garbled").unwrap();
     fs::remove_file(name(8)).unwrap();
     server.asked();
-    for n in [7, 8] {
-        let list = file(&format!("g{n}/v1"), "xs");
-        server.set(&format!("/apis/g{n}/v1"), json(Format::Legacy, &list));
-    }
-    let discovered = discover(&server, &DiskDiscoveryLayer::new(&dir));
-    assert_eq!(server.asked(), ["/apis/g7/v1", "/apis/g8/v1"]);
+    let layer = of_single_lists(&dir);
+    let discovered = discover(&server, &layer);
+    assert_eq!(server.asked(), ["/api", "/apis"]);
+    assert_eq!(layer.disk_stats().files_written, 2);
     assert!(discovered.snapshot.is_complete());
     for n in [0, 7, 8, 299] {
         let of = format!("g{n}/v1");
@@ -88,7 +85,7 @@ fn an_invalidation_while_hundreds_of_files_are_written() {
     let (reached, wait_reached) = mpsc::channel();
     let (go_on, wait_go_on) = mpsc::channel();
     let hook = Mutex::new(Some((reached, wait_go_on)));
-    let layer = DiskDiscoveryLayer::new(&dir).with_faults(move |step, _| {
+    let layer = of_single_lists(&dir).with_faults(move |step, _| {
         // All other threads wait here meanwhile, none has got further.
         let mut hook = hook.lock().unwrap();
         if step == Step::SetMode
@@ -131,7 +128,7 @@ fn many_files_are_written_by_several_threads_and_the_groups_last() {
     let (barrier, turn) = (Barrier::new(2), AtomicUsize::new(0));
     let renamed = Arc::new(Mutex::new(Vec::new()));
     let (log, under_way) = (Arc::clone(&renamed), AtomicUsize::new(0));
-    let layer = DiskDiscoveryLayer::new(&dir).with_faults(move |step, path| {
+    let layer = of_single_lists(&dir).with_faults(move |step, path| {
         match step {
             Step::OpenTemp if turn.fetch_add(1, Ordering::SeqCst) < 2 => {
                 barrier.wait();
@@ -182,7 +179,7 @@ fn only_a_few_files_are_written_in_place() {
         let (_dir, dir) = directory();
         let threads = Arc::new(Mutex::new(HashSet::new()));
         let seen = Arc::clone(&threads);
-        let layer = DiskDiscoveryLayer::new(&dir).with_faults(move |step, _| {
+        let layer = of_single_lists(&dir).with_faults(move |step, _| {
             if step == Step::Rename {
                 seen.lock().unwrap().insert(thread::current().id());
             }
@@ -203,7 +200,7 @@ fn only_a_few_files_are_written_in_place() {
 #[test]
 fn single_lists_from_many_threads() {
     let (_dir, dir) = directory();
-    let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
+    let (server, layer) = (Server::legacy(), of_single_lists(&dir));
     for name in hundreds().take(40) {
         let list = file(&format!("{name}/v1"), "xs");
         server.set(&format!("/apis/{name}/v1"), json(Format::Legacy, &list));

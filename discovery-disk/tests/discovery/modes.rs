@@ -4,7 +4,6 @@ use std::env;
 use std::process::Command;
 
 use discovery_core::Format;
-use discovery_disk::DiskDiscoveryLayer;
 
 use crate::tools::*;
 
@@ -14,7 +13,7 @@ const DIRECTORY: &str = "DISCOVERY_DISK_TEST_UMASK_DIRECTORY";
 #[test]
 fn part_writer() {
     let Ok(dir) = env::var(DIRECTORY) else { return };
-    let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(dir));
+    let (server, layer) = (Server::default(), of_single_lists(dir));
     server.ask(&layer, "/apis");
     // A file is made, replaced, and renewed.
     server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "new")));

@@ -3,7 +3,6 @@
 use std::fs;
 
 use discovery_core::Format;
-use discovery_disk::DiskDiscoveryLayer;
 use http::Response;
 
 use crate::tools::*;
@@ -11,7 +10,7 @@ use crate::tools::*;
 #[test]
 fn names_never_lead_out_of_the_directory() {
     let (outer, dir) = directory();
-    let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
+    let (server, layer) = (Server::legacy(), of_single_lists(&dir));
     let long = "x".repeat(254);
     let version = |name: &str| format!(r#"{{"groupVersion":"{name}","version":"v1"}}"#);
     let versions = [
@@ -69,7 +68,7 @@ fn names_never_lead_out_of_the_directory() {
 fn names_of_files_are_kept_in_memory() {
     for name in ["servergroups.json", "ServerGroups.json"] {
         let (_dir, dir) = directory();
-        let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+        let (server, layer) = (Server::default(), of_single_lists(&dir));
         serve_groups(&server, [name, "a"].map(str::to_owned).into_iter(), "xs");
         server.ask(&layer, "/apis");
         let found: Vec<_> = tree(&dir).into_iter().map(|(name, _)| name).collect();
@@ -89,7 +88,7 @@ fn names_of_files_are_kept_in_memory() {
         }
         assert!(server.asked().is_empty());
         // The next program asks for that list alone, and finds everything else.
-        let next = DiskDiscoveryLayer::new(&dir);
+        let next = of_single_lists(&dir);
         let path = format!("/apis/{name}/v1");
         let list = file(&format!("{name}/v1"), "xs");
         server.set(&path, json(Format::Legacy, &list));
@@ -106,7 +105,7 @@ fn names_of_files_are_kept_in_memory() {
 #[test]
 fn versions_with_the_name_of_a_file() {
     let (_dir, dir) = directory();
-    let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
+    let (server, layer) = (Server::legacy(), of_single_lists(&dir));
     for (group_version, path, is_written) in [
         (
             "a/serverresources.json",

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use discovery_core::Format;
-use discovery_disk::DiskDiscoveryLayer;
 
 use crate::parts::{part, say_written, start, succeed, wait_until_written};
 use crate::tools::*;
@@ -43,7 +42,7 @@ fn check(dir: &Path) -> usize {
 }
 
 fn discover(dir: &str, number: u8, round: usize) {
-    let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(dir));
+    let (server, layer) = (Server::default(), of_single_lists(dir));
     serve_groups(&server, groups(), &resource(number, round));
     layer.handle().invalidate();
     let answer = server.ask_with(&layer, "/apis", Format::V2.content_type());
@@ -57,7 +56,7 @@ fn part_writer() {
     for round in 0..ROUNDS {
         discover(&dir, number, round);
         // Another program, which finds everything there, whoever wrote it.
-        let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+        let (server, layer) = (Server::default(), of_single_lists(&dir));
         let answer = server.ask_with(&layer, "/apis", Format::V2.content_type());
         assert!(text(answer).contains("g39"));
         assert!(server.asked().is_empty());
@@ -102,7 +101,7 @@ fn a_killed_writer_leaves_whole_files() {
         // It left only the files that its threads were writing.
         let left = tree(&dir).len() - GROUPS - 2;
         assert!(left <= 8 * (usize::from(number) + 1), "{left}");
-        let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+        let (server, layer) = (Server::default(), of_single_lists(&dir));
         server.ask_with(&layer, "/apis", Format::V2.content_type());
         assert!(server.asked().is_empty(), "all is there");
     }

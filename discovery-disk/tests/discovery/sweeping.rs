@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use discovery_core::Format;
-use discovery_disk::DiskDiscoveryLayer;
 
 use crate::tools::*;
 
@@ -46,7 +45,7 @@ fn the_first_write_beside_them_removes_them() {
     leave(&dir.join("servergroups.json.7"), DAY * 2);
 
     // Reading and renewing remove nothing.
-    let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
+    let (server, layer) = (Server::legacy(), of_single_lists(&dir));
     assert!(server.ask_all(&layer));
     layer.handle().invalidate();
     server.ask_all(&layer);
@@ -85,7 +84,7 @@ fn what_is_behind_a_link_is_left() {
     fs::rename(dir.join("a/v1"), &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, dir.join("a/v1")).unwrap();
     leave(&elsewhere.join("serverresources.json.1"), DAY * 2);
-    let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
+    let (server, layer) = (Server::legacy(), of_single_lists(&dir));
     server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "new")));
     layer.handle().invalidate();
     server.ask(&layer, "/apis/a/v1");

@@ -151,6 +151,11 @@ pub(crate) fn text(answer: Answer) -> String {
     tokio_test::block_on(testing::read_text(answer))
 }
 
+/// A layer that asks for one list alone, so that a test needs only one answer and one file.
+pub(crate) fn of_single_lists(dir: impl Into<PathBuf>) -> DiskDiscoveryLayer {
+    DiskDiscoveryLayer::new(dir).single_lists(true)
+}
+
 /// A directory that goes away with the test, and that of a server below it, which is not there.
 pub(crate) fn directory() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ use crate::tools::*;
 fn an_aggregated_server_fills_everything_at_once() {
     for path in ["/api", "/apis", "/apis/a"] {
         let (_dir, dir) = directory();
-        let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+        let (server, layer) = (Server::default(), of_single_lists(&dir));
         assert_eq!(layer.dir(), Some(&*dir));
         server.ask(&layer, path);
         assert_eq!(server.asked(), ["/api", "/apis"]);
@@ -26,7 +26,7 @@ fn an_aggregated_server_fills_everything_at_once() {
         );
         assert_eq!((statistics.files_renewed, statistics.write_errors), (0, 0));
         // A program of its own, as far as the cache is concerned.
-        let next = DiskDiscoveryLayer::new(&dir);
+        let next = of_single_lists(&dir);
         assert!(server.ask_all(&next));
         assert!(server.asked().is_empty());
         assert_eq!(next.handle().stats().hits, 5);
@@ -36,7 +36,7 @@ fn an_aggregated_server_fills_everything_at_once() {
 #[test]
 fn a_legacy_server_fills_what_was_asked() {
     let (_dir, dir) = directory();
-    let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
+    let (server, layer) = (Server::legacy(), of_single_lists(&dir));
     server.ask(&layer, "/apis");
     assert_eq!(
         tree(&dir),
@@ -64,7 +64,7 @@ fn files_give_aggregated_answers() {
         Format::V2Beta1.content_type(),
         Accept::KUBECTL,
     ] {
-        let layer = DiskDiscoveryLayer::new(&dir);
+        let layer = of_single_lists(&dir);
         let body = text(server.ask_with(&layer, "/apis", accept));
         assert!(body.contains(r#""resource":"xs""#), "{body}");
         assert!(!body.contains(r#""name":"s""#), "a group without versions");
@@ -75,7 +75,7 @@ fn files_give_aggregated_answers() {
 #[test]
 fn nothing_is_written_for_empty_lists() {
     let (_dir, dir) = directory();
-    let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+    let (server, layer) = (Server::default(), of_single_lists(&dir));
     server.set(
         "/api",
         Response::builder().status(404).body("".into()).unwrap(),
@@ -112,7 +112,7 @@ fn nothing_is_written_for_empty_lists() {
 #[test]
 fn nothing_is_written_for_errors() {
     let (_dir, dir) = directory();
-    let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+    let (server, layer) = (Server::default(), of_single_lists(&dir));
     for code in [403, 404, 500, 503] {
         let error = || Response::builder().status(code).body("no".into()).unwrap();
         server.set("/apis", error());
@@ -149,7 +149,7 @@ fn without_files_all_is_kept_in_memory() {
 #[test]
 fn stale_versions_are_not_reported() {
     let (_dir, dir) = directory();
-    let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+    let (server, layer) = (Server::default(), of_single_lists(&dir));
     for _ in 0..2 {
         let answer = server.ask(&layer, "/apis");
         let known = answer.extensions().get::<ParsedAnswer>().unwrap();
@@ -161,7 +161,7 @@ fn stale_versions_are_not_reported() {
 #[test]
 fn a_refresh_writes_what_is_new() {
     let (_dir, dir) = warm_directory();
-    let (server, layer) = (Server::legacy(), DiskDiscoveryLayer::new(&dir));
+    let (server, layer) = (Server::legacy(), of_single_lists(&dir));
     server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "new")));
     for (refresh, expected) in [(None, "xs"), (Some(Refresh::next()), "new")] {
         let mut request = http::Request::get("/apis/a/v1")
