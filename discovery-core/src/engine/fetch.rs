@@ -321,7 +321,7 @@ where
             }
         }
         drop(under_way);
-        let mut found = match plan.finish() {
+        let found = match plan.finish() {
             Ok(discovered) => discovered.snapshot,
             Err(error) => {
                 let reason = RedactedError::new(&error, "");
@@ -336,9 +336,6 @@ where
                 return answer.map_or(Coalesced::Nothing, Coalesced::Answer);
             }
         };
-        if !found.stale().is_empty() && !inner.cache.tells_stale() {
-            Arc::make_mut(&mut found).set_stale(Vec::new());
-        }
         inner.keep(discovery, &found).await;
         if let Some(leader) = leader {
             leader.complete_with(Landing::Found(Arc::clone(&found)));

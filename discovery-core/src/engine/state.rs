@@ -48,8 +48,8 @@ pub trait Cache: Send + Sync + 'static {
     /// Whether a group version that the known groups do not list is answered with 404 unasked.
     fn answers_unknown(&self) -> bool;
 
-    /// Whether it tells which group versions the server marked as stale. A cache that could do so only until
-    /// its process ends had better not do it at all.
+    /// Whether callers of parsed documents are told which group versions the server marked as stale. A cache
+    /// that could do so only until its process ends had better not do it at all.
     fn tells_stale(&self) -> bool {
         true
     }
@@ -261,8 +261,12 @@ impl<C: Cache> Inner<C> {
         snapshot: &Arc<Snapshot>,
         hit: bool,
     ) -> Response<B> {
+        let mut snapshot = Arc::clone(snapshot);
+        if !snapshot.stale().is_empty() && !self.cache.tells_stale() {
+            Arc::make_mut(&mut snapshot).set_stale(Vec::new());
+        }
         response.extensions_mut().insert(ParsedAnswer {
-            snapshot: Arc::clone(snapshot),
+            snapshot,
             cache: self.cache.name(),
             hit,
         });

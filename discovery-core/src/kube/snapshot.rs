@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
 use crate::kube::document::{
-    ApiGroup, ApiGroupList, ApiResourceList, ApiVersions, Document, Kind, aggregate, go_json,
+    ApiGroup, ApiGroupList, ApiResourceList, ApiVersions, Document, Kind, aggregate_in_order,
+    go_json, preferred_first,
 };
 use crate::{Accept, Endpoint, Format, GroupVersion};
 
@@ -19,6 +20,9 @@ const MAX_REFUSALS: usize = 256;
 ///
 /// It holds documents in their legacy forms, shared, and renders any other form when it is asked
 /// for. Cloning one costs a pointer for each list.
+///
+/// An aggregated answer has all that the server's has, stale versions included, but for groups without
+/// any version: at such a group kube-rs gives up on everything.
 ///
 /// ```
 /// use discovery_core::kube::document::{ApiGroupList, ApiResourceList, ApiVersions};
@@ -51,6 +55,8 @@ pub struct Snapshot {
     listed: Arc<[GroupVersion]>,
     lists: HashMap<GroupVersion, Arc<Document<ApiResourceList>>>,
     stale: Vec<GroupVersion>,
+    /// The versions of all groups in the server's order, if some are stale: these the groups don't list.
+    order: Arc<[GroupVersion]>,
     refused: HashMap<GroupVersion, NegativeAnswer>,
     /// Started anew when something changes.
     rendered: Arc<Rendered>,
@@ -123,6 +129,7 @@ impl Snapshot {
     pub fn set_groups_shared(&mut self, groups: Arc<Document<ApiGroupList>>) {
         self.listed = groups.group_versions().collect();
         self.groups = Some(groups);
+        self.order = Arc::default();
         self.refused.clear();
         self.forget_rendered();
     }
@@ -177,7 +184,14 @@ impl Snapshot {
 
     /// Replaces the group versions that the server marked as stale.
     pub fn set_stale(&mut self, stale: Vec<GroupVersion>) {
+        self.set_stale_of(stale, Arc::default());
+    }
+
+    /// As [`set_stale`](Self::set_stale), with their places among all versions.
+    pub(crate) fn set_stale_of(&mut self, stale: Vec<GroupVersion>, order: Arc<[GroupVersion]>) {
         self.stale = stale;
+        self.order = order;
+        self.forget_rendered();
     }
 
     /// Remembers that the server refuses to tell the resources of a group version. A list that is
@@ -206,6 +220,7 @@ impl Snapshot {
             self.groups = Some(Arc::clone(groups));
             self.listed = Arc::clone(&other.listed);
             self.stale.clone_from(&other.stale);
+            self.order = Arc::clone(&other.order);
             self.refused.clear();
         }
         for (group_version, list) in &other.lists {
@@ -311,7 +326,16 @@ impl Snapshot {
         };
         let list =
             |group_version: &GroupVersion| self.lists.get(group_version).map(|list| &***list);
-        let document = aggregate(format.api_version(), groups, core, list);
+        let mut in_order: HashMap<&str, Vec<&GroupVersion>> = HashMap::new();
+        for group_version in &*self.order {
+            let versions = in_order.entry(group_version.group()).or_default();
+            versions.push(group_version);
+        }
+        let versions = |group: &ApiGroup| match in_order.get(&*group.name) {
+            Some(versions) => versions.iter().copied().cloned().collect(),
+            None => preferred_first(group),
+        };
+        let document = aggregate_in_order(format.api_version(), groups, core, versions, list);
         go_json::to_string(&document).into()
     }
 }

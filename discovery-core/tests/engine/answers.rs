@@ -114,9 +114,31 @@ fn a_group_of_stale_versions_is_kept() {
             .map(|group| group.name.to_string())
             .collect();
         assert_eq!(names, ["", "a", "s"]);
-        assert_eq!(kept.stale().len(), usize::from(!forgets_stale));
         assert_eq!(kept.format(), Some(Format::V2));
         assert!(kept.is_complete());
+        let hit = done(&mut call(&service, get("/apis")));
+        let told = known(&hit).snapshot.stale().len();
+        assert_eq!(told, usize::from(!forgets_stale));
+    }
+}
+
+/// In the server's places, at a miss and at a hit.
+#[test]
+fn an_aggregated_answer_has_the_stale_versions() {
+    const STALE: &str = r#"{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","metadata":{},"items":[{"metadata":{"name":"s"},"versions":[{"version":"v1","freshness":"Stale"}]},{"metadata":{"name":"a"},"versions":[{"version":"v3","freshness":"Stale"},{"version":"v2","resources":[{"resource":"xs","responseKind":{"group":"","version":"","kind":"X"},"scope":"Cluster","singularResource":"x","verbs":["get"]}],"freshness":"Current"},{"version":"v1","freshness":"Stale"}]},{"metadata":{"name":"e"},"versions":[]}]}"#;
+    for forgets_stale in [false, true] {
+        let (_, service, mut server) = world(Keep {
+            forgets_stale,
+            ..Keep::default()
+        });
+        let mut first = call(&service, accepting("/apis", Accept::KUBECTL));
+        server.groups(json(Format::V2, CORE), json(Format::V2, STALE));
+        // A group without any version stops kube-rs.
+        let expected = STALE.replace(r#",{"metadata":{"name":"e"},"versions":[]}"#, "");
+        assert_eq!(text(done(&mut first)), expected);
+        let hit = call(&service, accepting("/apis", Accept::KUBECTL));
+        assert_eq!(text(done(&mut { hit })), expected);
+        server.idle();
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Aggregated {
     pub lists: Vec<(GroupVersion, ApiResourceList)>,
     /// The versions whose resources the server could not tell.
     pub stale: Vec<GroupVersion>,
+    /// All versions in the server's order.
+    pub(crate) order: Vec<GroupVersion>,
 }
 
 impl From<ApiGroupDiscoveryList> for Aggregated {
@@ -64,6 +66,7 @@ impl Aggregated {
                     continue;
                 }
             };
+            self.order.push(group_version.clone());
             if version.is_stale() {
                 self.stale.push(group_version);
                 continue;
@@ -153,6 +156,18 @@ pub fn aggregate<'a>(
     core: bool,
     lists: impl Fn(&GroupVersion) -> Option<&'a ApiResourceList>,
 ) -> ApiGroupDiscoveryList {
+    aggregate_in_order(api_version, groups, core, preferred_first, lists)
+}
+
+/// As [`aggregate`], with the versions of each group that `versions` tells, in that order. They may be more than those of
+/// the group, which has no stale ones.
+pub(crate) fn aggregate_in_order<'a>(
+    api_version: &str,
+    groups: &ApiGroupList,
+    core: bool,
+    versions: impl Fn(&ApiGroup) -> Vec<GroupVersion>,
+    lists: impl Fn(&GroupVersion) -> Option<&'a ApiResourceList>,
+) -> ApiGroupDiscoveryList {
     let items = groups
         .groups
         .iter()
@@ -161,8 +176,9 @@ pub fn aggregate<'a>(
             metadata: ObjectMeta {
                 name: group.name.clone(),
             },
-            versions: preferred_first(group)
-                .map(|group_version| aggregated_version(&group_version, lists(&group_version)))
+            versions: versions(group)
+                .iter()
+                .map(|group_version| aggregated_version(group_version, lists(group_version)))
                 .collect(),
         })
         .filter(|group| !group.versions.is_empty())
@@ -176,7 +192,7 @@ pub fn aggregate<'a>(
 }
 
 /// The order of versions is all that tells the preferred one in an aggregated document.
-fn preferred_first(group: &ApiGroup) -> impl Iterator<Item = GroupVersion> {
+pub(crate) fn preferred_first(group: &ApiGroup) -> Vec<GroupVersion> {
     let mut versions: Vec<_> = group.group_versions().collect();
     let preferred = group.preferred_version.group_version.as_str();
     if let Some(at) = versions
@@ -185,7 +201,7 @@ fn preferred_first(group: &ApiGroup) -> impl Iterator<Item = GroupVersion> {
     {
         versions[..=at].rotate_right(1);
     }
-    versions.into_iter()
+    versions
 }
 
 fn aggregated_version(

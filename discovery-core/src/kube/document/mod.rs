@@ -30,6 +30,7 @@ pub use self::aggregated::{
     ApiVersionDiscovery, ListMeta, ObjectMeta, ResponseKind,
 };
 pub use self::convert::{Aggregated, aggregate};
+pub(crate) use self::convert::{aggregate_in_order, preferred_first};
 pub use self::legacy::{
     ApiGroup, ApiGroupList, ApiResource, ApiResourceList, ApiVersions, GroupVersionForDiscovery,
     ServerAddressByClientCidr,

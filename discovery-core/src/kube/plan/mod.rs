@@ -284,13 +284,14 @@ impl Plan {
             _ => Format::V2,
         };
         let snapshot = Arc::make_mut(&mut self.snapshot);
-        let (mut groups, mut stale) = (Vec::new(), Vec::new());
+        let (mut groups, mut stale, mut order) = (Vec::new(), Vec::new(), Vec::new());
         for part in [api, apis] {
             match part {
                 Part::Legacy(legacy) => groups.extend(legacy),
                 Part::Aggregated(_, document) => {
                     groups.extend(document.groups);
                     stale.extend(document.stale);
+                    order.extend(document.order);
                     if aggregated {
                         for (group_version, list) in document.lists {
                             snapshot.insert(&group_version, list);
@@ -305,7 +306,10 @@ impl Plan {
         snapshot.set_format(format);
         // If the lists are asked for one by one, the groups don't have the stale ones.
         if aggregated {
-            snapshot.set_stale(stale);
+            if stale.is_empty() {
+                order.clear();
+            }
+            snapshot.set_stale_of(stale, order.into());
         }
         self.fail_stale();
     }
