@@ -11,6 +11,7 @@ use discovery_core::sync::clock::Clock;
 use discovery_core::{Format, Snapshot};
 use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
 
+use super::read_lists::{All, ReadLists};
 use super::settings::DiskSettings;
 use super::state::State;
 use super::stats::{Counters, DiskStats};
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     pub(super) format: RwLock<Option<Format>>,
     /// The groups that were read last, while somebody uses them.
     pub(super) groups: Mutex<Option<(Stamp, Weak<Snapshot>)>>,
+    pub(super) lists: ReadLists,
+    all: Mutex<All>,
     pub(super) warned: WarnOnce,
     pub(super) counters: Counters,
 }
@@ -69,6 +72,8 @@ impl DiskBackend {
             given_back: Condvar::new(),
             format: RwLock::default(),
             groups: Mutex::default(),
+            lists: ReadLists::default(),
+            all: Mutex::default(),
             warned: WarnOnce::default(),
             counters: Counters::default(),
         };
@@ -86,6 +91,10 @@ impl Shared {
     /// The form in which the server answered this process.
     pub(super) fn format(&self) -> Option<Format> {
         *self.format.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -109,7 +118,7 @@ impl Cache for DiskBackend {
             }
             return Op::Ready(Arc::new(snapshot));
         }
-        let mut snapshot = shared.load_groups(now);
+        let snapshot = shared.load_groups(now);
         if *need == Scope::Groups {
             return Op::Ready(snapshot);
         }
@@ -119,8 +128,7 @@ impl Cache for DiskBackend {
         let shared = Arc::clone(shared);
         offload_if(many, move || {
             let lists = shared.load_lists(&missing, now);
-            Arc::make_mut(&mut snapshot).extend(lists);
-            snapshot
+            shared.all().load(snapshot, lists)
         })
     }
 

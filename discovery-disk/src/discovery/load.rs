@@ -9,8 +9,9 @@ use discovery_core::kube::document::{ApiResourceList, DecodeError, Document, Kin
 use discovery_core::{GroupVersion, Snapshot};
 
 use super::backend::{MANY, Shared};
+use super::read_lists::ReadList;
 use super::state::Part;
-use super::tree::{Name, Opened};
+use super::tree::{Name, Opened, has_expired};
 use crate::store::error::Shown;
 use crate::store::fs::Stamp;
 
@@ -21,7 +22,7 @@ const MAX_THREADS: usize = 4;
 const BATCH: usize = 16;
 
 /// The resources of a group version.
-type List = (GroupVersion, Arc<Document<ApiResourceList>>);
+pub(super) type List = (GroupVersion, Arc<Document<ApiResourceList>>);
 
 impl Shared {
     /// The groups, without lists. `/api` and `/apis` are asked at the same time, and both need them:
@@ -104,8 +105,11 @@ impl Shared {
             let kept = self.state().kept(&name, now, self.ttl);
             let since = kept.as_ref().map(|(since, _)| *since);
             let list = self
-                .open(&name, now, since)
-                .and_then(|opened| self.read_list(group_version, &opened, &mut buffer, keep_json));
+                .unchanged(group_version, &name, now, since)
+                .or_else(|| {
+                    let opened = self.open(&name, now, since)?;
+                    self.read_list(group_version, &opened, &mut buffer, keep_json)
+                });
             let list = match (list, kept) {
                 (None, Some((_, Part::List(list)))) => Some(list),
                 (list, _) => list,
@@ -132,7 +136,43 @@ impl Shared {
             );
             return None;
         }
-        Some(Arc::new(list))
+        let list = Arc::new(list);
+        if let Some(stamp) = opened.stamp {
+            let (modified, list) = (opened.modified, Arc::clone(&list));
+            let read = ReadList {
+                stamp,
+                modified,
+                list,
+            };
+            self.lists.keep(group_version, read);
+        }
+        Some(list)
+    }
+
+    /// A list that was read before, if its file is the same, and still counts by the rules of [`open`](Self::open).
+    fn unchanged(
+        &self,
+        group_version: &GroupVersion,
+        name: &Name,
+        now: SystemTime,
+        kept: Option<SystemTime>,
+    ) -> Option<Arc<Document<ApiResourceList>>> {
+        let read = self.lists.get(group_version)?;
+        if self.tree.stamp(name) != Some(read.stamp) {
+            self.lists.forget(group_version);
+            return None;
+        }
+        let is_ours = self.state().is_ours(name);
+        if (!is_ours && self.invalidated.load(Ordering::Acquire))
+            || has_expired(read.modified, self.ttl, now)
+            || kept.is_some_and(|since| read.modified <= since)
+        {
+            return None;
+        }
+        if !is_ours {
+            self.fresh.store(false, Ordering::Release);
+        }
+        Some(read.list)
     }
 
     /// Opens a file that counts: not expired, not older than an invalidation, and newer than what

@@ -23,6 +23,7 @@
 mod backend;
 mod layer;
 mod load;
+mod read_lists;
 mod save;
 mod settings;
 mod state;

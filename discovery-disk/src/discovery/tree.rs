@@ -140,6 +140,12 @@ impl Tree {
     }
 
     /// Reads all of a file.
+    /// Which file is there, and in which state.
+    pub(super) fn stamp(&self, name: &Name) -> Option<Stamp> {
+        let metadata = self.fs.stat(&self.path(name)?).ok()??;
+        Stamp::of(&metadata)
+    }
+
     pub(super) fn read(&self, opened: &Opened, content: &mut Vec<u8>) -> io::Result<()> {
         content.resize(opened.len, 0);
         self.fs.read_exact(&opened.file, &opened.path, content)

@@ -199,6 +199,17 @@ impl Fs {
         Ok(metadata.is_file().then_some((file, metadata)))
     }
 
+    /// Looks at a file without opening it. As in [`open`](Self::open), a link is no file.
+    pub(crate) fn stat(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        let found = self
+            .check(Step::Open, path)
+            .and_then(|()| fs::symlink_metadata(path));
+        match found {
+            Err(error) if is_absence(&error) => Ok(None),
+            found => found.map(|metadata| metadata.is_file().then_some(metadata)),
+        }
+    }
+
     pub(crate) fn read_exact(
         &self,
         mut file: &File,

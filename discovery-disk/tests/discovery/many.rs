@@ -5,9 +5,12 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
+use std::time::{Duration, SystemTime};
 
 use discovery_core::Format;
 use discovery_core::engine::ParsedAnswer;
+use discovery_core::sync::clock::ManualClock;
+use discovery_disk::DiskDiscoveryLayer;
 use discovery_disk::store::faults::Step;
 use http::Request;
 use http_body_util::Full;
@@ -219,4 +222,57 @@ fn single_lists_from_many_threads() {
     });
     assert_eq!(tree(&dir).len(), 40);
     assert_eq!(layer.disk_stats().write_errors, 0);
+}
+
+/// Inside a process a list is read once, until its file changes.
+#[test]
+fn what_has_not_changed_is_read_once() {
+    let (_dir, dir) = directory();
+    let server = Server::default();
+    serve_groups(&server, (0..70).map(|n| format!("g{n}")), "xs");
+    server.ask(&DiskDiscoveryLayer::new(&dir), "/apis");
+    server.asked();
+
+    let layer = DiskDiscoveryLayer::new(&dir);
+    let aggregated = |path| server.ask_with(&layer, path, Format::V2.content_type());
+    let files_read = || layer.disk_stats().files_read;
+    let snapshot = |answer: &Answer| {
+        let parsed = answer.extensions().get::<ParsedAnswer>().unwrap();
+        Arc::clone(&parsed.snapshot)
+    };
+    let first = aggregated("/apis");
+    // The groups, their lists, and that of the core group.
+    assert_eq!(files_read(), 72);
+    let second = aggregated("/api");
+    assert!(Arc::ptr_eq(&snapshot(&first), &snapshot(&second)));
+    // The groups' file is opened to see that it is the same.
+    assert_eq!(files_read(), 73);
+    let list = server.ask(&layer, "/apis/g7/v1");
+    assert_eq!(text(list), file("g7/v1", "xs"));
+    assert_eq!(files_read(), 73);
+
+    // Another process replaces one.
+    let path = dir.join("g7/v1/serverresources.json");
+    fs::write(path.with_extension("new"), file("g7/v1", "ys")).unwrap();
+    fs::rename(path.with_extension("new"), &path).unwrap();
+    let third = snapshot(&aggregated("/apis"));
+    assert_eq!(files_read(), 75);
+    assert_eq!(third.resources("g7/v1").unwrap().resources[0].name, "ys");
+    assert!(server.asked().is_empty());
+
+    // They expire as files do, and an invalidation counts.
+    let later = SystemTime::now() + Duration::from_secs(7 * 60 * 60);
+    let clock = ManualClock::new(SystemTime::now());
+    let layer = DiskDiscoveryLayer::new(&dir).clock(clock.clone());
+    server.ask(&layer, "/apis/g7/v1");
+    assert!(server.asked().is_empty());
+    clock.set(later);
+    server.ask(&layer, "/apis/g7/v1");
+    assert_eq!(server.asked(), ["/api", "/apis"]);
+    clock.set(SystemTime::now());
+    let layer = DiskDiscoveryLayer::new(&dir);
+    server.ask(&layer, "/apis/g7/v1");
+    layer.handle().invalidate();
+    server.ask(&layer, "/apis/g7/v1");
+    assert_eq!(server.asked(), ["/api", "/apis"]);
 }
