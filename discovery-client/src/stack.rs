@@ -105,7 +105,8 @@ impl Stack {
     /// # Errors
     ///
     /// When the address is no absolute `http` or `https` URL, or has an
-    /// [invalid port](uri::InvalidPort). One without scheme means `http`, as in kubectl.
+    /// [invalid port](uri::InvalidPort) or an [invalid escape](uri::InvalidEscape). One without scheme means `http`, as in
+    /// kubectl.
     pub fn new(server: &str, root: impl AsRef<Path>) -> Result<Self, StackError> {
         let error = |source| StackError {
             server: uri::without_user_info(server).into_owned(),
@@ -116,7 +117,8 @@ impl Stack {
         } else {
             format!("http://{server}")
         };
-        let uri: Uri = text
+        let uri: Uri = uri::server_url(&text)
+            .map_err(|source| error(Some(source.into())))?
             .parse()
             .map_err(|source: http::uri::InvalidUri| error(Some(source.into())))?;
         if !matches!(uri.scheme_str(), Some("http" | "https"))

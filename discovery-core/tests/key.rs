@@ -269,7 +269,12 @@ fn server_directories_are_kubectls() {
         ("HTTP://h:1/x", "h_1/x"),
         ("HTTP://h:1/x?a=b", "h_1/x"),
         ("HTTP://h:1/", "HTTP_/h_1"),
-        ("https://h/p#/../b", "h/p"),
+        ("https://h/p#/../b", "h/b"),
+        ("https://h/a/../b", "h/b"),
+        ("https://h/ü", "h/_C3_BC"),
+        ("https://h/ä", "h/_C3_A4"),
+        ("https://h/%zz", "h/_zz"),
+        ("https://me:s!c@h/x", "me_s_21c_h/x"),
         ("https://h:1/(x)", "h_1/(x)"),
         ("https://hé:1", "h__1"),
         ("http://https://h", "h"),
@@ -295,7 +300,7 @@ fn server_directories_stay_inside() {
         "https://../..",
         "https://h/../../../etc",
         "https://h/..",
-        "https://h/a/../b",
+        "https://h/a/../../b",
         "/etc/passwd",
         "https:///etc/passwd",
         "https://h/\0",
@@ -310,7 +315,7 @@ fn server_directories_stay_inside() {
 
 #[test]
 fn secrets_in_an_address_are_not_told() {
-    let error = server_directory("https://me:pass/word@h/../x").unwrap_err();
+    let error = server_directory("https://me:pass/word@h/../../x").unwrap_err();
     let origin = uri::Origin::from_uri(&Uri::from_static("https://me:password@h:1/")).unwrap();
     for text in [
         error.to_string(),

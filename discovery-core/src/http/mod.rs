@@ -3,5 +3,6 @@
 pub mod body;
 pub mod dump;
 pub mod exchange;
+mod go_url;
 pub mod headers;
 pub mod uri;

@@ -25,6 +25,9 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Uri};
 use sha2::{Digest, Sha256};
 
+use super::go_url;
+pub use super::go_url::InvalidEscape;
+
 /// The length in bytes that a file name may have on all common file systems.
 const MAX_COMPONENT: usize = 255;
 
@@ -428,22 +431,23 @@ pub fn file_name(key: &str) -> String {
 /// The directory, below kubectl's `discovery` directory, for the server at an address: a relative
 /// path with `/` between its components.
 ///
-/// The rule is kubectl's: where the URL has a path, query and fragment go first, and the scheme
-/// becomes lower-case; then the first `https://` and the first `http://` go; what is neither a
+/// The rule is kubectl's: where the URL has a path, it is written as Go's `net/url` writes it, without
+/// its query; then the first `https://` and the first `http://` go; what is neither a
 /// letter, a digit, nor one of `_/.()` becomes an underscore; the rest is cleaned as a path.
 ///
 /// ```
 /// use discovery_core::http::uri::server_directory;
 ///
 /// assert_eq!(server_directory("https://10.0.0.1:6443").unwrap(), "10.0.0.1_6443");
+/// assert_eq!(server_directory("https://10.0.0.1/ü").unwrap(), "10.0.0.1/_C3_BC");
 /// assert!(server_directory("https://10.0.0.1/../../etc").is_err());
 /// ```
 ///
 /// # Errors
 ///
-/// When nothing is left for a name, and when the path would leave the directory or could not exist:
-/// a component `..`, an absolute path, a NUL, a component of more than 255 bytes. kubectl
-/// follows `..`.
+/// When nothing is left for a name, and when the path would leave the directory of its host or could not exist:
+/// as many components `..` as names, an absolute path, a NUL, a component of more than 255 bytes. kubectl
+/// follows each `..`.
 pub fn server_directory(server: &str) -> Result<String, NameError> {
     let refuse = |why| {
         Err(NameError {
@@ -454,7 +458,8 @@ pub fn server_directory(server: &str) -> Result<String, NameError> {
     if server.contains('\0') {
         return refuse("it has a NUL in it");
     }
-    let bare = without_query(server)
+    let bare = go_url::printed(server)
+        .unwrap_or_else(|| server.into())
         .replacen("https://", "", 1)
         .replacen("http://", "", 1);
     if bare.starts_with('/') {
@@ -466,23 +471,40 @@ pub fn server_directory(server: &str) -> Result<String, NameError> {
         .chars()
         .map(|c| if keep(c) { c } else { '_' })
         .collect();
-    let mut directory = String::with_capacity(safe.len());
+    let mut directory: Vec<&str> = Vec::new();
     for component in safe.split('/') {
         match component {
-            "" | "." => continue,
+            "" | "." => {}
+            ".." if directory.len() > 1 => _ = directory.pop(),
             ".." => return refuse("it would leave the cache directory"),
             long if long.len() > MAX_COMPONENT => return refuse("a part of it is too long"),
-            _ => {}
+            name => directory.push(name),
         }
-        if !directory.is_empty() {
-            directory.push('/');
-        }
-        directory.push_str(component);
     }
     if directory.is_empty() {
         return refuse("it has no host");
     }
-    Ok(directory)
+    Ok(directory.join("/"))
+}
+
+/// The address of a server with its path as kubectl sends it: decoded, without empty, `.` and `..` segments, and encoded
+/// as Go's `net/url` does. The query goes if the path is not like this already. An address without `://` stays as it is.
+///
+/// `http::Uri` takes paths as they are written, and refuses some that kubectl takes.
+///
+/// ```
+/// use discovery_core::http::uri::server_url;
+///
+/// assert_eq!(server_url("https://h/k8s//ü x")?, "https://h/k8s/%C3%BC%20x");
+/// assert!(server_url("https://h/%zz").is_err());
+/// # Ok::<(), discovery_core::http::uri::InvalidEscape>(())
+/// ```
+///
+/// # Errors
+///
+/// When a percent sign in the path does not begin an escape.
+pub fn server_url(server: &str) -> Result<Cow<'_, str>, InvalidEscape> {
+    go_url::sent(server)
 }
 
 /// An authority without its user information, which may be a password.
@@ -742,20 +764,6 @@ fn is_normal_target(target: &str) -> bool {
             .iter()
             .any(|word| is_special(u64::from_le_bytes(*word)))
         && !is_special(u64::from_le_bytes(last))
-}
-
-/// The address as kubectl cleans it, which it does only where there is a path besides `/`.
-fn without_query(server: &str) -> Cow<'_, str> {
-    let Some((scheme, rest)) = server.split_once("://") else {
-        return server.into();
-    };
-    let end = rest.find(['?', '#']).unwrap_or(rest.len());
-    let path = rest[..end].find('/').map_or(0, |start| end - start);
-    if path > 1 {
-        format!("{}://{}", scheme.to_ascii_lowercase(), &rest[..end]).into()
-    } else {
-        server.into()
-    }
 }
 
 /// The path without empty, `.` and `..` segments (RFC 3986 §5.2.4, and Go's joining of paths).

@@ -291,17 +291,29 @@ fn lines(discovery: &Discovery) -> BTreeSet<String> {
 
 #[test]
 fn addresses() {
-    for base in ["", "/k8s/clusters/c-1"] {
+    let odd = ["/ü x", "/%c3%bc%20x", "/a/..//%C3%BC x/./"];
+    for (base, written) in [
+        ("", &[""][..]),
+        (
+            "/k8s/clusters/c-1",
+            &["/k8s/clusters/c-1", "/k8s%2Fclusters/c%2D1"],
+        ),
+        ("/%C3%BC%20x", &odd),
+        ("/a%21%5Bb%5D~", &["/a![b]~", "/a%21[b]%7e"]),
+    ] {
         let Some(rig) = Rig::new(Wire::Plain, EmbeddedServer::builder().base_path(base)) else {
             return;
         };
         let port = rig.server.addr().port();
-        let mut addresses = vec![
-            format!("http://127.0.0.1:{port}{base}"),
-            format!("http://127.0.0.1:{port}{base}/"),
-            format!("http://localhost:{port}{base}"),
-            format!("http://somebody:secret@127.0.0.1:{port}{base}"),
-        ];
+        let mut addresses = Vec::new();
+        for base in written {
+            addresses.extend([
+                format!("http://127.0.0.1:{port}{base}"),
+                format!("http://127.0.0.1:{port}{base}/"),
+                format!("http://localhost:{port}{base}"),
+                format!("http://somebody:se!cret@127.0.0.1:{port}{base}"),
+            ]);
+        }
         if base.is_empty() {
             addresses.extend([format!("127.0.0.1:{port}"), format!("localhost:{port}")]);
         }

@@ -106,7 +106,8 @@ impl Server {
     /// The address as a URL that requests can be sent to.
     pub(crate) fn uri(&self) -> Result<Uri, Fatal> {
         let url = self.url()?;
-        let uri: Uri = url.parse().map_err(|_| Self::no_url(&self.address))?;
+        let sent = uri::server_url(&url).map_err(Fatal::not_connected)?;
+        let uri: Uri = sent.parse().map_err(|_| Self::no_url(&self.address))?;
         if uri::port(&uri).is_ok() {
             return Ok(uri);
         }
