@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use discovery_core::engine::{GroupsOnly, ParsedAnswer, Refresh, WantParsed};
 use discovery_core::kube::document::{ApiGroupList, ApiResourceList, Document};
+use discovery_core::kube::is_success;
 use discovery_core::kube::plan::{ask, drive, parse_list};
 use discovery_core::{Accept, BoxError, Discovered, Endpoint, Error, GroupVersion, Plan, Snapshot};
 use http::header::ACCEPT;
@@ -217,7 +218,7 @@ where
     /// When it can't be had.
     pub async fn server_version(&self) -> Result<VersionInfo, Error> {
         let answer = self.get(&Endpoint::Version, Accept::LEGACY).await?;
-        if !answer.status().is_success() {
+        if !is_success(answer.status()) {
             return Err(Error::answered(&answer, "/version"));
         }
         serde_json::from_slice(answer.body())

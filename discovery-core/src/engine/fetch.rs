@@ -17,7 +17,7 @@ use crate::http::exchange::{Collected, exchange};
 use crate::http::uri::RedactedError;
 use crate::internal::reserved::Oneshot;
 use crate::kube::endpoint::with_path;
-use crate::kube::error::{is_transient, url_text};
+use crate::kube::error::{is_success, is_transient, url_text};
 use crate::kube::extensions::ParsedAnswer;
 use crate::kube::plan::{AskedUrl, SharedFailure, Ticket, take_list};
 use crate::store::Op;
@@ -373,7 +373,7 @@ impl<C: Cache> Inner<C> {
         let half = exchanged
             .to_answer(own.path().into(), self.options.max_body_size)
             .ok()
-            .filter(|answer| answer.status().is_success() && !discovery.want_parsed)
+            .filter(|answer| is_success(answer.status()) && !discovery.want_parsed)
             .and_then(|answer| half_snapshot(own, answer));
         if let Some(answer) = half.and_then(|half| self.answer(discovery, &half, false)) {
             return Some(Ok(answer));
@@ -434,7 +434,7 @@ where
 {
     /// Whether the server answered that something went wrong.
     fn is_error(&self) -> bool {
-        matches!(&self.0, Ok((parts, _)) if !parts.status.is_success())
+        matches!(&self.0, Ok((parts, _)) if !is_success(parts.status))
     }
 
     /// The answer for a [`Plan`].

@@ -42,6 +42,7 @@ enum Kind {
         code: StatusCode,
         reason: Text,
         message: String,
+        unexpected: Text,
     },
     Malformed,
     CutShort,
@@ -74,7 +75,16 @@ impl Error {
             .ok()
             .filter(|status: &Status| status.kind == "Status")
             .unwrap_or_default();
-        let (reason, text) = generic(answer);
+        let Generic {
+            reason,
+            message: text,
+            said,
+        } = Generic::of(answer);
+        let unexpected = if status.kind.is_empty() {
+            said
+        } else {
+            Text::default()
+        };
         let reason = status
             .reason
             .filter(|reason| !reason.is_empty())
@@ -88,6 +98,7 @@ impl Error {
                 code,
                 reason,
                 message,
+                unexpected,
             },
             url.into(),
             None,
@@ -99,14 +110,19 @@ impl Error {
     /// As [`status`](Self::status), but without regard to a `Status` object in the answer: here
     /// kubectl goes by the code alone. The server's own text is the error's source.
     pub fn groups_status(url: impl Into<Text>, answer: &Response<Bytes>) -> Self {
-        let (reason, message) = generic(answer);
-        let said = Self::status("", answer);
+        let Generic {
+            reason,
+            message,
+            said,
+        } = Generic::of(answer);
+        let own = Self::status("", answer);
         let kind = Kind::Status {
             code: answer.status(),
             reason: reason.into(),
             message,
+            unexpected: said,
         };
-        Self::new(kind, url.into(), Some(said.to_string().into()))
+        Self::new(kind, url.into(), Some(own.to_string().into()))
     }
 
     /// The server answered with something that is not the document asked for.
@@ -182,6 +198,16 @@ impl Error {
     pub fn reason(&self) -> Option<&str> {
         match &self.kind {
             Kind::Status { reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// The body of an error answer that kubectl does not take for a `Status` object, if it is text, and otherwise
+    /// `unknown`. In client-go it is a cause of the error, of the type `UnexpectedServerResponse`.
+    #[must_use]
+    pub fn unexpected_response(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Status { unexpected, .. } => Some(&**unexpected).filter(|text| !text.is_empty()),
             _ => None,
         }
     }
@@ -277,17 +303,48 @@ const REASONS: [&str; 19] = [
     "UnsupportedMediaType",
 ];
 
-/// Reason and message for an answer whose body is no `Status` object, as client-go fills them in.
-/// A body that is text counts.
-fn generic(answer: &Response<Bytes>) -> (&'static str, String) {
-    let code = answer.status();
-    let is_text = answer.headers().get(CONTENT_TYPE).is_none_or(|value| {
-        let value = value.to_str().unwrap_or_default();
-        value.len() >= 5 && value.as_bytes()[..5].eq_ignore_ascii_case(b"text/")
-    });
-    let body = answer.body();
-    let body = String::from_utf8_lossy(&body[..body.len().min(2048)]);
-    let said = if is_text { body.trim() } else { "unknown" };
+/// Whether client-go takes a status for a success: 200 to 206. It knows no 207, 208 and 226.
+///
+/// ```
+/// use discovery_core::kube::is_success;
+/// use http::StatusCode;
+///
+/// assert!(is_success(StatusCode::OK));
+/// assert!(!is_success(StatusCode::MULTI_STATUS));
+/// ```
+#[must_use]
+pub fn is_success(code: StatusCode) -> bool {
+    (200..=206).contains(&code.as_u16())
+}
+
+/// What client-go makes of an answer whose body is no `Status` object.
+struct Generic {
+    reason: &'static str,
+    message: String,
+    /// The body, if it is text.
+    said: Text,
+}
+
+impl Generic {
+    fn of(answer: &Response<Bytes>) -> Self {
+        let is_text = answer.headers().get(CONTENT_TYPE).is_none_or(|value| {
+            let value = value.to_str().unwrap_or_default();
+            value.len() >= 5 && value.as_bytes()[..5].eq_ignore_ascii_case(b"text/")
+        });
+        let body = answer.body();
+        let body = String::from_utf8_lossy(&body[..body.len().min(2048)]);
+        let said = if is_text { body.trim() } else { "unknown" };
+        let (reason, message) = generic(answer.status(), said);
+        Self {
+            reason,
+            message,
+            said: said.into(),
+        }
+    }
+}
+
+/// The reason and the message for a status.
+fn generic(code: StatusCode, said: &str) -> (&'static str, String) {
     let (reason, message) = match code.as_u16() {
         400 => (
             "BadRequest",
@@ -316,10 +373,7 @@ fn generic(answer: &Response<Bytes>) -> (&'static str, String) {
             },
         ),
         409 => ("Conflict", "the server reported a conflict".into()),
-        410 => (
-            "Gone",
-            "the server is no longer able to serve the requested resource".into(),
-        ),
+        415 => ("UnsupportedMediaType", said.to_owned()),
         422 => (
             "Invalid",
             "the server rejected our request due to an error in our request".into(),

@@ -21,7 +21,7 @@ pub use self::negotiation::{Accept, Format};
 pub use self::text::Text;
 #[cfg(feature = "discovery")]
 pub use self::{
-    error::Error,
+    error::{Error, is_success},
     plan::{Discovered, Plan},
     snapshot::{Answer, NegativeAnswer, Snapshot},
 };

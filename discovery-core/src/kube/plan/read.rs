@@ -11,6 +11,7 @@ use crate::kube::document::{
     ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, ApiVersions, Document,
     GroupVersionForDiscovery, decode,
 };
+use crate::kube::error::is_success;
 use crate::kube::extensions::ParsedAnswer;
 use crate::kube::group_version::check_group;
 use crate::{Endpoint, Error, Format, GroupVersion};
@@ -34,7 +35,7 @@ pub fn parse_list(
     answer: &Response<Bytes>,
 ) -> Result<Document<ApiResourceList>, Error> {
     let url = url(answer, || group_version.path().into());
-    if !answer.status().is_success() {
+    if !is_success(answer.status()) {
         return Err(Error::status(url, answer));
     }
     let mut list: ApiResourceList =
@@ -64,7 +65,7 @@ pub(super) fn read_groups(
 ) -> Result<Part, Error> {
     let answer = answer?;
     let url = url(&answer, || endpoint.path().into());
-    if !answer.status().is_success() {
+    if !is_success(answer.status()) {
         let failure = Error::groups_status(url, &answer);
         let absent = *endpoint == Endpoint::Api && failure.is_not_found();
         return if absent {

@@ -76,6 +76,10 @@ impl Fatal {
             (Some(StatusCode::UNAUTHORIZED), _) => {
                 format!("error: You must be logged in to the server ({message})")
             }
+            (Some(_), Some("Invalid")) if failure.unexpected_response().is_some() => {
+                let said = failure.unexpected_response().unwrap_or_default();
+                format!("The request is invalid: : {said}")
+            }
             (Some(_), Some(reason)) if !reason.is_empty() => {
                 format!("Error from server ({reason}): {message}")
             }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use discovery_client::request_defaults::go_duration;
 use discovery_client::retry::RetryAfterLayer;
 use discovery_core::http::exchange::{Collected, collect};
+use discovery_core::kube::is_success;
 use discovery_core::{Accept, Error as DiscoveryError};
 use http::header::ACCEPT;
 use http::uri::PathAndQuery;
@@ -38,7 +39,7 @@ async fn fetch(session: &Session, uri: Uri) -> Result<(), Fatal> {
         .oneshot(request)
         .await
         .map_err(|error| Fatal::sending(&error))?;
-    if !response.status().is_success() {
+    if !is_success(response.status()) {
         let (parts, body) = response.into_parts();
         let (Collected::Whole(body) | Collected::TooLarge(body, _) | Collected::Broken(body, _)) =
             collect(body, MAX_ERROR).await;

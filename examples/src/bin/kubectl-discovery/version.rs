@@ -19,9 +19,23 @@ pub(crate) fn run(session: &Session, flags: &Version) -> Result<(), Fatal> {
         return Err(fatal);
     }
     crate::print(&text(flags, server.as_ref().ok()))?;
-    server
-        .map(drop)
-        .map_err(|failure| Fatal::failure(&failure, &session.url))
+    let version = server.map_err(|failure| Fatal::failure(&failure, &session.url))?;
+    // kubectl compares it with its own.
+    if !is_version(&version.git_version) {
+        return Err(Fatal::new(format_args!(
+            "server version error: could not parse {:?} as version",
+            version.git_version
+        )));
+    }
+    Ok(())
+}
+
+/// Whether it has three numbers with dots between, and a `v` before them or not.
+fn is_version(text: &str) -> bool {
+    let text = text.strip_prefix('v').unwrap_or(text);
+    let end = text.find(['-', '+']).unwrap_or(text.len());
+    let numbers: Vec<_> = text[..end].split('.').collect();
+    numbers.len() == 3 && numbers.iter().all(|number| number.parse::<u64>().is_ok())
 }
 
 fn text(flags: &Version, server: Option<&VersionInfo>) -> String {
