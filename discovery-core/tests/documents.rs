@@ -2,7 +2,7 @@
 
 use discovery_core::kube::document::{
     Aggregated, ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResource, ApiResourceList,
-    ApiVersions, Kind, aggregate, decode, go_json,
+    ApiVersions, Kind, aggregate, decode, decode_lenient, go_json,
 };
 
 /// The answers of a kube-apiserver 1.36, as far as they concern three groups, and the files that
@@ -340,4 +340,77 @@ fn the_scope_is_the_resources_own() {
         let scope = &made.items[0].versions[0].resources[0].scope;
         assert_eq!(*scope == "Namespaced", namespaced);
     }
+}
+
+/// What Go's decoder takes, and kubectl with it.
+#[test]
+fn odd_documents_are_read_as_go_reads_them() {
+    const PLAIN: &str = r#"{"kind":"APIGroupList","groups":[{"name":"a","versions":[{"groupVersion":"a/v1","version":"v1"}],"preferredVersion":{"groupVersion":"a/v1","version":"v1"}}]}"#;
+    let plain = decode::<ApiGroupList>(PLAIN.as_bytes()).unwrap();
+    for odd in [
+        format!("\u{feff}{PLAIN}"),
+        PLAIN.replace(r#""kind":"APIGroupList","#, ""),
+        PLAIN.replace(r#""kind":"APIGroupList""#, r#""kind":null"#),
+        PLAIN.replace(r#""name":"a""#, r#""name":"b","name":"a""#),
+        PLAIN.replace(r#""kind""#, r#""kind":"Status","kind""#),
+        PLAIN.replace("groups", "Groups").replace("kind", "KIND"),
+        PLAIN
+            .replace(r#""name""#, r#""Name""#)
+            .replace(r#""version""#, r#""Version""#),
+        PLAIN.replace(
+            r#""kind""#,
+            r#""x":"\ud800","y":"\\ud800\ud83d\ude00\udc00ü\\","kind""#,
+        ),
+        PLAIN.replace(
+            r#""kind""#,
+            r#""x":[[1,2.5e300,"\u0000"],{"kind":7}],"kind""#,
+        ),
+    ] {
+        let read = decode_lenient::<ApiGroupList>(odd.as_bytes());
+        assert_eq!(read.unwrap(), plain, "{odd}");
+    }
+
+    let versions = decode_lenient::<ApiVersions>(br#"{"versions":["v1",null]}"#).unwrap();
+    assert_eq!(
+        (&*versions.kind, &*versions.versions),
+        ("APIVersions", &["v1".into(), "".into()][..])
+    );
+    let list =
+        br#"{"resources":[null,{"name":"\udfffx","verbs":["get",null],"shortNames":[null]}]}"#;
+    let list = decode_lenient::<ApiResourceList>(list).unwrap();
+    assert_eq!(list.kind, "APIResourceList");
+    assert_eq!(
+        (&*list.resources[0].name, &*list.resources[1].name),
+        ("", "\u{fffd}x")
+    );
+    assert_eq!(list.resources[1].verbs(), ["get", ""]);
+    let aggregated = br#"{"items":[{"metadata":{"name":"a"},"versions":[null,{"version":"v1","resources":[null]}]}]}"#;
+    let aggregated = decode_lenient::<ApiGroupDiscoveryList>(aggregated).unwrap();
+    assert_eq!(aggregated.items[0].versions[1].version, "v1");
+
+    for other in [
+        r#"{"kind":"Status","groups":[]}"#,
+        r#"{"kind":"APIVersions","groups":[]}"#,
+        r#"{"kind":7,"groups":[]}"#,
+        r#"{"groups":{}}"#,
+        r#"{"groups":[7]}"#,
+        r#"{"kind":"APIGroupList","groups":[{"name":7}]}"#,
+        "{}",
+        "null",
+        "[]",
+        "",
+        r#"{"groups":[]} x"#,
+        r#"{"groups":["\ud8"]}"#,
+    ] {
+        assert!(
+            decode_lenient::<ApiGroupList>(other.as_bytes()).is_err(),
+            "{other}"
+        );
+    }
+    let deep = format!(
+        r#"{{"groups":{}1{}}}"#,
+        "[".repeat(10_000),
+        "]".repeat(10_000)
+    );
+    assert!(decode_lenient::<ApiGroupList>(deep.as_bytes()).is_err());
 }

@@ -253,7 +253,7 @@ fn documents_that_are_malformed_name_their_url() {
         "<html>",
         "null",
         r#"{"kind":"Status"}"#,
-        r#"{"versions":["v1"]}"#,
+        r#"{"version":["v1"]}"#,
     ];
     for body in bodies {
         for path in ["/api", "/apis", "/apis/a/v1"] {

@@ -176,8 +176,19 @@ impl ResponseKind {
 
 impl Kind for ApiGroupDiscoveryList {
     const KIND: &'static str = "APIGroupDiscoveryList";
+    const FIELD: &'static str = "items";
 
     fn kind(&self) -> &str {
         &self.kind
+    }
+
+    fn is_whole(&self) -> bool {
+        let is_whole = |version: &ApiVersionDiscovery| {
+            let mut resources = version.resources.iter();
+            !version.version.is_empty() && resources.all(|resource| !resource.resource.is_empty())
+        };
+        self.items
+            .iter()
+            .all(|group| group.versions.iter().all(is_whole))
     }
 }

@@ -30,9 +30,14 @@ type Verbs = (Box<str>, Arc<[Text]>);
 
 impl Kind for ApiGroupList {
     const KIND: &'static str = "APIGroupList";
+    const FIELD: &'static str = "groups";
 
     fn kind(&self) -> &str {
         &self.kind
+    }
+
+    fn is_whole(&self) -> bool {
+        self.groups.iter().all(ApiGroup::names_versions)
     }
 
     fn read_canonical(text: &str) -> Option<Self> {
@@ -42,9 +47,17 @@ impl Kind for ApiGroupList {
 
 impl Kind for ApiResourceList {
     const KIND: &'static str = "APIResourceList";
+    const FIELD: &'static str = "resources";
 
     fn kind(&self) -> &str {
         &self.kind
+    }
+
+    fn is_whole(&self) -> bool {
+        !self
+            .resources
+            .iter()
+            .any(|resource| resource.name.is_empty())
     }
 
     fn read_canonical(text: &str) -> Option<Self> {

@@ -277,6 +277,13 @@ impl ApiGroup {
         self.versions.as_deref().unwrap_or_default()
     }
 
+    /// Whether it has a name or versions, and its versions have names.
+    pub(super) fn names_versions(&self) -> bool {
+        let is_named = |version: &GroupVersionForDiscovery| !version.version.is_empty();
+        let versions = self.versions();
+        (!self.name.is_empty() || !versions.is_empty()) && versions.iter().all(is_named)
+    }
+
     /// The group versions in order. Those whose names are not fit for a path are left out.
     pub fn group_versions(&self) -> impl Iterator<Item = GroupVersion> {
         self.versions().iter().filter_map(|version| {
@@ -348,16 +355,26 @@ impl Default for ApiVersions {
 
 impl Kind for ApiVersions {
     const KIND: &'static str = "APIVersions";
+    const FIELD: &'static str = "versions";
 
     fn kind(&self) -> &str {
         &self.kind
+    }
+
+    fn is_whole(&self) -> bool {
+        !self.versions.is_empty()
     }
 }
 
 impl Kind for ApiGroup {
     const KIND: &'static str = "APIGroup";
+    const FIELD: &'static str = "versions";
 
     fn kind(&self) -> &str {
         &self.kind
+    }
+
+    fn is_whole(&self) -> bool {
+        self.names_versions()
     }
 }

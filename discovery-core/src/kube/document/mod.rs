@@ -8,13 +8,14 @@
 //!   apart into legacy documents the way client-go does.
 //!
 //! Reading is lenient where Go's JSON is: missing and `null` fields are empty, unknown ones are
-//! passed over, invalid UTF-8 is replaced. Writing gives Go's bytes, see [`go_json`].
+//! passed over, invalid UTF-8 is replaced; see also [`decode_lenient`]. Writing gives Go's bytes, see [`go_json`].
 
 mod aggregated;
 mod canonical;
 mod convert;
 pub mod go_json;
 mod legacy;
+mod lenient;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -36,13 +37,22 @@ pub use self::legacy::{
     ServerAddressByClientCidr,
 };
 
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// A document type that names itself.
 pub trait Kind: Serialize + DeserializeOwned {
     /// The document's `kind`.
     const KIND: &'static str;
 
+    /// The field that tells the document from others, if it carries no `kind`.
+    const FIELD: &'static str;
+
     /// The `kind` that it carries.
     fn kind(&self) -> &str;
+
+    /// Whether it has the fields without which it is of no use. A document that has not is looked at again for fields
+    /// that are written in another case.
+    fn is_whole(&self) -> bool;
 
     /// A faster way to read text that is exactly what [`go_json`] writes. It may give `None` at any
     /// time: then the text is parsed.
@@ -88,23 +98,51 @@ enum DecodeErrorKind {
 /// none. (kubectl takes a document without kind, and thereby an empty file, for a valid and empty
 /// one.)
 pub fn decode<T: Kind>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let text = text_of(bytes);
-    if let Some(document) = T::read_canonical(&text) {
+    decode_text(&text_of(bytes))
+}
+
+/// Reads a document of a server as Go's decoder does, which takes more than [`decode`]: a field that is there twice, of
+/// which the last counts; one whose name is in another case; `null` in lists, which is an empty value; half of a surrogate
+/// pair, which becomes U+FFFD; and a document without kind that has the list by which it is known. A byte order mark is
+/// passed over.
+///
+/// ```
+/// use discovery_core::kube::document::{ApiVersions, decode, decode_lenient};
+///
+/// let odd = br#"{"Versions":["v1",null]}"#;
+/// assert!(decode::<ApiVersions>(odd).is_err());
+/// assert_eq!(decode_lenient::<ApiVersions>(odd)?.versions, ["v1", ""]);
+/// # Ok::<(), discovery_core::kube::document::DecodeError>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`decode`], and then with the reason that it would give. Odd documents of more than 8 MiB are not read.
+pub fn decode_lenient<T: Kind>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let text = text_of(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes));
+    match decode_text(&text) {
+        Ok(document) if T::is_whole(&document) => Ok(document),
+        strict => lenient::read(&text).map_or(strict, Ok),
+    }
+}
+
+fn decode_text<T: Kind>(text: &str) -> Result<T, DecodeError> {
+    if let Some(document) = T::read_canonical(text) {
         return Ok(document);
     }
-    let document: T = serde_json::from_str(&text).map_err(|error| DecodeError {
+    let document: T = serde_json::from_str(text).map_err(|error| DecodeError {
         kind: DecodeErrorKind::Json(error),
     })?;
-    if document.kind() != T::KIND {
-        let found = document.kind().into();
-        return Err(DecodeError {
-            kind: DecodeErrorKind::Kind {
-                expected: T::KIND,
-                found,
-            },
-        });
+    if document.kind() == T::KIND {
+        return Ok(document);
     }
-    Ok(document)
+    let found = document.kind().into();
+    Err(DecodeError {
+        kind: DecodeErrorKind::Kind {
+            expected: T::KIND,
+            found,
+        },
+    })
 }
 
 /// The bytes as text. Each byte that is not UTF-8 becomes U+FFFD, as in Go; Rust's own lossy

@@ -9,7 +9,7 @@ use http::Response;
 use super::Part;
 use crate::kube::document::{
     ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, ApiVersions, Document,
-    GroupVersionForDiscovery, decode,
+    GroupVersionForDiscovery, decode_lenient,
 };
 use crate::kube::error::is_success;
 use crate::kube::extensions::ParsedAnswer;
@@ -39,7 +39,7 @@ pub fn parse_list(
         return Err(Error::status(url, answer));
     }
     let mut list: ApiResourceList =
-        decode(answer.body()).map_err(|error| Error::malformed(url, error))?;
+        decode_lenient(answer.body()).map_err(|error| Error::malformed(url, error))?;
     // kubectl writes its own idea of kind and version; the server's list need not have one. Nor
     // need it name the group version, which the path has told.
     list.api_version = "v1".into();
@@ -87,11 +87,12 @@ pub(super) fn read_groups(
     };
     let body = answer.body();
     let part = if format.is_aggregated() {
-        decode::<ApiGroupDiscoveryList>(body).map(|list| Part::Aggregated(format, list.into()))
+        decode_lenient::<ApiGroupDiscoveryList>(body)
+            .map(|list| Part::Aggregated(format, list.into()))
     } else if *endpoint == Endpoint::Api {
-        decode::<ApiVersions>(body).map(|versions| Part::Legacy(vec![versions.to_group()]))
+        decode_lenient::<ApiVersions>(body).map(|versions| Part::Legacy(vec![versions.to_group()]))
     } else {
-        decode::<ApiGroupList>(body).map(|list| Part::Legacy(list.groups))
+        decode_lenient::<ApiGroupList>(body).map(|list| Part::Legacy(list.groups))
     };
     part.map_err(|error| Error::malformed(url, error))
 }
