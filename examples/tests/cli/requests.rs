@@ -11,14 +11,18 @@ use crate::program::{Home, server};
 
 /// Answers one request as a proxy, and tells its head.
 fn proxy() -> (SocketAddr, JoinHandle<Vec<String>>) {
+    answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes".into())
+}
+
+/// Answers one request with these bytes, and tells its head.
+fn answering(answer: String) -> (SocketAddr, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let thread = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let lines = BufReader::new(&stream).lines().map(Result::unwrap);
         let head = lines.take_while(|line| !line.is_empty()).collect();
-        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes";
-        stream.write_all(answer).unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
         head
     });
     (address, thread)
@@ -51,6 +55,22 @@ fn plain_http_through_a_proxy_needs_no_tunnel() {
     let auth = "proxy-authorization: Basic bWU6cEBzcw==".to_owned();
     assert!(head.contains(&auth), "{head:?}");
     assert_eq!(server.counters().total, 0);
+}
+
+#[test]
+fn heads_that_go_reads() {
+    let home = Home::new();
+    for fields in [
+        "X-Folded: one\r\n  two\r\n".to_owned(),
+        (0..2_000).map(|n| format!("X-{n}: {n}\r\n")).collect(),
+        format!("X-Long: {}\r\n", "x".repeat(1 << 20)),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 3\r\n\r\nyes");
+        let (address, thread) = answering(answer);
+        let run = home.run(&["-s", &address.to_string(), "get", "--raw", "/version"]);
+        assert_eq!(run.ok(), "yes");
+        thread.join().unwrap();
+    }
 }
 
 #[test]

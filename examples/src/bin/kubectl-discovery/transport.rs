@@ -4,6 +4,7 @@ mod connect;
 mod credentials;
 mod deadline;
 mod forward;
+mod handshake;
 mod plugin;
 mod redirect;
 

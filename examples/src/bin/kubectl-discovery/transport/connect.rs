@@ -21,15 +21,22 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Config;
 use kube::client::ConfigExt;
 use tower::util::BoxCloneSyncService;
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_http::decompression::DecompressionLayer;
 use tower_http::set_header::SetRequestHeaderLayer;
 
 use super::credentials::{authorization, check_impersonation};
 use super::forward::Forward;
+use super::handshake::{self, First};
 use super::redirect::follow;
 use super::{Connection, Unsendable};
 use crate::errors::InvalidPort;
+
+/// The largest head of a response, as in Go.
+const MAX_HEAD: usize = 10 << 20;
+
+/// The most lines that it may have. Go has no such limit.
+const MAX_HEADERS: usize = 10_000;
 
 /// Reads certificates and tokens, but opens no socket.
 pub(super) fn connect(config: &Config) -> Result<Connection, BoxError> {
@@ -147,7 +154,13 @@ where
 {
     let client = Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
+        .http1_max_headers(MAX_HEADERS)
+        .http1_max_buf_size(MAX_HEAD)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http2_max_header_list_size(MAX_HEAD as u32)
         .build::<_, Full<Bytes>>(connector);
+    let first = First::default();
+    let client = service_fn(move |request| handshake::send(client.clone(), first.clone(), request));
     let client = ServiceBuilder::new()
         .map_request(move |mut request: Request<_>| {
             if let Some(auth) = &proxy_auth {
