@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use discovery_core::http::dump::{DumpError, Framing, Head};
 use discovery_core::store::Value;
-use http::{HeaderMap, Method, Response, response};
+use http::{HeaderMap, HeaderValue, Method, Response, response};
 
 use crate::policy::Rules;
 use crate::policy::cache_control::{RequestDirectives, ResponseDirectives};
@@ -100,6 +100,12 @@ impl Entry {
 
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.parts.headers
+    }
+
+    /// See [`Variant::accept_of_other_kubectl`].
+    pub(crate) fn accept_of_other_kubectl(&self, request: &HeaderMap) -> Option<HeaderValue> {
+        let variant = &self.variant;
+        variant.accept_of_other_kubectl(request, self.headers())
     }
 
     /// Decides whether it answers a request with these directives and headers, and on what condition. `waited` says that

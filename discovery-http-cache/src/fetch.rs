@@ -11,6 +11,7 @@ use discovery_core::http::body::Body;
 use discovery_core::http::uri::Redacted;
 use discovery_core::internal::reserved::ready;
 use discovery_core::store::{Op, Value};
+use http::header::ACCEPT;
 use http::{Request, Response, StatusCode, header, request};
 use http_body::Body as HttpBody;
 use tower_service::Service;
@@ -219,7 +220,19 @@ where
         } = self;
         let reuse = stored.as_ref().map(|stored| {
             let entry = &stored.entry;
-            entry.reuse(&lookup.directives, &parts.headers, now, false)
+            let reuse = entry.reuse(&lookup.directives, &parts.headers, now, false);
+            // kubectl has room for one variant. Two versions that ask for the same in other words would fetch it anew in
+            // turn; so the request goes on in the words of the entry, which is validated and stays as it is.
+            let other = (reuse == Reuse::OtherVariant)
+                .then(|| entry.accept_of_other_kubectl(&parts.headers))
+                .flatten();
+            match other {
+                Some(accept) => {
+                    parts.headers.insert(ACCEPT, accept);
+                    entry.reuse(&lookup.directives, &parts.headers, now, false)
+                }
+                None => reuse,
+            }
         });
         let Some((stored, reuse)) = stored.zip(reuse) else {
             if lookup.is_found_elsewhere(parts) {

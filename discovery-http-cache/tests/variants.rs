@@ -3,6 +3,7 @@
 mod common;
 
 use common::{URI, World, get, request};
+use discovery_core::Accept;
 use discovery_core::store::Store;
 use discovery_http_cache::HttpCacheLayer;
 use http::Method;
@@ -224,4 +225,66 @@ async fn kubectls_preset_has_one_variant_also_where_a_family_is_stored() {
     drop(response);
     assert_eq!(world.store.all_keys().len(), keys);
     assert!(world.stored(URI).await.unwrap().ends_with("one place"));
+}
+
+/// kubectl 1.37 asks for v2 or legacy, kubectl 1.30 to 1.36 for v2beta1 as well. There is room for one variant.
+#[tokio::test]
+async fn two_versions_of_kubectl_share_an_entry() {
+    const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    const V2BETA1: &str =
+        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+    let asks = |accept: &'static str| [("accept", accept)];
+    let (new, old) = (Accept::KUBECTL, Accept::WITH_V2BETA1);
+    let answer = |content_type: &'static str| {
+        let control = ("cache-control", "no-cache, private");
+        [
+            VARY,
+            control,
+            ("etag", "\"1\""),
+            ("content-type", content_type),
+        ]
+    };
+    for (first, second) in [(old, new), (new, old)] {
+        for content_type in [V2, "application/json"] {
+            let world = World::kubectl();
+            world.server.ok(&answer(content_type), "one");
+            world.get(&asks(first)).await;
+            let before = world.stored(URI).await;
+            // In the words of the entry, which stays as it is.
+            world.server.answer(304, &[("etag", "\"1\"")], "");
+            let got = world.get(&asks(second)).await;
+            assert_eq!(got.asked("if-none-match"), Some("\"1\""));
+            assert_eq!(got.asked("accept"), Some(first));
+            assert_eq!((got.status.as_u16(), &got.body[..]), (200, &b"one"[..]));
+            assert_eq!(world.stored(URI).await, before);
+            // So it does when there is something new.
+            world.server.ok(&answer(content_type), "two");
+            assert_eq!(&world.get(&asks(second)).await.body[..], b"two");
+            let stored = world.stored(URI).await.unwrap();
+            assert!(
+                stored.contains(&format!("X-Varied-Accept: {first}\r\n")),
+                "{stored}"
+            );
+        }
+    }
+    // A form that the second does not take is not for it, nor is an entry of other words.
+    for (first, second, content_type) in [
+        (old, new, V2BETA1),
+        (old, "application/json", V2),
+        ("application/json", new, "application/json"),
+    ] {
+        let world = World::kubectl();
+        world.server.ok(&answer(content_type), "one");
+        world.get(&asks(first)).await;
+        world.server.ok(&answer(V2), "two");
+        let got = world.get(&asks(second)).await;
+        assert_eq!(got.asked("if-none-match"), None);
+        assert_eq!(got.asked("accept"), Some(second));
+    }
+    // Nor in the strict preset, where there is room for both.
+    let world = World::strict();
+    world.server.ok(&answer(V2), "one");
+    world.get(&asks(old)).await;
+    world.server.ok(&answer(V2), "two");
+    assert_eq!(world.get(&asks(new)).await.asked("if-none-match"), None);
 }

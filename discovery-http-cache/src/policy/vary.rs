@@ -16,6 +16,7 @@ use std::fmt::Write;
 
 use discovery_core::http::headers::{is_credential, members};
 use discovery_core::http::uri;
+use discovery_core::{Accept, Format};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Rules;
@@ -24,6 +25,9 @@ use super::Rules;
 const MAX_NAMES: usize = 64;
 
 const PREFIX: &str = "x-varied-";
+
+/// The `Accept` of kubectl 1.37, and that of kubectl 1.30 to 1.36, for `/api` and `/apis`.
+const KUBECTLS: [&str; 2] = [Accept::KUBECTL, Accept::WITH_V2BETA1];
 
 /// The names of these two are not those of records, because a `Vary` with an asterisk matches nothing.
 const FAMILY: HeaderName = HeaderName::from_static("x-varied-*");
@@ -204,6 +208,32 @@ impl Variant {
                 Recorded::AbsentOrEmpty => same(name, b""),
                 Recorded::Unknown => false,
             })
+    }
+
+    /// The `Accept` with which another version of kubectl has got this response, if a request with these fields differs
+    /// from that one in nothing else, and takes the response's form as well.
+    pub(crate) fn accept_of_other_kubectl(
+        &self,
+        request: &HeaderMap,
+        response: &HeaderMap,
+    ) -> Option<HeaderValue> {
+        let is_kubectls = |accept: &HeaderValue| KUBECTLS.iter().any(|known| accept == known);
+        let asked = request
+            .get(header::ACCEPT)
+            .filter(|accept| is_kubectls(accept))?;
+        let format = Format::from_headers(response)?;
+        let recorded = self
+            .values
+            .iter()
+            .find_map(|(name, recorded)| match recorded {
+                Recorded::Value(accept) if name == header::ACCEPT => Some(accept),
+                _ => None,
+            });
+        let recorded = recorded.filter(|accept| self.lenient && is_kubectls(accept))?;
+        let mut other = request.clone();
+        other.insert(header::ACCEPT, recorded.clone());
+        let takes = Accept::parse(asked).allows(format);
+        (takes && self.matches(&other)).then(|| recorded.clone())
     }
 
     /// The name under which other variants of this response are stored.
