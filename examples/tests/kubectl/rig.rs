@@ -56,6 +56,20 @@ fn find() -> Result<PathBuf, String> {
     }
 }
 
+/// A kubectl from before 1.37, or `None` where there is none and none is required.
+pub(crate) fn old_kubectl() -> Option<PathBuf> {
+    let path = env::var_os("DISCOVERY_TEST_OLD_KUBECTL").filter(|path| !path.is_empty());
+    if path.is_none() {
+        let required = env::var_os("DISCOVERY_TEST_REQUIRE_KUBECTL").is_some_and(|on| on == "1");
+        assert!(!required, "DISCOVERY_TEST_OLD_KUBECTL is not set");
+        let _ = writeln!(
+            io::stderr(),
+            "not tested against an old kubectl: none is set"
+        );
+    }
+    path.map(PathBuf::from)
+}
+
 /// The protocol that the server is reached by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
@@ -126,6 +140,24 @@ impl Rig {
             Program::Kubectl => self.kubectl,
             Program::Ours => Path::new(env!("CARGO_BIN_EXE_kubectl-discovery")),
         };
+        self.run_binary(binary, program, root, kubeconfig, variables, arguments)
+    }
+
+    /// Runs an old kubectl on a cache.
+    pub(crate) fn run_old(&self, old: &Path, root: &Path, arguments: &[&str]) -> Run {
+        let kubeconfig = self.dir.path().join("kubeconfig");
+        self.run_binary(old, Program::Kubectl, root, &kubeconfig, &[], arguments)
+    }
+
+    fn run_binary(
+        &self,
+        binary: &Path,
+        program: Program,
+        root: &Path,
+        kubeconfig: &Path,
+        variables: &[(&str, OsString)],
+        arguments: &[&str],
+    ) -> Run {
         let home = self.dir.path().join(format!("home of {program:?}"));
         fs::create_dir_all(&home).expect("a home");
         let all = arguments.iter().map(OsString::from).chain([

@@ -12,7 +12,7 @@ use tower::buffer::BufferLayer;
 use super::{
     entry::Kept,
     kube_config::config,
-    rig::{BOTH, Program, Rig, WIRES, Wire},
+    rig::{BOTH, Program, Rig, WIRES, Wire, old_kubectl},
     tree::Tree,
 };
 
@@ -393,6 +393,35 @@ fn cold_asks_two_things_at_once() {
         // Over HTTP/2 one connection is for both, as in kubectl.
         if wire == Wire::Tls {
             assert_eq!(rig.control.counters().connections, 1);
+        }
+    }
+}
+
+/// It asks for v2beta1 as well. Neither fetches anew, nor rewrites, what the other has stored.
+#[test]
+fn an_old_kubectl_and_ours_share_the_http_cache() {
+    let Some(old) = old_kubectl() else {
+        return;
+    };
+    for wire in WIRES {
+        let Some(rig) = Rig::new(wire, EmbeddedServer::builder().crds(5)) else {
+            return;
+        };
+        let root = rig.root(Program::Kubectl);
+        let command = ["api-resources", "-o", "name"];
+        let expected = rig.run_old(&old, &root, &command).ok();
+        rig.control.clear_log();
+        for turn in 0..2 {
+            let ours = rig.run_on(Program::Ours, &root, &command).ok();
+            let theirs = rig.run_old(&old, &root, &command).ok();
+            assert!(ours == expected, "{wire:?} {turn}: ours");
+            assert!(theirs == expected, "{wire:?} {turn}: theirs");
+            let statuses: Vec<_> = rig.taken().iter().map(|entry| entry.status).collect();
+            assert_eq!(
+                statuses,
+                [Some(StatusCode::NOT_MODIFIED); 4],
+                "{wire:?} {turn}"
+            );
         }
     }
 }
