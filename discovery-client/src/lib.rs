@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;
+pub mod mapper;
 mod preferred;
 pub mod request_defaults;
 pub mod retry;

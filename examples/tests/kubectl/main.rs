@@ -7,6 +7,7 @@ mod entry;
 mod failures;
 #[path = "../support/kube_config.rs"]
 mod kube_config;
+mod mapper;
 mod output;
 #[path = "../support/refused.rs"]
 mod refused;

@@ -1,0 +1,146 @@
+//! Look-ups in a cluster of 10,000 resources in 1,000 groups, and its first discovery, in one process.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use discovery_client::DiscoveryClient;
+use discovery_client::mapper::RestMapper;
+use discovery_core::kube::document::{ApiGroupDiscoveryList, decode};
+use http::{Request, Response};
+use http_body_util::Full;
+use kube::core::GroupVersionKind;
+
+const GROUPS: usize = 1000;
+const RESOURCES: usize = 10;
+const TYPE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const CORE: &str = r#"{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","items":[]}"#;
+
+fn main() {
+    let document = Bytes::from(document());
+    println!("the aggregated answer has {} bytes", document.len());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+
+    let parse = best(20, || {
+        black_box(serde_json::from_slice::<ApiGroupDiscoveryList>(&document).expect("JSON"));
+    });
+    assert!(decode::<ApiGroupDiscoveryList>(&document).is_ok());
+    let client = DiscoveryClient::<_, Full<Bytes>>::new(server::<Full<Bytes>>(&document));
+    let discover = best(20, || {
+        _ = black_box(runtime.block_on(client.discover()).expect("an answer"));
+    });
+    let theirs = best(5, || {
+        black_box(runtime.block_on(discovery(&document)));
+    });
+    println!("first discovery: parsing {parse:.2?}, ours {discover:.2?}, kube-rs {theirs:.2?}");
+    let ratio = discover.as_secs_f64() / parse.as_secs_f64();
+    check("discovery / parsing into our types (at most 1.5)", ratio, ratio <= 1.5);
+
+    let snapshot = runtime.block_on(client.discover()).expect("an answer").snapshot;
+    let build = best(5, || {
+        black_box(RestMapper::new(&snapshot));
+    });
+    println!("making a mapper: {build:.2?}");
+    let mapper = RestMapper::new(&snapshot);
+    let names: Vec<_> = (0..1000)
+        .map(|n| (format!("g{}.bench.test", n * 7 % GROUPS), n * 13 % (GROUPS * RESOURCES)))
+        .collect();
+    let kinds: Vec<_> = names
+        .iter()
+        .map(|(_, n)| (format!("g{}.bench.test", n / RESOURCES), format!("Kind{n}")))
+        .collect();
+    let short: Vec<_> = names.iter().map(|(_, n)| format!("k{n}")).collect();
+    let gvks: Vec<_> = kinds
+        .iter()
+        .map(|(group, kind)| GroupVersionKind::gvk(group, "v1", kind))
+        .collect();
+    let discovery = runtime.block_on(discovery(&document));
+
+    let kind = each(&kinds, |(group, kind)| {
+        black_box(mapper.mapping(group, kind, &[]).expect("it is there"));
+    });
+    let name = each(&short, |name| {
+        black_box(mapper.resolve(name).expect("it is there"));
+    });
+    let theirs = each(&gvks, |gvk| {
+        black_box(discovery.resolve_gvk(gvk).expect("it is there"));
+    });
+    println!("a look-up: by kind {kind:.0} ns, by short name {name:.0} ns, kube-rs' resolve_gvk {theirs:.0} ns");
+    check("ns by kind (at most 100, goal 50)", kind, kind <= 100.0);
+    check("ns by short name (at most 100, goal 50)", name, name <= 100.0);
+    check("kube-rs / ours by kind", theirs / kind, theirs > kind);
+}
+
+fn check(wanted: &str, figure: f64, met: bool) {
+    let mark = if met { "MET    " } else { "NOT MET" };
+    println!("  {mark}  {wanted}: {figure:.2}");
+}
+
+/// The shortest of several runs.
+fn best(runs: usize, mut run: impl FnMut()) -> Duration {
+    let time = |_| {
+        let start = Instant::now();
+        run();
+        start.elapsed()
+    };
+    (0..runs).map(time).min().unwrap_or_default()
+}
+
+/// The nanoseconds of one, in the best of several rounds over all.
+fn each<T>(all: &[T], mut look: impl FnMut(&T)) -> f64 {
+    let round = best(200, || all.iter().for_each(&mut look));
+    round.as_nanos() as f64 / all.len() as f64
+}
+
+fn document() -> String {
+    let resource = |n: usize| {
+        format!(
+            r#"{{"resource":"kind{n}s","responseKind":{{"group":"","version":"","kind":"Kind{n}"}},"scope":"Namespaced","singularResource":"kind{n}","verbs":["delete","deletecollection","get","list","patch","create","update","watch"],"shortNames":["k{n}"],"categories":["all"]}}"#
+        )
+    };
+    let group = |g: usize| {
+        let resources: Vec<_> = (0..RESOURCES).map(|r| resource(g * RESOURCES + r)).collect();
+        format!(
+            r#"{{"metadata":{{"name":"g{g}.bench.test","creationTimestamp":null}},"versions":[{{"version":"v1","resources":[{}],"freshness":"Current"}}]}}"#,
+            resources.join(",")
+        )
+    };
+    let groups: Vec<_> = (0..GROUPS).map(group).collect();
+    format!(
+        r#"{{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","metadata":{{}},"items":[{}]}}"#,
+        groups.join(",")
+    )
+}
+
+fn server<B>(
+    document: &Bytes,
+) -> impl tower::Service<
+    Request<B>,
+    Response = Response<Full<Bytes>>,
+    Error = std::io::Error,
+    Future: Send,
+> + Clone
++ Send
++ 'static
+where
+    B: Send + 'static,
+{
+    let document = document.clone();
+    tower::service_fn(move |request: Request<B>| {
+        let body = match request.uri().path() {
+            "/api" => Bytes::from_static(CORE.as_bytes()),
+            _ => document.clone(),
+        };
+        let response = Response::builder().header("content-type", TYPE);
+        std::future::ready(response.body(Full::new(body)).map_err(std::io::Error::other))
+    })
+}
+
+async fn discovery(document: &Bytes) -> kube::Discovery {
+    let client = kube::Client::new(server::<kube::client::Body>(document), "default");
+    let discovery = kube::Discovery::new(client).run_aggregated();
+    discovery.await.expect("an answer")
+}
