@@ -7,11 +7,15 @@ use discovery_core::engine::{GroupsOnly, ParsedAnswer, Refresh, WantParsed};
 use discovery_core::kube::document::{ApiGroupList, ApiResourceList, Document};
 use discovery_core::kube::is_success;
 use discovery_core::kube::plan::{ask, drive, parse_list};
-use discovery_core::{Accept, BoxError, Discovered, Endpoint, Error, GroupVersion, Plan, Snapshot};
+use discovery_core::{
+    Accept, BoxError, Discovered, Endpoint, Error, GroupVersion, GroupVersionResource, Plan,
+    Snapshot,
+};
 use http::header::ACCEPT;
 use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use tower_service::Service;
+use tracing::Instrument;
 
 use crate::{Preferred, VersionInfo};
 
@@ -54,6 +58,8 @@ pub struct DiscoveryClient<S, B> {
     service: S,
     refresh: Arc<Mutex<Option<Refresh>>>,
     limit: u64,
+    /// The `Accept` for `/api` and `/apis`.
+    accept: &'static str,
     body: PhantomData<fn() -> B>,
 }
 
@@ -82,6 +88,7 @@ impl<S, B> DiscoveryClient<S, B> {
             service,
             refresh: Arc::default(),
             limit: MAX_BODY_SIZE,
+            accept: Accept::KUBECTL,
             body: PhantomData,
         }
     }
@@ -90,6 +97,23 @@ impl<S, B> DiscoveryClient<S, B> {
     #[must_use]
     pub fn max_body_size(mut self, bytes: u64) -> Self {
         self.limit = bytes;
+        self
+    }
+
+    /// Asks for each list alone, and for no aggregated answer, as client-go's `WithLegacy`. A cache below answers from what
+    /// it knows all the same, in whatever form that came.
+    #[must_use]
+    pub fn legacy_only(mut self) -> Self {
+        self.accept = Accept::LEGACY;
+        self
+    }
+
+    /// Asks for the groups without those that only other API servers of the cluster serve, as client-go's
+    /// `NoPeerDiscovery`. Such documents are others than the merged ones: no discovery cache answers with them, or keeps
+    /// them.
+    #[must_use]
+    pub fn no_peers(mut self) -> Self {
+        self.accept = Accept::NO_PEER;
         self
     }
 
@@ -120,7 +144,9 @@ where
             request.extensions_mut().insert(GroupsOnly);
             request
         };
-        let discovered = self.carry_out(Plan::groups(), dress, |_| ()).await?;
+        let discovered = self
+            .carry_out(Plan::groups().accept(self.accept), dress, |_| ())
+            .await?;
         Ok(discovered
             .snapshot
             .groups()
@@ -172,7 +198,7 @@ where
     ) -> Result<Discovered, Error> {
         let mut done = 0;
         let dress = |request| self.dress(request);
-        self.carry_out(Plan::everything(), dress, |plan| {
+        self.carry_out(Plan::everything().accept(self.accept), dress, |plan| {
             done += 1;
             progress(Progress {
                 done,
@@ -188,7 +214,7 @@ where
     ///
     /// As [`discover`](Self::discover).
     pub async fn complete(&self, known: &Snapshot) -> Result<Discovered, Error> {
-        let plan = Plan::everything().known(known);
+        let plan = Plan::everything().accept(self.accept).known(known);
         self.carry_out(plan, |request| self.dress(request), |_| ())
             .await
     }
@@ -211,6 +237,34 @@ where
         Ok(self.preferred_resources().await?.namespaced())
     }
 
+    /// Whether the server serves a group version. As client-go's `ServerSupportsVersion`.
+    ///
+    /// # Errors
+    ///
+    /// As [`groups`](Self::groups).
+    pub async fn supports_version(&self, group_version: &GroupVersion) -> Result<bool, Error> {
+        let groups = self.groups().await?;
+        Ok(groups
+            .group_versions()
+            .any(|listed| listed == *group_version))
+    }
+
+    /// Whether the server serves a resource. As client-go's `IsResourceEnabled`.
+    ///
+    /// # Errors
+    ///
+    /// As [`resources`](Self::resources), but for not found, which means no.
+    pub async fn is_served(&self, resource: &GroupVersionResource) -> Result<bool, Error> {
+        match self.resources(&resource.group_version).await {
+            Ok(list) => Ok(list
+                .resources
+                .iter()
+                .any(|listed| listed.name == resource.resource)),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The server's version.
     ///
     /// # Errors
@@ -231,7 +285,10 @@ where
         dress: impl FnMut(Request<()>) -> Request<B>,
         progress: impl FnMut(&Plan),
     ) -> Result<Discovered, Error> {
-        drive(&mut plan, &self.service, dress, self.limit, progress).await;
+        let span = tracing::debug_span!("discover");
+        drive(&mut plan, &self.service, dress, self.limit, progress)
+            .instrument(span)
+            .await;
         plan.finish()
     }
 
@@ -247,7 +304,10 @@ where
         request
             .headers_mut()
             .insert(ACCEPT, HeaderValue::from_static(accept));
-        ask(self.service.clone(), self.dress(request), self.limit).await
+        let span = tracing::debug_span!("ask", path = %endpoint.path());
+        ask(self.service.clone(), self.dress(request), self.limit)
+            .instrument(span)
+            .await
     }
 
     fn dress(&self, request: Request<()>) -> Request<B> {
@@ -267,6 +327,7 @@ impl<S: Clone, B> Clone for DiscoveryClient<S, B> {
             service: self.service.clone(),
             refresh: Arc::clone(&self.refresh),
             limit: self.limit,
+            accept: self.accept,
             body: PhantomData,
         }
     }

@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;
+mod filter;
 pub mod mapper;
 mod preferred;
 pub mod request_defaults;
@@ -10,6 +11,7 @@ mod stack;
 mod version;
 
 pub use self::client::{DiscoveryClient, Progress};
+pub use self::filter::Filter;
 pub use self::preferred::{Preferred, Resource, preferred};
 pub use self::stack::{Handles, HttpService, KubectlService, LongLivedService, Stack, StackError};
 pub use self::version::VersionInfo;

@@ -216,3 +216,72 @@ async fn invalidation_goes_with_later_requests_and_is_shared() {
     client.groups().await.unwrap();
     assert!(refresh(6) > refresh(4));
 }
+
+#[tokio::test]
+async fn what_is_served_can_be_asked() {
+    let (client, _) = server(&[CORE, NO_GROUPS, V1]);
+    let (v1, v2) = ("v1".parse().unwrap(), "v2".parse().unwrap());
+    assert!(client.supports_version(&v1).await.unwrap());
+    assert!(!client.supports_version(&v2).await.unwrap());
+    let is_served = async |group_version: &discovery_core::GroupVersion, name| {
+        client
+            .is_served(&group_version.with_resource(name))
+            .await
+            .unwrap()
+    };
+    assert!(is_served(&v1, "pods").await);
+    assert!(!is_served(&v1, "things").await);
+    assert!(!is_served(&v2, "pods").await);
+}
+
+#[tokio::test]
+async fn variants_ask_in_other_words() {
+    let (client, server) = server(&[CORE, NO_GROUPS, V1]);
+    for (client, accept) in [
+        (client.clone().legacy_only(), Accept::LEGACY),
+        (client.clone().no_peers(), Accept::NO_PEER),
+        (client, Accept::KUBECTL),
+    ] {
+        assert!(client.discover().await.unwrap().snapshot.is_complete());
+        let asked = server.take_requests();
+        assert_eq!(asked[0].headers()[ACCEPT], accept);
+        assert_eq!(asked[1].headers()[ACCEPT], accept);
+    }
+}
+
+/// The document without the groups of peers is one of its own: it passes the caches.
+#[tokio::test]
+async fn the_groups_without_those_of_peers_are_no_others() {
+    const NO_PEER: &str =
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList;profile=nopeer";
+    let peers = |request: &http::Request<()>| {
+        let is_merged = request.headers()[ACCEPT] == Accept::KUBECTL;
+        let content_type = if is_merged {
+            discovery_core::Format::V2.content_type()
+        } else {
+            NO_PEER
+        };
+        let group = |name: &str| {
+            format!(r#"{{"metadata":{{"name":"{name}"}},"versions":[{{"version":"v1"}}]}}"#)
+        };
+        let groups = match (request.uri().path(), is_merged) {
+            ("/api", _) => String::new(),
+            (_, true) => [group("own"), group("peers")].join(","),
+            (_, false) => group("own"),
+        };
+        let body = format!(r#"{{"kind":"APIGroupDiscoveryList","items":[{groups}]}}"#);
+        let response = Response::builder().header("content-type", content_type);
+        Ok(response.body(Body::from(body)).unwrap())
+    };
+    let server = Server::default();
+    server.fallback(move |request| peers(request));
+    let layer = discovery_memory::MemoryDiscoveryLayer::new();
+    let client = DiscoveryClient::<_, Body>::new(tower::Layer::layer(&layer, server.clone()));
+    let lone = client.clone().no_peers();
+    for _ in 0..2 {
+        assert_eq!(client.groups().await.unwrap().groups.len(), 2);
+        assert_eq!(lone.groups().await.unwrap().groups.len(), 1);
+    }
+    // Two for the merged ones, which are kept, and two each time for the others.
+    assert_eq!(server.request_count(), 6);
+}

@@ -125,6 +125,23 @@ impl Format {
         }
     }
 
+    /// As [`from_headers`](Self::from_headers), for the answer to a request without the groups of peers, whose
+    /// representation may say so.
+    pub(crate) fn without_peers(headers: &HeaderMap) -> Option<Self> {
+        let mut plain = headers.clone();
+        if let Some(content_type) = headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+        {
+            let parameters = content_type.split(';').map(str::trim);
+            let rest: Vec<_> = parameters
+                .filter(|parameter| !parameter.eq_ignore_ascii_case("profile=nopeer"))
+                .collect();
+            plain.insert(CONTENT_TYPE, rest.join(";").parse().ok()?);
+        }
+        Self::from_headers(&plain)
+    }
+
     /// The `Content-Type` of an answer in this form.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
@@ -163,6 +180,10 @@ impl Accept {
     pub const WITH_V2BETA1: &str = "application/json;g=apidiscovery.k8s.io;v=v2;\
          as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;\
          as=APIGroupDiscoveryList,application/json";
+
+    /// The `Accept` of client-go for the groups without those of the API server's peers.
+    pub const NO_PEER: &str = "application/json;g=apidiscovery.k8s.io;v=v2;\
+         as=APIGroupDiscoveryList;profile=nopeer,application/json;profile=nopeer";
 
     /// The `Accept` of kubectl for a single legacy document.
     pub const LEGACY: &str = "application/json, */*";

@@ -340,6 +340,19 @@ impl ApiResource {
     pub fn is_subresource(&self) -> bool {
         self.name.as_bytes().contains(&b'/')
     }
+
+    /// Whether it supports all of these verbs. As client-go's `SupportsAllVerbs`.
+    #[must_use]
+    pub fn supports_all(&self, verbs: &[impl AsRef<str>]) -> bool {
+        let supports = |verb: &str| self.verbs().iter().any(|own| *own == verb);
+        verbs.iter().all(|verb| supports(verb.as_ref()))
+    }
+
+    /// Whether it is in a category, such as `all`.
+    #[must_use]
+    pub fn is_in_category(&self, name: &str) -> bool {
+        self.categories.iter().any(|own| *own == name)
+    }
 }
 
 impl Default for ApiVersions {

@@ -207,7 +207,8 @@ impl Plan {
             endpoint => {
                 let core = endpoint == Endpoint::Api;
                 self.api_answered |= core;
-                match read_groups(&endpoint, answer) {
+                let without_peers = self.accept == Accept::NO_PEER;
+                match read_groups(&endpoint, answer, without_peers) {
                     Ok(part) if core => self.api = part,
                     Ok(part) => self.apis = part,
                     Err(failure) if core || self.fatal.is_none() => self.fatal = Some(failure),

@@ -62,6 +62,7 @@ pub(crate) fn take_list(
 pub(super) fn read_groups(
     endpoint: &Endpoint,
     answer: Result<Response<Bytes>, Error>,
+    without_peers: bool,
 ) -> Result<Part, Error> {
     let answer = answer?;
     let url = url(&answer, || endpoint.path().into());
@@ -81,7 +82,12 @@ pub(super) fn read_groups(
     if let Some(known) = known.filter(|known| known.groups().is_some()) {
         return Ok(Part::Known(Arc::clone(known)));
     }
-    let Some(format) = Format::from_headers(answer.headers()) else {
+    let format = if without_peers {
+        Format::without_peers(answer.headers())
+    } else {
+        Format::from_headers(answer.headers())
+    };
+    let Some(format) = format else {
         let source = "the answer is another representation than a discovery document";
         return Err(Error::malformed(url, source));
     };

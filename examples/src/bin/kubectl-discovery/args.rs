@@ -6,9 +6,10 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use discovery_client::Filter;
 
 use crate::print::Format;
-use crate::select::{Filter, SortBy};
+use crate::select::SortBy;
 use crate::values::{self, List};
 
 /// The port of `--embedded` if it is free, so that the next run finds the same server address, and by
@@ -276,11 +277,15 @@ impl ApiResources {
     }
 
     pub(crate) fn into_filter(self) -> Filter {
-        Filter {
-            group: self.api_group,
-            namespaced: self.namespaced,
-            verbs: List::join(self.verbs),
-            categories: List::join(self.categories),
+        let mut filter = Filter::new()
+            .verbs(List::join(self.verbs))
+            .categories(List::join(self.categories));
+        if let Some(group) = self.api_group {
+            filter = filter.group(group);
         }
+        if let Some(namespaced) = self.namespaced {
+            filter = filter.namespaced(namespaced);
+        }
+        filter
     }
 }

@@ -1,15 +1,8 @@
 //! Selects and orders the resources that are printed.
 
-use crate::print::Row;
+use discovery_client::Filter;
 
-/// Conditions on the rows.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Filter {
-    pub(crate) group: Option<String>,
-    pub(crate) namespaced: Option<bool>,
-    pub(crate) verbs: Vec<String>,
-    pub(crate) categories: Vec<String>,
-}
+use crate::print::Row;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum SortBy {
@@ -23,7 +16,9 @@ pub(crate) enum SortBy {
 /// Takes out what the filter does not let through, and what has no verbs; sorts the rest. Rows that
 /// are equal keep their order.
 pub(crate) fn select(rows: &mut Vec<Row<'_>>, filter: &Filter, sort_by: SortBy) {
-    rows.retain(|row| filter.lets_through(row));
+    rows.retain(|row| {
+        !row.resource.verbs().is_empty() && filter.lets_through(row.group_version, row.resource)
+    });
     // A group has to be searched for in its group version: once for each row, not for each
     // comparison.
     match sort_by {
@@ -35,24 +30,4 @@ pub(crate) fn select(rows: &mut Vec<Row<'_>>, filter: &Filter, sort_by: SortBy) 
 
 fn name<'a>(row: &Row<'a>) -> &'a str {
     &row.resource.name
-}
-
-impl Filter {
-    fn lets_through(&self, row: &Row<'_>) -> bool {
-        let (resource, group) = (row.resource, row.group_version.group());
-        let verbs = resource.verbs();
-        !verbs.is_empty()
-            && self.group.as_ref().is_none_or(|wanted| wanted == group)
-            && self
-                .namespaced
-                .is_none_or(|wanted| wanted == resource.namespaced)
-            && self
-                .verbs
-                .iter()
-                .all(|wanted| verbs.iter().any(|verb| verb == wanted))
-            && self
-                .categories
-                .iter()
-                .all(|wanted| resource.categories.iter().any(|own| own == wanted))
-    }
 }

@@ -1,10 +1,11 @@
 //! Rows against what kubectl 1.37.1 printed for a server with these resources: `testdata`.
 
+use discovery_client::Filter;
 use discovery_core::GroupVersion;
 use discovery_core::kube::document::ApiResource;
 
 use super::{Format, Row, resources};
-use crate::select::{Filter, SortBy, select};
+use crate::select::{SortBy, select};
 
 const TABLE: Format = Format::Table {
     wide: false,
@@ -122,10 +123,7 @@ fn orders_and_keeps_the_servers_for_equals() {
 
 #[test]
 fn no_rows() {
-    let none = Filter {
-        group: Some("nope".into()),
-        ..Filter::default()
-    };
+    let none = Filter::new().group("nope");
     for (format, expected) in [
         (TABLE, include_str!("testdata/empty.txt")),
         (
@@ -146,10 +144,7 @@ fn no_rows() {
 
 #[test]
 fn rows_are_filtered_by_all_conditions() {
-    let shop = Filter {
-        group: Some("shop.test".into()),
-        ..Filter::default()
-    };
+    let shop = Filter::new().group("shop.test");
     let bare = Format::Table {
         wide: false,
         header: false,
@@ -160,25 +155,11 @@ fn rows_are_filtered_by_all_conditions() {
     );
 
     let names = |filter: Filter| printed(Format::Name, SortBy::Group, &filter);
-    let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
-    let core = Filter {
-        group: Some(String::new()),
-        ..Filter::default()
-    };
-    assert_eq!(names(core), "bindings\nnodes\npods\n");
-    let global = Filter {
-        namespaced: Some(false),
-        ..Filter::default()
-    };
+    assert_eq!(names(Filter::new().group("")), "bindings\nnodes\npods\n");
+    let global = Filter::new().namespaced(false);
     assert_eq!(names(global), "nodes\namps.shop.test\n");
-    let listed = Filter {
-        verbs: texts(&["list", "get"]),
-        ..Filter::default()
-    };
+    let listed = Filter::new().verbs(["list", "get"]);
     assert_eq!(names(listed), "pods\nyeses.shop.test\n");
-    let in_both = Filter {
-        categories: texts(&["1.0", "all"]),
-        ..Filter::default()
-    };
+    let in_both = Filter::new().categories(["1.0", "all"]);
     assert_eq!(names(in_both), "yeses.shop.test\n");
 }
