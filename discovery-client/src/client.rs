@@ -12,11 +12,12 @@ use discovery_core::{
     Snapshot,
 };
 use http::header::ACCEPT;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body::Body;
 use tower_service::Service;
 use tracing::Instrument;
 
+use crate::openapi::{self, OpenApi};
 use crate::{Preferred, VersionInfo};
 
 /// The largest answer that is read, unless set.
@@ -57,6 +58,8 @@ const MAX_BODY_SIZE: u64 = 64 << 20;
 pub struct DiscoveryClient<S, B> {
     service: S,
     refresh: Arc<Mutex<Option<Refresh>>>,
+    openapi: Arc<openapi::Shared>,
+    server: Option<Arc<openapi::Server>>,
     limit: u64,
     /// The `Accept` for `/api` and `/apis`.
     accept: &'static str,
@@ -87,6 +90,8 @@ impl<S, B> DiscoveryClient<S, B> {
         Self {
             service,
             refresh: Arc::default(),
+            openapi: Arc::default(),
+            server: None,
             limit: MAX_BODY_SIZE,
             accept: Accept::KUBECTL,
             body: PhantomData,
@@ -117,10 +122,44 @@ impl<S, B> DiscoveryClient<S, B> {
         self
     }
 
+    /// Names the server that `service` reaches, with the path that it is mounted under.
+    ///
+    /// Only OpenAPI needs it, and only for a server below a path or whose index names URLs outside of `/openapi/v3`.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use discovery_client::DiscoveryClient;
+    /// use http_body_util::Full;
+    ///
+    /// # let service = ();
+    /// let server = http::Uri::from_static("https://rancher.test/k8s/clusters/c-1");
+    /// let client = DiscoveryClient::<_, Full<Bytes>>::new(service).server(&server);
+    /// ```
+    #[must_use]
+    pub fn server(mut self, address: &Uri) -> Self {
+        self.server = Some(Arc::new(openapi::Server::new(address)));
+        self
+    }
+
     /// From now on, the caches below forget what they knew before. As client-go's `Invalidate`, it
     /// does not touch an HTTP cache, which asks the server whether what it has is still right.
     pub fn invalidate(&self) {
         *self.refresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(Refresh::next());
+        self.openapi.invalidate();
+    }
+
+    /// The client for the server's OpenAPI documents. All that come from here, and from clones, share what they know;
+    /// [`invalidate`](Self::invalidate) reaches them. The example is at [`OpenApi`]. As client-go's `OpenAPIV3`.
+    pub fn openapi(&self) -> OpenApi<S, B>
+    where
+        S: Clone,
+    {
+        OpenApi::new(
+            self.service.clone(),
+            Arc::clone(&self.openapi),
+            self.server.clone(),
+            self.limit,
+        )
     }
 }
 
@@ -326,6 +365,8 @@ impl<S: Clone, B> Clone for DiscoveryClient<S, B> {
         Self {
             service: self.service.clone(),
             refresh: Arc::clone(&self.refresh),
+            openapi: Arc::clone(&self.openapi),
+            server: self.server.clone(),
             limit: self.limit,
             accept: self.accept,
             body: PhantomData,

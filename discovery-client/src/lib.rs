@@ -4,6 +4,7 @@
 mod client;
 mod filter;
 pub mod mapper;
+pub mod openapi;
 mod preferred;
 pub mod request_defaults;
 pub mod retry;
