@@ -67,6 +67,8 @@ pub struct Version {
     /// The version's backend is gone: aggregated discovery says `Stale` and lists nothing, its own
     /// path answers 503.
     pub stale: bool,
+    /// The OpenAPI v3 document as JSON, in place of the small one that is made otherwise.
+    pub openapi: Option<String>,
 }
 
 impl Version {
@@ -77,6 +79,7 @@ impl Version {
             name: name.into(),
             resources: Vec::new(),
             stale: false,
+            openapi: None,
         }
     }
 
@@ -84,6 +87,13 @@ impl Version {
     #[must_use]
     pub fn resource(mut self, resource: Resource) -> Self {
         self.resources.push(resource);
+        self
+    }
+
+    /// Replaces the OpenAPI v3 document, which has to be JSON.
+    #[must_use]
+    pub fn openapi(mut self, document: impl Into<String>) -> Self {
+        self.openapi = Some(document.into());
         self
     }
 

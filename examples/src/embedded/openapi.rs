@@ -39,7 +39,8 @@ pub(super) fn document(site: &Site, path: &str) -> Option<Arc<Document>> {
         .version(group, version)
         .filter(|(_, version)| !version.stale)?;
     Some(site.document(format!("openapi {path}"), || {
-        group_version_document(group, version)
+        let own = version.openapi.clone();
+        own.unwrap_or_else(|| group_version_document(group, version))
     }))
 }
 

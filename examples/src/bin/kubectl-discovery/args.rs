@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use discovery_client::Filter;
 
+use crate::errors::Fatal;
 use crate::print::Format;
 use crate::select::SortBy;
 use crate::values::{self, List};
@@ -48,6 +49,9 @@ pub(crate) enum Command {
     /// Print the version of this program and of the server.
     #[command(args_override_self = true)]
     Version(Version),
+    /// Print the documentation of a resource or of one of its fields.
+    #[command(args_override_self = true)]
+    Explain(Explain),
     /// Print what the server answers to a GET request, as it comes and never from a cache.
     #[command(args_override_self = true)]
     Get(Get),
@@ -194,6 +198,38 @@ pub(crate) struct Version {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The resource, by plural, singular, kind or short name, and the field: pods.spec.containers.
+    #[arg(value_name = "RESOURCE[.FIELD...]")]
+    resources: Vec<String>,
+
+    /// Use this API version of the resource (group/version).
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) api_version: Option<String>,
+
+    /// The greatest depth of fields to print with --recursive; 0 means no limit.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    max_depth: i64,
+
+    /// Output format: plaintext is the only one.
+    #[arg(short, long, value_name = "FORMAT", default_value = "plaintext")]
+    pub(crate) output: String,
+
+    /// Print the fields of fields, without descriptions.
+    #[arg(
+        short = 'R', long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", action = ArgAction::Set,
+        value_parser = values::boolean
+    )]
+    pub(crate) recursive: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Get {
     /// The path to ask for, with a query if need be.
     #[arg(long, value_name = "PATH", required = true)]
@@ -251,6 +287,31 @@ impl Global {
             lonely.0
         );
         Some((ErrorKind::MissingRequiredArgument, message))
+    }
+}
+
+impl Explain {
+    /// The resource and the field, if the flags go together.
+    pub(crate) fn word(&self) -> Result<&str, Fatal> {
+        let word = match self.resources.as_slice() {
+            [word] => word,
+            [] => {
+                return Err(Fatal::new(
+                    "You must specify the type of resource to explain. Use \"kubectl api-resources\" for a complete \
+                     list of supported resources.",
+                ));
+            }
+            _ => return Err(Fatal::new("We accept only this format: explain RESOURCE")),
+        };
+        if self.max_depth > 0 && !self.recursive {
+            return Err(Fatal::new("--max-depth requires --recursive"));
+        }
+        self.depth()?;
+        Ok(word)
+    }
+
+    pub(crate) fn depth(&self) -> Result<usize, Fatal> {
+        usize::try_from(self.max_depth).map_err(|_| Fatal::new("--max-depth must be non-negative"))
     }
 }
 

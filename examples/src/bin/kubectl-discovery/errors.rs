@@ -38,6 +38,11 @@ impl Fatal {
         Self(format!("error: {message}"))
     }
 
+    /// A line as it stands.
+    pub(crate) const fn plain(line: String) -> Self {
+        Self(line)
+    }
+
     /// No connection to the server could be made.
     pub(crate) fn not_connected(why: impl fmt::Display) -> Self {
         Self(format!("Unable to connect to the server: {why}"))

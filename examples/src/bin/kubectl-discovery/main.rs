@@ -8,7 +8,9 @@ mod args;
 mod counted;
 mod errors;
 mod events;
+mod explain;
 mod kubeconfig;
+mod mapper;
 mod print;
 mod progress;
 mod raw;
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
                 Command::ApiResources(flags) => resources::run(session, flags),
                 Command::ApiVersions => versions::run(session),
                 Command::Version(flags) => version::run(session, &flags),
+                Command::Explain(flags) => explain::run(session, &flags),
                 Command::Get(flags) => raw::run(session, &flags),
             }
         }),

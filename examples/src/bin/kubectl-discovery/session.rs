@@ -89,7 +89,7 @@ impl Session {
             .build()
             .map_err(Fatal::new)?;
         Ok(Self {
-            client: DiscoveryClient::new(service),
+            client: DiscoveryClient::new(service).server(&url),
             handles,
             http_written,
             transport,
