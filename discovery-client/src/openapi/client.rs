@@ -12,6 +12,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use tower_service::Service;
 
 use super::Document;
@@ -136,12 +137,6 @@ struct Known {
     index: Option<Arc<Paths>>,
     /// By name, with the URL that each came from.
     documents: HashMap<String, (String, Arc<Document>)>,
-}
-
-#[derive(Deserialize)]
-struct Index {
-    #[serde(default)]
-    paths: BTreeMap<String, IndexEntry>,
 }
 
 #[derive(Deserialize)]
@@ -275,14 +270,8 @@ where
 
     async fn fetch_index(&self) -> Result<Paths, Error> {
         let answer = self.get(Uri::from_static(INDEX), ACCEPT_ANY_JSON).await?;
-        let index: Index = serde_json::from_slice(answer.body())
-            .map_err(|error| Error::malformed_answer(&answer, INDEX, error))?;
-        let urls = index.paths.into_iter();
-        Ok(Paths {
-            urls: urls
-                .map(|(name, entry)| (name, entry.server_relative_url))
-                .collect(),
-        })
+        let paths = parse_index(answer.body());
+        paths.map_err(|error| Error::malformed_answer(&answer, INDEX, error))
     }
 
     async fn fetch_document(&self, url: &str) -> Result<Document, Error> {
@@ -409,6 +398,21 @@ impl Known {
             self.documents.insert(name.to_owned(), entry);
         }
     }
+}
+
+fn parse_index(json: &[u8]) -> Result<Paths, serde_json::Error> {
+    let mut index: Map<String, Value> = serde_json::from_slice(json)?;
+    let paths = index.remove("paths").filter(|paths| !paths.is_null());
+    let entries: BTreeMap<String, IndexEntry> = match paths {
+        Some(paths) => serde_json::from_value(paths)?,
+        None => BTreeMap::new(),
+    };
+    let urls = entries.into_iter();
+    Ok(Paths {
+        urls: urls
+            .map(|(name, entry)| (name, entry.server_relative_url))
+            .collect(),
+    })
 }
 
 /// Shares the result of `make` with all who want it at the same time.

@@ -19,7 +19,7 @@ const SHOWN_VALUES: usize = 4;
 const MAX_DEPTH: usize = 256;
 
 /// The number of schemas that one run may visit, because a small document can stand for an endless text.
-const MAX_STEPS: usize = 2_000_000;
+const MAX_STEPS: usize = 500_000;
 
 /// The longest text that is made.
 const MAX_TEXT: usize = 64 << 20;

@@ -4,6 +4,7 @@
 //! say so and pass, unless `DISCOVERY_TEST_REQUIRE_KUBECTL=1`.
 
 mod entry;
+mod explain;
 mod failures;
 #[path = "../support/kube_config.rs"]
 mod kube_config;
