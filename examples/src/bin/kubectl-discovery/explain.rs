@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use discovery_client::mapper::RestMapper;
 use discovery_client::openapi;
 use discovery_core::{GroupVersion, GroupVersionResource};
 
 use crate::args::Explain;
 use crate::errors::{Fatal, chain};
-use crate::mapper::resources_for;
 use crate::session::Session;
 
 /// The only format; kubectl has one more, for OpenAPI v2.
@@ -48,9 +48,12 @@ fn find(session: &Session, word: &str) -> Result<Vec<GroupVersionResource>, Fata
     for is_last in [false, true] {
         let found = session.wait(session.client.discover());
         let found = found.map_err(|failure| Fatal::failure(&failure, &session.url))?;
-        let resources = resources_for(&found.snapshot, word);
+        let resources = RestMapper::new(&found.snapshot).resources_for(word);
         if !resources.is_empty() {
-            return Ok(resources);
+            let resources = resources.iter();
+            return Ok(resources
+                .map(|found| found.group_version_resource())
+                .collect());
         }
         if !is_last {
             session.client.invalidate();

@@ -10,7 +10,6 @@ mod errors;
 mod events;
 mod explain;
 mod kubeconfig;
-mod mapper;
 mod print;
 mod progress;
 mod raw;
