@@ -18,8 +18,8 @@ pub mod sync;
 pub mod testing;
 
 pub use self::kube::{
-    Accept, Endpoint, Format, GroupVersion, GroupVersionKind, GroupVersionResource, InvalidName,
-    Text,
+    Accept, Endpoint, Format, GroupKind, GroupVersion, GroupVersionKind, GroupVersionResource,
+    InvalidName, Text,
 };
 #[cfg(feature = "discovery")]
 pub use self::kube::{Answer, Discovered, Error, NegativeAnswer, Plan, Snapshot};

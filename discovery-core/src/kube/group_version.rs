@@ -54,6 +54,24 @@ pub struct GroupVersionKind {
     pub kind: Text,
 }
 
+/// A kind of objects, within a group, in whichever version. The core group is `""`.
+///
+/// ```
+/// use discovery_core::GroupKind;
+///
+/// let deployment = GroupKind::new("apps", "Deployment");
+/// assert_eq!(deployment.to_string(), "Deployment.apps");
+/// assert_eq!(GroupKind::new("", "Pod").to_string(), "Pod");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "discovery", derive(serde::Serialize, serde::Deserialize))]
+pub struct GroupKind {
+    /// The group, for example `apps`.
+    pub group: Text,
+    /// The kind, for example `Deployment`.
+    pub kind: Text,
+}
+
 /// A resource, within a group version.
 ///
 /// ```
@@ -156,6 +174,34 @@ impl GroupVersion {
     }
 }
 
+impl GroupKind {
+    /// A kind of a group.
+    #[must_use]
+    pub fn new(group: impl Into<Text>, kind: impl Into<Text>) -> Self {
+        Self {
+            group: group.into(),
+            kind: kind.into(),
+        }
+    }
+}
+
+impl GroupVersionKind {
+    /// The kind, without the version.
+    ///
+    /// ```
+    /// use discovery_core::{GroupKind, GroupVersion};
+    ///
+    /// let apps: GroupVersion = "apps/v1".parse()?;
+    /// let deployment = apps.with_kind("Deployment");
+    /// assert_eq!(deployment.group_kind(), GroupKind::new("apps", "Deployment"));
+    /// # Ok::<(), discovery_core::InvalidName>(())
+    /// ```
+    #[must_use]
+    pub fn group_kind(&self) -> GroupKind {
+        GroupKind::new(self.group_version.group(), self.kind.clone())
+    }
+}
+
 /// Whether `name` can be a path component of a URL and of a file, and nothing else.
 fn check(name: &str) -> Result<(), InvalidName> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -231,6 +277,16 @@ mod serialized {
                 .parse()
                 .map_err(serde::de::Error::custom)
         }
+    }
+}
+
+/// As client-go writes it: `Deployment.apps`, and `Pod` in the core group.
+impl fmt::Display for GroupKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.group.is_empty() {
+            return write!(f, "{}", self.kind);
+        }
+        write!(f, "{}.{}", self.kind, self.group)
     }
 }
 

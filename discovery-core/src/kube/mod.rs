@@ -16,7 +16,9 @@ mod snapshot;
 mod text;
 
 pub use self::endpoint::Endpoint;
-pub use self::group_version::{GroupVersion, GroupVersionKind, GroupVersionResource, InvalidName};
+pub use self::group_version::{
+    GroupKind, GroupVersion, GroupVersionKind, GroupVersionResource, InvalidName,
+};
 pub use self::negotiation::{Accept, Format};
 pub use self::text::Text;
 #[cfg(feature = "discovery")]
