@@ -3,6 +3,7 @@
 
 mod client;
 mod filter;
+pub mod live;
 pub mod mapper;
 pub mod openapi;
 mod preferred;
