@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use discovery_core::engine::{GroupsOnly, ParsedAnswer, Refresh, WantParsed};
+#[cfg(feature = "live")]
+use discovery_core::internal::reserved::Oneshot;
 use discovery_core::kube::document::{ApiGroupList, ApiResourceList, Document};
 use discovery_core::kube::is_success;
 use discovery_core::kube::plan::{ask, drive, parse_list};
@@ -19,6 +21,11 @@ use tracing::Instrument;
 
 use crate::openapi::{self, OpenApi};
 use crate::{Preferred, VersionInfo};
+
+/// Objects without what is of no use here.
+#[cfg(feature = "live")]
+const METADATA: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
 /// The largest answer that is read, unless set.
 const MAX_BODY_SIZE: u64 = 64 << 20;
@@ -316,6 +323,27 @@ where
         }
         serde_json::from_slice(answer.body())
             .map_err(|error| Error::malformed_answer(&answer, "/version", error))
+    }
+
+    /// Everything, past what the caches below knew.
+    #[cfg(feature = "live")]
+    pub(crate) async fn refreshed(&self) -> Result<Discovered, Error> {
+        self.invalidate();
+        self.discover().await
+    }
+
+    /// Begins a request whose answer is read as it comes.
+    #[cfg(feature = "live")]
+    pub(crate) fn open(
+        &self,
+        path: &'static str,
+    ) -> impl Future<Output = Result<Response<RB>, Error>> + use<S, B, RB> {
+        let mut request = Request::new(Bytes::new().into());
+        *request.uri_mut() = Uri::from_static(path);
+        let accept = HeaderValue::from_static(METADATA);
+        request.headers_mut().insert(ACCEPT, accept);
+        let answer = Oneshot::new(self.service.clone(), request);
+        async move { answer.await.map_err(|error| Error::transport(path, error)) }
     }
 
     async fn carry_out(

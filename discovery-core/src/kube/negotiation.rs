@@ -127,6 +127,7 @@ impl Format {
 
     /// As [`from_headers`](Self::from_headers), for the answer to a request without the groups of peers, whose
     /// representation may say so.
+    #[cfg(feature = "discovery")]
     pub(crate) fn without_peers(headers: &HeaderMap) -> Option<Self> {
         let mut plain = headers.clone();
         if let Some(content_type) = headers
