@@ -149,7 +149,7 @@ impl Plan {
         if known.groups().is_some() {
             self.queue.clear();
             (self.api, self.apis) = (Part::Absent, Part::Absent);
-            self.fail_stale();
+            self.fail_known();
             self.queue_lists();
         }
         self
@@ -276,7 +276,7 @@ impl Plan {
             } else {
                 Arc::make_mut(&mut self.snapshot).merge(known);
             }
-            return self.fail_stale();
+            return self.fail_known();
         }
         let aggregated = api.is_aggregated() && apis.is_aggregated();
         let format = match (&api, &apis) {
@@ -312,13 +312,23 @@ impl Plan {
             }
             snapshot.set_stale_of(stale, order.into());
         }
-        self.fail_stale();
+        self.fail_known();
     }
 
-    fn fail_stale(&mut self) {
+    /// Tells what is known to have failed: stale group versions, and for a legacy server the empty lists that a cache
+    /// below has.
+    fn fail_known(&mut self) {
         for stale in self.snapshot.stale() {
             let failure = Error::stale(stale.clone());
             self.failed.insert(stale.clone(), failure);
+        }
+        if self.snapshot.format() == Some(Format::Legacy) {
+            for (group_version, list) in self.snapshot.lists() {
+                if list.resources.is_empty() {
+                    let failure = Error::empty_list(group_version.clone());
+                    self.failed.insert(group_version.clone(), failure);
+                }
+            }
         }
     }
 
