@@ -285,3 +285,73 @@ async fn the_groups_without_those_of_peers_are_no_others() {
     // Two for the merged ones, which are kept, and two each time for the others.
     assert_eq!(server.request_count(), 6);
 }
+
+#[tokio::test]
+async fn documents_tell_where_they_come_from() {
+    let (bare, _) = server(&[CORE, NO_GROUPS, V1]);
+    assert!(bare.discover().await.unwrap().origin.is_none());
+    let (_, server) = server(&[CORE, NO_GROUPS, V1]);
+    let layer = discovery_memory::MemoryDiscoveryLayer::new();
+    let client = DiscoveryClient::<_, Body>::new(tower::Layer::layer(&layer, server));
+    for hit in [false, true] {
+        let origin = client.discover().await.unwrap().origin.unwrap();
+        assert_eq!(
+            (origin.cache, origin.hit, origin.last_good),
+            ("memory", hit, false)
+        );
+    }
+}
+
+/// Where the server gives no answer, what was known before an invalidation or before it expired.
+#[tokio::test]
+async fn the_last_good_documents_are_told_if_that_is_wanted() {
+    use std::time::{Duration, SystemTime};
+
+    use discovery_core::sync::clock::ManualClock;
+    use discovery_memory::MemoryDiscoveryLayer;
+
+    for keeps in [true, false] {
+        for expires in [true, false] {
+            let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30));
+            let layer = MemoryDiscoveryLayer::new().ttl(Duration::from_secs(60));
+            let layer = layer.clock(clock.clone()).keep_last_good(keeps);
+            let (_, server) = server(&[CORE, NO_GROUPS, V1]);
+            let client =
+                DiscoveryClient::<_, Body>::new(tower::Layer::layer(&layer, server.clone()));
+            assert!(client.discover().await.unwrap().snapshot.is_complete());
+            for path in ["/api", "/apis", "/api/v1"] {
+                server.respond_at(path, |_| discovery_core::testing::fixtures::status(503));
+            }
+            for _ in 0..2 {
+                if expires {
+                    clock.advance(Duration::from_secs(61));
+                } else {
+                    client.invalidate();
+                }
+                match client.discover().await {
+                    Ok(found) => {
+                        assert!(keeps && found.origin.unwrap().last_good);
+                        assert!(found.snapshot.is_complete() && found.failed.is_empty());
+                    }
+                    Err(error) => assert!(!keeps && error.is_transient()),
+                }
+            }
+            // The server's own answers count as soon as there are any.
+            server.respond_at("/api", |_| {
+                discovery_core::testing::fixtures::document(
+                    discovery_core::Format::Legacy,
+                    r#"{"kind":"APIVersions","versions":[]}"#,
+                )
+            });
+            server.respond_at("/apis", |_| {
+                discovery_core::testing::fixtures::document(
+                    discovery_core::Format::Legacy,
+                    r#"{"kind":"APIGroupList","groups":[]}"#,
+                )
+            });
+            let found = client.discover().await.unwrap();
+            assert!(!found.origin.unwrap().last_good);
+            assert_eq!(found.snapshot.group_versions().len(), 0);
+        }
+    }
+}

@@ -57,6 +57,7 @@ pub struct MemoryDiscoveryLayer {
 struct MemorySettings {
     options: Options,
     ttl: Option<Duration>,
+    keep_last_good: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -64,6 +65,7 @@ struct MemorySettings {
 pub struct MemoryBackend {
     state: RwLock<State>,
     ttl: Option<Duration>,
+    keep_last_good: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -75,6 +77,8 @@ struct State {
     snapshot: Arc<Snapshot>,
     /// The time at which the oldest part of the snapshot came.
     since: Option<SystemTime>,
+    /// What was known before the last invalidation.
+    last_good: Option<Arc<Snapshot>>,
 }
 
 impl MemoryDiscoveryLayer {
@@ -84,6 +88,7 @@ impl MemoryDiscoveryLayer {
         let settings = MemorySettings {
             options: Options::new(),
             ttl: None,
+            keep_last_good: false,
             clock: Arc::new(SystemClock),
         };
         Self {
@@ -107,6 +112,16 @@ impl MemoryDiscoveryLayer {
     #[must_use]
     pub fn ttl(self, ttl: Duration) -> Self {
         self.set(|settings| settings.ttl = Some(ttl))
+    }
+
+    /// Chooses whether what was known before an invalidation, or before it expired, is told to callers of parsed documents
+    /// when the server gives no answer. It says so: [`ParsedAnswer::last_good`] is set, and with it that of
+    /// [`Discovered::origin`](discovery_core::Discovered::origin). Off unless set, as in client-go.
+    ///
+    /// [`ParsedAnswer::last_good`]: discovery_core::engine::ParsedAnswer::last_good
+    #[must_use]
+    pub fn keep_last_good(self, keep: bool) -> Self {
+        self.set(|settings| settings.keep_last_good = keep)
     }
 
     /// Sets the clock for the time to live: the system's unless set.
@@ -157,6 +172,7 @@ impl Settings for MemorySettings {
         let backend = MemoryBackend {
             state: RwLock::default(),
             ttl: self.ttl,
+            keep_last_good: self.keep_last_good,
             clock: Arc::clone(&self.clock),
         };
         Engine::new(backend, self.options.clone())
@@ -182,6 +198,13 @@ impl MemoryBackend {
 }
 
 impl MemoryBackend {
+    /// What is known, expired or not, or else what was known before.
+    fn last_good_of(&self, state: &State) -> Option<Arc<Snapshot>> {
+        let known = Some(&state.snapshot).filter(|known| known.groups().is_some());
+        let last = known.or(state.last_good.as_ref());
+        last.filter(|_| self.keep_last_good).cloned()
+    }
+
     fn age(&self, state: &State) -> Option<Duration> {
         self.clock.now().duration_since(state.since?).ok()
     }
@@ -206,7 +229,13 @@ impl Cache for MemoryBackend {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let is_complete = found.is_complete();
         if is_complete || self.expired(&state) {
-            *state = State::default();
+            *state = State {
+                last_good: state.last_good.take(),
+                ..State::default()
+            };
+        }
+        if found.groups().is_some() {
+            state.last_good = None;
         }
         if state.since.is_none() {
             state.since = Some(self.clock.now());
@@ -220,10 +249,18 @@ impl Cache for MemoryBackend {
     }
 
     fn invalidate(&self) {
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::default();
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let last_good = self.last_good_of(&state);
+        *state = State {
+            last_good,
+            ..State::default()
+        };
     }
 
-    /// Everything in memory was fetched by this process, as far as the memory knows.
+    fn last_good(&self) -> Option<Arc<Snapshot>> {
+        self.last_good_of(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn fresh(&self) -> bool {
         true
     }

@@ -35,6 +35,9 @@ const LATER: [Duration; 3] = [
 /// The wait after a failure, doubled with each in a row.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
+/// Why documents of a cache that keeps the last good ones are none.
+const LAST_GOOD: &str = "a cache has told what was known before";
+
 /// The part of the interval that is added at random.
 const JITTER: f64 = 0.1;
 
@@ -107,6 +110,11 @@ where
                 result = self.live.client.refreshed() => result,
                 () = self.publish.closed() => return,
             };
+            // What a cache below had to fall back on is no answer.
+            let result = result.and_then(|found| match found.origin {
+                Some(origin) if origin.last_good => Err(Error::transport("/apis", LAST_GOOD)),
+                _ => Ok(found),
+            });
             let result = self.take(result);
             for reply in replies {
                 _ = reply.send(result.clone());

@@ -264,11 +264,7 @@ where
             Some(answer) => Ok(answer),
             None => exchanged.into_answer().map(|mut answer| {
                 let cache = inner.cache.name();
-                let parsed = ParsedAnswer {
-                    snapshot,
-                    cache,
-                    hit: false,
-                };
+                let parsed = ParsedAnswer::new(snapshot, cache, false);
                 answer.extensions_mut().insert(parsed);
                 answer
             }),

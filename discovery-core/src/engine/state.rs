@@ -54,6 +54,12 @@ pub trait Cache: Send + Sync + 'static {
         true
     }
 
+    /// The groups and lists from before the last invalidation, for callers of parsed documents that would get nothing
+    /// otherwise, since the server gives no answer. `None` unless the cache keeps them for that.
+    fn last_good(&self) -> Option<Arc<Snapshot>> {
+        None
+    }
+
     /// Whether a list that is not known is looked for in the aggregated answer of the server, and asked for alone only
     /// where there is none. A list is another document there, so that a cache whose documents other programs read needs
     /// them from where these would get them.
@@ -245,14 +251,24 @@ impl<C: Cache> Inner<C> {
         request: &DiscoveryRequest,
         known: Option<&Arc<Snapshot>>,
     ) -> Option<Response<Body<B>>> {
-        let known = known.filter(|known| request.takes_groups() && known.groups().is_some())?;
-        tracing::debug!(
-            cache = self.cache.name(),
-            decision = "hit",
-            reason = "the server has no answer, and the groups are known",
-            path = %request.endpoint.path(),
-        );
-        Some(self.with_parsed(Response::new(Body::default()), known, true))
+        if !request.takes_groups() {
+            return None;
+        }
+        let cache = self.cache.name();
+        let path = request.endpoint.path();
+        if let Some(known) = known.filter(|known| known.groups().is_some()) {
+            let reason = "the server has no answer, and the groups are known";
+            tracing::debug!(cache, decision = "hit", reason, %path);
+            return Some(self.with_parsed(Response::new(Body::default()), known, true));
+        }
+        let last_good = self.cache.last_good()?;
+        let reason = "the server has no answer: what was known before is told";
+        tracing::warn!(cache, decision = "hit", reason, %path);
+        let mut response = self.with_parsed(Response::new(Body::default()), &last_good, true);
+        if let Some(parsed) = response.extensions_mut().get_mut::<ParsedAnswer>() {
+            parsed.last_good = true;
+        }
+        Some(response)
     }
 
     fn with_parsed<B>(
@@ -269,6 +285,7 @@ impl<C: Cache> Inner<C> {
             snapshot,
             cache: self.cache.name(),
             hit,
+            last_good: false,
         });
         response
     }

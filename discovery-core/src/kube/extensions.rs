@@ -85,6 +85,8 @@ pub struct ParsedAnswer {
     pub cache: &'static str,
     /// Whether the cache knew the answer, rather than having fetched it for this request.
     pub hit: bool,
+    /// Whether the cache was to forget the answer, and has told it since the server gave none.
+    pub last_good: bool,
 }
 
 impl ParsedAnswer {
@@ -95,6 +97,7 @@ impl ParsedAnswer {
             snapshot,
             cache,
             hit,
+            last_good: false,
         }
     }
 }

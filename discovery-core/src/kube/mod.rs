@@ -24,6 +24,6 @@ pub use self::text::Text;
 #[cfg(feature = "discovery")]
 pub use self::{
     error::{Error, is_success},
-    plan::{Discovered, Plan},
+    plan::{Discovered, Origin, Plan},
     snapshot::{Answer, NegativeAnswer, Snapshot},
 };

@@ -14,6 +14,7 @@ use http::{HeaderValue, Request, Response};
 use self::read::{has_fit_names, read_groups};
 use crate::http::headers::retry_after;
 use crate::kube::document::{Aggregated, ApiGroup, ApiGroupList};
+use crate::kube::extensions::ParsedAnswer;
 use crate::{Accept, Endpoint, Error, Format, GroupVersion, Snapshot};
 
 pub(crate) use self::drive::SharedFailure;
@@ -34,7 +35,7 @@ const MAX_IN_FLIGHT: usize = 64;
 /// asked for a second time, as client-go does, unless the answer names a time for that: waiting is
 /// for a layer below.
 ///
-/// An answer that carries a [`ParsedAnswer`](crate::engine::ParsedAnswer) extension, from one of the caching layers, counts as
+/// An answer that carries a [`ParsedAnswer`] extension, from one of the caching layers, counts as
 /// what the snapshot knows, and its body is not read.
 ///
 /// ```
@@ -73,6 +74,7 @@ pub struct Plan {
     /// The lists that could not be had.
     failed: BTreeMap<GroupVersion, Error>,
     fatal: Option<Error>,
+    origin: Option<Origin>,
 }
 
 /// Stands for a request, to which an answer belongs.
@@ -91,7 +93,7 @@ enum Part {
     Absent,
     Legacy(Vec<ApiGroup>),
     Aggregated(Format, Aggregated),
-    Known(Arc<Snapshot>),
+    Known(ParsedAnswer),
 }
 
 /// The result of a walk.
@@ -103,6 +105,29 @@ pub struct Discovered {
     pub snapshot: Arc<Snapshot>,
     /// The group versions whose resources could not be had, stale ones among them.
     pub failed: BTreeMap<GroupVersion, Error>,
+    /// The cache that has told the groups; `None` if no cache below knows of documents.
+    pub origin: Option<Origin>,
+}
+
+/// Where documents come from.
+///
+/// ```
+/// use discovery_core::Discovered;
+///
+/// fn is_new(discovered: &Discovered) -> bool {
+///     discovered.origin.is_none_or(|origin| !origin.hit)
+/// }
+/// # let _ = is_new;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Origin {
+    /// The [name](crate::engine::Cache::name) of the outermost cache.
+    pub cache: &'static str,
+    /// Whether it knew the groups, rather than having fetched them.
+    pub hit: bool,
+    /// Whether it was to forget them, and has told them since the server gave no answer.
+    pub last_good: bool,
 }
 
 impl Plan {
@@ -121,6 +146,7 @@ impl Plan {
             retried: BTreeSet::new(),
             failed: BTreeMap::new(),
             fatal: None,
+            origin: None,
         }
     }
 
@@ -254,6 +280,7 @@ impl Plan {
             None => Ok(Discovered {
                 snapshot: self.snapshot,
                 failed: self.failed,
+                origin: self.origin,
             }),
         }
     }
@@ -270,11 +297,23 @@ impl Plan {
         );
         // A cache below has put the two together already, and its answer to `/apis` says most.
         if let (_, Part::Known(known)) | (Part::Known(known), _) = (&api, &apis) {
+            // The first of the two answers may have filled the cache for the second.
+            let both = || {
+                [&api, &apis].into_iter().filter_map(|part| match part {
+                    Part::Known(known) => Some(known),
+                    _ => None,
+                })
+            };
+            self.origin = Some(Origin {
+                cache: known.cache,
+                hit: both().all(|known| known.hit),
+                last_good: both().any(|known| known.last_good),
+            });
             if self.snapshot.lists().len() == 0 {
                 // Shared rather than copied: nothing else is known.
-                self.snapshot = Arc::clone(known);
+                self.snapshot = Arc::clone(&known.snapshot);
             } else {
-                Arc::make_mut(&mut self.snapshot).merge(known);
+                Arc::make_mut(&mut self.snapshot).merge(&known.snapshot);
             }
             return self.fail_known();
         }

@@ -75,12 +75,9 @@ pub(super) fn read_groups(
             Err(failure)
         };
     }
-    let known = answer
-        .extensions()
-        .get::<ParsedAnswer>()
-        .map(|known| &known.snapshot);
-    if let Some(known) = known.filter(|known| known.groups().is_some()) {
-        return Ok(Part::Known(Arc::clone(known)));
+    let known = answer.extensions().get::<ParsedAnswer>();
+    if let Some(known) = known.filter(|known| known.snapshot.groups().is_some()) {
+        return Ok(Part::Known(known.clone()));
     }
     let format = if without_peers {
         Format::without_peers(answer.headers())
