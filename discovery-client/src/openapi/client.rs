@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use discovery_core::kube::is_success;
 use discovery_core::kube::plan::ask;
 use discovery_core::sync::single_flight::{FollowerOutcome, Role, SingleFlight};
 use discovery_core::{BoxError, Error, GroupVersion, Text};
@@ -289,7 +290,7 @@ where
             .headers_mut()
             .insert(ACCEPT, HeaderValue::from_static(accept));
         let answer = ask(self.service.clone(), request, self.limit).await?;
-        if answer.status().is_success() {
+        if is_success(answer.status()) {
             Ok(answer)
         } else {
             Err(Error::status(Text::from(path), &answer))

@@ -36,6 +36,11 @@ impl ReadLists {
         lists.get(group_version).cloned()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.is_empty()
+    }
+
     pub(super) fn keep(&self, group_version: &GroupVersion, read: ReadList) {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         lists.insert(group_version.clone(), read);
