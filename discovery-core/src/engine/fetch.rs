@@ -226,7 +226,7 @@ where
             Scope::Resources(group_version) => {
                 Coalesced::Answer(self.fetch_list(group_version, leader).await)
             }
-            Scope::Groups | Scope::Everything => self.fetch_groups(leader).await,
+            Scope::Groups | Scope::Core | Scope::Everything => self.fetch_groups(leader).await,
         }
     }
 

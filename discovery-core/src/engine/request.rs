@@ -49,6 +49,8 @@ pub struct Options {
 pub enum Scope {
     /// The groups and their versions.
     Groups,
+    /// The groups, and the lists of the core group.
+    Core,
     /// The groups and every list.
     Everything,
     /// The resources of one group version.
@@ -222,9 +224,8 @@ impl DiscoveryRequest {
         match &self.endpoint {
             Endpoint::Resources(group_version) => Scope::Resources(group_version.clone()),
             Endpoint::Apis if self.want_parsed && !self.groups_only => Scope::Everything,
-            Endpoint::Api | Endpoint::Apis
-                if self.accept.allows_aggregated() && !self.want_parsed =>
-            {
+            Endpoint::Api if self.accept.allows_aggregated() && !self.want_parsed => Scope::Core,
+            Endpoint::Apis if self.accept.allows_aggregated() && !self.want_parsed => {
                 Scope::Everything
             }
             _ => Scope::Groups,

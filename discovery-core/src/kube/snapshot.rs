@@ -258,10 +258,16 @@ impl Snapshot {
         self.groups.is_some() && self.missing().next().is_none()
     }
 
+    /// Whether the resources of the core group are known, or those of all other groups.
+    fn has_all(&self, core: bool) -> bool {
+        self.missing()
+            .all(|group_version| group_version.group().is_empty() != core)
+    }
+
     /// The answer to a discovery request, in a form that `accept` allows; `None` if what is known
     /// does not suffice.
     ///
-    /// If both will do, an aggregated answer is given if everything is known, for so would the
+    /// If both will do, an aggregated answer is given if all that is in it is known, for so would the
     /// server; and if it isn't, a legacy one only where the server is known to be a legacy one.
     #[must_use]
     pub fn answer(&self, endpoint: &Endpoint, accept: Accept) -> Option<Answer> {
@@ -292,8 +298,8 @@ impl Snapshot {
             &self.rendered.apis
         };
         match accept.aggregated() {
-            // A document that has been made once was made of everything.
-            Some(format) if rendered[format as usize].get().is_some() || self.is_complete() => {
+            // A document that has been made once was made of all that is in it.
+            Some(format) if rendered[format as usize].get().is_some() || self.has_all(core) => {
                 let json = rendered[format as usize].get_or_init(|| self.aggregate(format, core));
                 Some(Answer::Document {
                     format,

@@ -73,7 +73,7 @@ fn no_more_is_asked_for_than_the_answer_needs() {
     let service = Engine::new(cache.clone(), Options::new()).service(inner);
     for (path, accept, need) in [
         ("/apis", "application/json", Scope::Groups),
-        ("/api", Accept::KUBECTL, Scope::Everything),
+        ("/api", Accept::KUBECTL, Scope::Core),
         ("/apis", Accept::KUBECTL, Scope::Everything),
         ("/apis/a", Accept::KUBECTL, Scope::Groups),
         ("/apis/a", "application/json", Scope::Groups),

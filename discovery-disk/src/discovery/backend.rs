@@ -122,6 +122,16 @@ impl Cache for DiskBackend {
         if *need == Scope::Groups {
             return Op::Ready(snapshot);
         }
+        if *need == Scope::Core {
+            let missing = snapshot.missing();
+            let core: Vec<_> = missing
+                .filter(|name| name.group().is_empty())
+                .cloned()
+                .collect();
+            let mut snapshot = Snapshot::clone(&snapshot);
+            snapshot.extend(shared.load_lists(&core, now));
+            return Op::Ready(Arc::new(snapshot));
+        }
         let missing: Vec<_> = snapshot.missing().cloned().collect();
         // A program with one thread has nothing else to do.
         let many = missing.len() >= MANY && has_many_threads();
