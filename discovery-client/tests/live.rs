@@ -214,6 +214,24 @@ async fn a_failure_keeps_what_was_known() {
     assert!(live.latest().failure.is_none());
 }
 
+/// The waits end where the interval does, and no interval is too long.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_down_for_long() {
+    for interval in [10 * SECOND, Duration::MAX, Duration::ZERO] {
+        let server = Server::default();
+        server.set(&["as"]);
+        server.fail(Some(503));
+        let live = server.live().watch(false).interval(interval).start();
+        for _ in 0..200 {
+            assert!(live.refresh().await.is_err());
+        }
+        server.fail(None);
+        live.refresh().await.unwrap();
+        sleep(SECOND).await;
+        assert_eq!(names(&live), ["as"]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_event_is_followed_by_a_refresh() {
     let server = Server::default();

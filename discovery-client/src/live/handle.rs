@@ -21,6 +21,12 @@ use crate::mapper::{Mapping, RestMapper};
 /// The time between two revalidations, unless set.
 const INTERVAL: Duration = Duration::from_secs(30);
 
+/// The shortest interval: without one, a server would be asked without end.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The longest interval. Beyond it, there is no time to come that a clock can tell.
+const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The first wait of [`LiveHandle::wait_for`], which doubles until it is [`MAX_PATIENCE`].
 const FIRST_PATIENCE: Duration = Duration::from_millis(250);
 const MAX_PATIENCE: Duration = Duration::from_secs(5);
@@ -113,10 +119,10 @@ impl<S, B> Live<S, B> {
     }
 
     /// Sets the time between two revalidations: thirty seconds unless set. Up to a tenth is added at random, so that many
-    /// programs don't ask at once.
+    /// programs don't ask at once. It is a tenth of a second at least, and a year at most.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
-        self.interval = interval;
+        self.interval = interval.clamp(MIN_INTERVAL, MAX_INTERVAL);
         self
     }
 

@@ -189,7 +189,7 @@ where
             Err(error) => {
                 tracing::debug!(decision = "keep", reason = "a refresh has failed", wait = ?self.wait);
                 self.next = now + self.wait.min(self.live.interval);
-                self.wait = 2 * self.wait;
+                self.wait = (2 * self.wait).min(self.live.interval.max(FIRST_WAIT));
                 self.event = None;
                 self.publish.send_replace(Arc::new(Update {
                     failure: Some(error.clone()),
