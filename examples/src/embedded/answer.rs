@@ -11,6 +11,7 @@ use http::{
     },
     request::Parts,
 };
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
     fault::{Canned, status_object},
@@ -61,7 +62,7 @@ static ANONYMOUS: Flow = Flow {
     priority_level: "99153050-c6a9-4ec8-8c48-50a455404480",
 };
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Payload {
     /// With `Content-Length`.
     Sized(Bytes),
@@ -69,6 +70,8 @@ pub(super) enum Payload {
     Unsized(Bytes),
     /// These bytes, and then an open stream.
     Open(Bytes),
+    /// What comes.
+    Watch(UnboundedReceiver<Bytes>),
 }
 
 impl Answer {
@@ -132,6 +135,11 @@ impl Answer {
 
     pub(super) fn open(mut self, start: impl Into<Bytes>) -> Self {
         self.payload = Payload::Open(start.into());
+        self
+    }
+
+    pub(super) fn watch(mut self, events: UnboundedReceiver<Bytes>) -> Self {
+        self.payload = Payload::Watch(events);
         self
     }
 

@@ -4,12 +4,12 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc::UnboundedReceiver};
 
 use super::log::Ticket;
 
@@ -37,6 +37,8 @@ pub(super) enum Plan {
     Cut(Bytes, Option<u64>, Arc<Notify>),
     /// This over and over.
     Endless(Bytes),
+    /// What comes, as long as something can come.
+    Watch(UnboundedReceiver<Bytes>),
 }
 
 impl Body {
@@ -65,7 +67,7 @@ impl Plan {
         match self {
             Self::Nothing => true,
             Self::Sized(rest) | Self::Unsized(rest) => rest.is_empty(),
-            Self::Stall(..) | Self::Cut(..) | Self::Endless(_) => false,
+            Self::Stall(..) | Self::Cut(..) | Self::Endless(_) | Self::Watch(_) => false,
         }
     }
 }
@@ -76,13 +78,20 @@ impl http_body::Body for Body {
 
     fn poll_frame(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
         let bytes = match &mut this.plan {
             Plan::Nothing => return Poll::Ready(None),
             Plan::Sized(rest) | Plan::Unsized(rest) if rest.is_empty() => return Poll::Ready(None),
             Plan::Endless(unit) => unit.clone(),
+            Plan::Watch(events) => match ready!(events.poll_recv(cx)) {
+                Some(events) => events,
+                None => {
+                    this.ticket.finish();
+                    return Poll::Ready(None);
+                }
+            },
             // No waker is kept: the connection goes on flushing, and is then closed from outside,
             // or by the other side.
             Plan::Stall(rest, _) if rest.is_empty() => return Poll::Pending,

@@ -244,6 +244,11 @@ impl Control {
         self.set_custom(table::groups(count));
     }
 
+    /// Ends all open watches of CustomResourceDefinitions and APIServices, as servers do from time to time.
+    pub fn end_watches(&self) {
+        self.state.watches.end();
+    }
+
     fn set_custom(&self, groups: Vec<Group>) {
         self.edit(|all| {
             all.retain(|group| group.builtin);
@@ -254,15 +259,13 @@ impl Control {
     fn edit<T>(&self, change: impl FnOnce(&mut Vec<Group>) -> T) -> T {
         let edits = self.state.edits.lock();
         let _edits = edits.unwrap_or_else(PoisonError::into_inner);
-        let mut groups = self.groups();
+        let before = self.site();
+        let mut groups = before.groups().to_vec();
         let result = change(&mut groups);
         let site = Arc::new(Site::new(groups));
-        let mut served = self
-            .state
-            .site
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        *served = site;
+        let served = self.state.site.write();
+        *served.unwrap_or_else(PoisonError::into_inner) = Arc::clone(&site);
+        self.state.watches.tell(&before, &site);
         result
     }
 }

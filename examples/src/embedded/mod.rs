@@ -44,6 +44,7 @@ mod site;
 mod state;
 mod table;
 mod tls;
+mod watches;
 
 pub use self::{
     builder::Builder,

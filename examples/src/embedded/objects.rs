@@ -1,5 +1,7 @@
-//! A few objects to read, so that something that must not be cached passes by. Every other
-//! resource that is served lists nothing; what is written comes back as it came.
+//! A few objects to read, so that something that must not be cached passes by, and those that tell what is served. Every
+//! other resource that is served lists nothing; what is written comes back as it came.
+
+use std::sync::PoisonError;
 
 use http::{Method, StatusCode, header::CONTENT_TYPE};
 
@@ -9,6 +11,7 @@ use super::{
     model::{Resource, group_version},
     routes::Asked,
     site::Document,
+    watches::Derived,
 };
 
 /// In the data of every Secret that the server has (in base64, as Secrets are). Nothing else
@@ -64,17 +67,34 @@ pub(super) fn answer(
     }
 
     let api_version = group_version(group, version);
-    let names = names(group, &target);
+    let derived = Derived::of(group, &target.resource.name);
+    let is_watch = matches!(query(asked.request, "watch"), Some("1" | "true"));
+    if let (Some(derived), None, true) = (derived, target.name, is_watch) {
+        // No change comes between what is there and what follows.
+        let edits = asked.state.edits.lock();
+        let _edits = edits.unwrap_or_else(PoisonError::into_inner);
+        let events = asked.state.watches.begin(derived, &asked.state.site());
+        return Answer::new(StatusCode::OK)
+            .header(CONTENT_TYPE, "application/json")
+            .watch(events);
+    }
+    let names = match derived {
+        Some(derived) => derived.names(asked.site),
+        None => names(group, &target)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+    };
     match target.name {
-        Some(name) if names.contains(&name) => {
+        Some(name) if names.iter().any(|known| known == name) => {
             let mut out = object(&api_version, target.resource, name);
             out.push('\n');
             Answer::new(StatusCode::OK).document(asked.request, &Document::new(out).into())
         }
         Some(name) => answer::no_such_object(&target.resource.name, group, name),
-        None if matches!(query(asked.request, "watch"), Some("1" | "true")) => {
+        None if is_watch => {
             let mut events = String::new();
-            for name in names {
+            for name in &names {
                 events.push_str("{\"type\":\"ADDED\",\"object\":");
                 events.push_str(&object(&api_version, target.resource, name));
                 events.push_str("}\n");
@@ -84,7 +104,7 @@ pub(super) fn answer(
                 .open(events)
         }
         None => {
-            let list = list(&api_version, target.resource, names);
+            let list = list(&api_version, target.resource, &names);
             Answer::new(StatusCode::OK).document(asked.request, &Document::new(list).into())
         }
     }
@@ -120,7 +140,7 @@ fn names(group: &str, target: &Target<'_>) -> &'static [&'static str] {
     }
 }
 
-fn list(api_version: &str, resource: &Resource, names: &[&str]) -> String {
+fn list(api_version: &str, resource: &Resource, names: &[String]) -> String {
     let mut out = String::from("{");
     json::field(&mut out, "kind", &format!("{}List", resource.kind));
     out.push(',');

@@ -262,6 +262,7 @@ impl Exchange {
         let (body, length) = match &payload {
             Payload::Sized(body) => (body, Some(body.len() as u64)),
             Payload::Unsized(body) | Payload::Open(body) => (body, None),
+            Payload::Watch(_) => (&Bytes::new(), None),
         };
         let start = |bytes: usize| body.slice(..bytes.min(body.len()));
         match fault {
@@ -272,6 +273,7 @@ impl Exchange {
                 Payload::Sized(body) => Plan::Sized(body),
                 Payload::Unsized(body) => Plan::Unsized(body),
                 Payload::Open(body) => Plan::Stall(body, None),
+                Payload::Watch(events) => Plan::Watch(events),
             },
         }
     }

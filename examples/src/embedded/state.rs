@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::{control::Switches, log::Log, log::mix, site::Site};
+use super::{control::Switches, log::Log, log::mix, site::Site, watches::Watches};
 
 /// The last second that a date of HTTP can tell: its year has four digits.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
@@ -26,6 +26,7 @@ pub(super) struct State {
     /// Held while the groups are changed, so that no change is lost; the lock of the site itself
     /// is held for a moment only.
     pub(super) edits: Mutex<()>,
+    pub(super) watches: Watches,
     /// Decides the order of custom resources in legacy documents.
     pub(super) seed: u64,
     audits: AtomicU64,
@@ -48,6 +49,7 @@ impl State {
             switches: RwLock::new(switches),
             log: Arc::new(Log::new()),
             edits: Mutex::default(),
+            watches: Watches::default(),
             address,
             base,
             token,

@@ -67,3 +67,68 @@ async fn a_watch_stays_open() {
     drop(response);
     until(&server.control(), |counters| counters.in_flight == 0).await;
 }
+
+#[tokio::test]
+async fn a_watch_of_the_definitions_tells_of_changes() {
+    let server = EmbeddedServer::builder().crds(1).start().await.unwrap();
+    let control = server.control();
+    let collection = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let list = get(&server, collection, &[]).await.json();
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        list["items"][0]["metadata"]["name"],
+        "widget000s.g00.example.test"
+    );
+
+    let path = format!("{collection}?watch=1");
+    let mut definitions = begin(server.addr(), "GET", &path, &[]).await.unwrap();
+    let path = "/apis/apiregistration.k8s.io/v1/apiservices?watch=1";
+    let mut services = begin(server.addr(), "GET", path, &[]).await.unwrap();
+    let first = frame(&mut definitions).await;
+    assert!(
+        first.starts_with(b"{\"type\":\"ADDED\",\"object\":{\"kind\":\"CustomResourceDefinition\"")
+    );
+    let first = String::from_utf8(frame(&mut services).await.to_vec()).unwrap();
+    assert!(first.contains("\"name\":\"v1.apps\""));
+    assert!(first.contains("\"name\":\"v1.\""));
+
+    let summary = |events: &[u8]| -> Vec<String> {
+        let events = std::str::from_utf8(events).unwrap().lines();
+        let events = events.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let told = |event: serde_json::Value| {
+            let name = event["object"]["metadata"]["name"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            format!("{} {name}", event["type"].as_str().unwrap())
+        };
+        events.map(told).collect()
+    };
+    control.set_crds(2);
+    assert_eq!(
+        summary(&frame(&mut definitions).await),
+        ["ADDED widget001s.g00.example.test"]
+    );
+    control.edit_group_version("g00.example.test/v1", |version| {
+        version.resources[0].short_names.push("wi".into());
+    });
+    assert_eq!(
+        summary(&frame(&mut definitions).await),
+        ["MODIFIED widget000s.g00.example.test"]
+    );
+    control.remove_group("g00.example.test");
+    let gone = [
+        "DELETED widget000s.g00.example.test",
+        "DELETED widget001s.g00.example.test",
+    ];
+    assert_eq!(summary(&frame(&mut definitions).await), gone);
+    // The other collection has changed once: that the group has gone.
+    let gone = [
+        "DELETED v1.g00.example.test",
+        "DELETED v1beta1.g00.example.test",
+    ];
+    assert_eq!(summary(&frame(&mut services).await), gone);
+
+    control.end_watches();
+    until(&control, |counters| counters.in_flight == 0).await;
+}
