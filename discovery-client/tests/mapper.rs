@@ -286,3 +286,96 @@ async fn callers_at_the_same_time_share_a_discovery() {
     assert_eq!(found, 499);
     assert!(server.request_count() <= 4, "{}", server.request_count());
 }
+
+/// Somebody who has missed a name does not take a discovery for an answer that had begun before.
+#[tokio::test]
+async fn a_discovery_that_began_before_is_not_waited_for() {
+    let (server, gate) = (Server::default(), Gate::new());
+    serve(&server, &["as"]);
+    let (mapper, _) = deferred(&server);
+    mapper.resolve("as").await.unwrap();
+    server.take_requests();
+
+    server.hold_answers(&gate);
+    let resolve = |name: &'static str| {
+        let mapper = mapper.clone();
+        tokio::spawn(async move { mapper.resolve(name).await.is_ok() })
+    };
+    let early = resolve("nothing");
+    while server.request_count() < 2 {
+        tokio::task::yield_now().await;
+    }
+    serve(&server, &["as", "bs"]);
+    let late = [resolve("bs"), resolve("bs.g"), resolve("bs.v1.g")];
+    tokio::task::yield_now().await;
+    gate.open();
+    assert!(!early.await.unwrap());
+    for late in late {
+        assert!(late.await.unwrap());
+    }
+    // One for all that came late.
+    assert_eq!(server.request_count(), 4);
+}
+
+#[tokio::test]
+async fn of_a_server_with_lists_only_one_group_is_asked_again() {
+    let server = Server::default();
+    let serve = |resources: &'static [&'static str]| {
+        server.fallback(move |request| {
+            let groups = [
+                ("a.io", ["v1", "v2"], resources),
+                ("b.io", ["v1", "v2"], &["bs"]),
+            ];
+            let groups = groups.map(|(name, versions, resources)| {
+                let group = fixtures::Group::new(name);
+                versions
+                    .into_iter()
+                    .fold(group, |group, version| group.version(version, resources))
+            });
+            let path = request.uri().path();
+            let json = match path {
+                "/api" => fixtures::api_versions(&[]),
+                "/apis" => fixtures::group_list(&groups),
+                _ => {
+                    let name = path.strip_prefix("/apis/").expect("a group version");
+                    fixtures::resource_list(
+                        name,
+                        if name.starts_with('a') {
+                            resources
+                        } else {
+                            &["bs"]
+                        },
+                    )
+                }
+            };
+            Ok(fixtures::document(Format::Legacy, json))
+        });
+    };
+    serve(&["as"]);
+    let (mapper, _) = deferred(&server);
+    assert!(mapper.resolve("as").await.is_ok());
+    assert_eq!(server.take_requests().len(), 6);
+    let paths = || {
+        let mut paths = server.take_paths();
+        paths.sort();
+        paths
+    };
+    serve(&["as", "news"]);
+    let news = mapper.resolve("news.a.io").await.unwrap();
+    assert_eq!(news.full_name(), "news.v1.a.io");
+    let of_a = ["/api", "/apis", "/apis/a.io/v1", "/apis/a.io/v2"];
+    assert_eq!(paths(), of_a);
+    assert!(mapper.mapping("a.io", "Nothing", &[]).await.is_err());
+    assert_eq!(paths(), of_a);
+    assert!(mapper.resolve("nothing.v1.b.io").await.is_err());
+    assert_eq!(paths(), ["/api", "/apis", "/apis/b.io/v1", "/apis/b.io/v2"]);
+    assert!(mapper.resolve("nothing.c.io").await.is_err());
+    assert_eq!(paths(), ["/api", "/apis"]);
+    // The others are known as before.
+    for name in ["as", "news", "bs", "bs.v2.b.io"] {
+        assert!(mapper.resolve(name).await.is_ok());
+    }
+    assert!(paths().is_empty());
+    assert!(mapper.resolve("nothing").await.is_err());
+    assert_eq!(paths().len(), 6);
+}

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use discovery_core::BoxError;
+use discovery_core::kube::document::{ApiGroupList, Document};
 use discovery_core::sync::clock::{Clock, SystemClock};
+use discovery_core::{BoxError, Format, Snapshot};
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -27,7 +28,11 @@ const MAX_MISSES: usize = 1024;
 /// A name that is not found is looked for once more after a new discovery, as with client-go's
 /// `DeferredDiscoveryRESTMapper`; here short names and categories are, too. A name that is not found then is not looked
 /// for again for [a while](Self::miss_ttl), so that a typing error does not cost a discovery each time. Callers that come
-/// at the same time share a discovery. If one fails, what was known before stays.
+/// at the same time share a discovery, if it has begun after they knew that they need it. If one fails, what was known
+/// before stays.
+///
+/// Where a server has to be asked for each list, and what was asked for tells a group, only the groups and the lists of
+/// that group are asked for again.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -67,9 +72,23 @@ struct Shared {
 #[derive(Default)]
 struct State {
     mapper: Option<RestMapper>,
-    /// The number of discoveries.
-    generation: u64,
+    /// What it was made of, if the server had to be asked for each list.
+    listed: Option<Arc<Snapshot>>,
+    /// How many discoveries have begun.
+    begun: u64,
+    /// The number of the last one of everything that has succeeded, and of some groups.
+    everything: u64,
+    some: Option<(String, u64)>,
     misses: HashMap<String, SystemTime>,
+}
+
+/// The groups in which something may be that was not found.
+#[derive(Clone, Copy, Debug)]
+enum Groups<'a> {
+    All,
+    One(&'a str),
+    /// Those that the second part of a resource's name may stand for, which may be a version and a group.
+    Like(&'a str),
 }
 
 impl<S, B> DeferredMapper<S, B> {
@@ -102,6 +121,7 @@ impl<S, B> DeferredMapper<S, B> {
         self.client.invalidate();
         let mut state = self.shared.state();
         state.mapper = None;
+        state.listed = None;
         state.misses.clear();
     }
 }
@@ -120,7 +140,12 @@ where
     ///
     /// When the name stands for no one resource, or for nothing that is known while the server can't be asked.
     pub async fn resolve(&self, name: &str) -> Result<Arc<Mapping>, MapError> {
-        self.look_up(name, |mapper| mapper.resolve(name)).await
+        let groups = match name.split_once('.') {
+            Some((_, of)) => Groups::Like(of),
+            None => Groups::All,
+        };
+        self.look_up(name, groups, |mapper| mapper.resolve(name))
+            .await
     }
 
     /// As [`RestMapper::mapping`].
@@ -135,8 +160,8 @@ where
         versions: &[&str],
     ) -> Result<Arc<Mapping>, MapError> {
         let miss = format!("{kind}\n{group}\n{}", versions.join(","));
-        self.look_up(&miss, |mapper| mapper.mapping(group, kind, versions))
-            .await
+        let look = |mapper: &RestMapper| mapper.mapping(group, kind, versions);
+        self.look_up(&miss, Groups::One(group), look).await
     }
 
     /// As [`RestMapper::category`].
@@ -153,7 +178,7 @@ where
             )),
             found => Ok(found.to_vec()),
         };
-        self.look_up(&miss, look).await
+        self.look_up(&miss, Groups::All, look).await
     }
 
     /// The mapper of what is known, for several look-ups of one state.
@@ -162,10 +187,9 @@ where
     ///
     /// When nothing is known, and nothing can be discovered.
     pub async fn mapper(&self) -> Result<RestMapper, discovery_core::Error> {
-        let (known, generation) = self.shared.known();
-        match known {
-            Some(mapper) => Ok(mapper),
-            None => self.discover(generation, false).await,
+        match self.shared.known() {
+            (Some(mapper), _) => Ok(mapper),
+            (None, _) => self.first().await,
         }
     }
 
@@ -173,15 +197,15 @@ where
     async fn look_up<T>(
         &self,
         asked: &str,
+        groups: Groups<'_>,
         look: impl Fn(&RestMapper) -> Result<T, MapError>,
     ) -> Result<T, MapError> {
         let failed =
             |error| MapError::new(asked.replace('\n', " "), MapErrorKind::Discovery(error));
-        let (known, generation) = self.shared.known();
-        let (mapper, generation) = match known {
-            Some(mapper) => (mapper, generation),
-            None => {
-                let mapper = self.discover(generation, false).await.map_err(failed)?;
+        let (mapper, begun) = match self.shared.known() {
+            (Some(mapper), begun) => (mapper, begun),
+            (None, _) => {
+                let mapper = self.first().await.map_err(failed)?;
                 (mapper, self.shared.known().1)
             }
         };
@@ -198,7 +222,7 @@ where
             decision = "refresh",
             reason = "the name is not known"
         );
-        let mapper = self.discover(generation, true).await.map_err(failed)?;
+        let mapper = self.again(groups, begun).await.map_err(failed)?;
         let found = look(&mapper);
         if matches!(&found, Err(error) if error.is_no_match()) {
             self.shared.state().miss(asked, now, self.miss_ttl);
@@ -206,27 +230,77 @@ where
         found
     }
 
-    /// Discovers, unless somebody else has done so since `generation`.
-    async fn discover(
-        &self,
-        generation: u64,
-        anew: bool,
-    ) -> Result<RestMapper, discovery_core::Error> {
+    /// Discovers, unless somebody else has.
+    async fn first(&self) -> Result<RestMapper, discovery_core::Error> {
         let _turn = self.shared.turn.lock().await;
-        if let (Some(mapper), latest) = self.shared.known()
-            && latest != generation
-        {
+        if let (Some(mapper), _) = self.shared.known() {
             return Ok(mapper);
         }
-        if anew {
-            self.client.invalidate();
-        }
+        let number = self.shared.begin();
         let discovered = self.client.discover().await?;
-        let mapper = RestMapper::new(&discovered.snapshot);
-        let mut state = self.shared.state();
-        state.mapper = Some(mapper.clone());
-        state.generation += 1;
-        Ok(mapper)
+        Ok(self
+            .shared
+            .finish(number, Groups::All, &discovered.snapshot))
+    }
+
+    /// Discovers some groups, unless somebody else does who has begun after `begun`.
+    async fn again(
+        &self,
+        groups: Groups<'_>,
+        begun: u64,
+    ) -> Result<RestMapper, discovery_core::Error> {
+        let _turn = self.shared.turn.lock().await;
+        if let Some(mapper) = self.shared.state().since(groups, begun) {
+            return Ok(mapper);
+        }
+        let number = self.shared.begin();
+        let listed = self.shared.state().listed.clone();
+        self.client.invalidate();
+        let (groups, discovered) = match listed {
+            Some(listed) if !matches!(groups, Groups::All) => {
+                let served = self.client.groups().await?;
+                let known = groups.all_others(&listed, served);
+                (groups, self.client.complete(&known).await?)
+            }
+            _ => (Groups::All, self.client.discover().await?),
+        };
+        Ok(self.shared.finish(number, groups, &discovered.snapshot))
+    }
+}
+
+impl Groups<'_> {
+    fn cover(self, group: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(one) => group == one,
+            // A group may be cut short.
+            Self::Like(of) => {
+                let versioned = of.split_once('.').map(|(_, group)| group);
+                group.starts_with(of) || versioned.is_some_and(|of| group.starts_with(of))
+            }
+        }
+    }
+
+    /// The lists of the groups that are not among these, with the groups that are served now.
+    fn all_others(self, listed: &Snapshot, served: Arc<Document<ApiGroupList>>) -> Snapshot {
+        let mut known = Snapshot::default();
+        known.set_groups_shared(served);
+        known.set_format(Format::Legacy);
+        let others = listed
+            .lists()
+            .filter(|(name, _)| !self.cover(name.group()) && known.group_versions().contains(name))
+            .map(|(name, list)| (name.clone(), Arc::clone(list)))
+            .collect::<Vec<_>>();
+        known.extend(others);
+        known
+    }
+
+    fn name(self) -> Option<String> {
+        match self {
+            Self::All => None,
+            Self::One(group) => Some(format!("={group}")),
+            Self::Like(of) => Some(format!("~{of}")),
+        }
     }
 }
 
@@ -237,11 +311,39 @@ impl Shared {
 
     fn known(&self) -> (Option<RestMapper>, u64) {
         let state = self.state();
-        (state.mapper.clone(), state.generation)
+        (state.mapper.clone(), state.begun)
+    }
+
+    fn begin(&self) -> u64 {
+        let mut state = self.state();
+        state.begun += 1;
+        state.begun
+    }
+
+    fn finish(&self, number: u64, groups: Groups<'_>, found: &Arc<Snapshot>) -> RestMapper {
+        let mapper = RestMapper::new(found);
+        let mut state = self.state();
+        state.mapper = Some(mapper.clone());
+        let is_listed = found.format() == Some(Format::Legacy);
+        state.listed = is_listed.then(|| Arc::clone(found));
+        match groups.name() {
+            None => state.everything = number,
+            Some(name) => state.some = Some((name, number)),
+        }
+        mapper
     }
 }
 
 impl State {
+    /// What a discovery of these groups has found that has begun after `begun`.
+    fn since(&self, groups: Groups<'_>, begun: u64) -> Option<RestMapper> {
+        let of_some = |(name, number): &(String, u64)| {
+            *number > begun && groups.name().is_some_and(|groups| groups == *name)
+        };
+        let is_new = self.everything > begun || self.some.as_ref().is_some_and(of_some);
+        self.mapper.clone().filter(|_| is_new)
+    }
+
     fn has_missed(&self, asked: &str, now: SystemTime, ttl: Duration) -> bool {
         let since = self.misses.get(asked);
         // A clock that was set back would make it last.
