@@ -302,6 +302,50 @@ async fn documents_tell_where_they_come_from() {
     }
 }
 
+/// Documents are as old as their file, or as the server's answer, through whatever caches they come.
+#[tokio::test]
+async fn documents_tell_how_old_they_are() {
+    use std::time::{Duration, SystemTime};
+
+    let root = tempfile::tempdir().unwrap();
+    let (_, server) = server(&[CORE, NO_GROUPS, V1]);
+    let disk = || discovery_disk::DiskDiscoveryLayer::new(root.path());
+    let memory = discovery_memory::MemoryDiscoveryLayer::new;
+    // The clock of a file system may be a little behind.
+    let before = SystemTime::now() - Duration::from_secs(1);
+    let first = tower::Layer::layer(&disk(), server.clone());
+    let first = DiscoveryClient::<_, Body>::new(tower::Layer::layer(&memory(), first));
+    for _ in 0..2 {
+        let found = first.discover().await.unwrap();
+        assert!((before..=SystemTime::now()).contains(&found.since().unwrap()));
+    }
+
+    // Another process finds files, of which one is older than the other.
+    let hour = Duration::from_secs(3600);
+    for (file, hours) in [("servergroups.json", 1), ("v1/serverresources.json", 2)] {
+        let file = std::fs::File::options()
+            .write(true)
+            .open(root.path().join(file))
+            .unwrap();
+        file.set_modified(before - hours * hour).unwrap();
+    }
+    let second = tower::Layer::layer(&disk(), server.clone());
+    let second = DiscoveryClient::<_, Body>::new(tower::Layer::layer(&memory(), second));
+    server.take_requests();
+    for _ in 0..2 {
+        let found = second.discover().await.unwrap();
+        let groups = found.snapshot.groups().unwrap();
+        let list = second.resources(&"v1".parse().unwrap()).await.unwrap();
+        assert_eq!(groups.since(), Some(before - hour));
+        assert_eq!(list.since(), Some(before - 2 * hour));
+        assert_eq!((groups.cache(), list.cache()), (Some("disk"), Some("disk")));
+        assert_eq!(found.since(), list.since());
+    }
+    assert_eq!(server.request_count(), 0);
+    second.invalidate();
+    assert!(second.discover().await.unwrap().since() >= Some(before));
+}
+
 /// Where the server gives no answer, what was known before an invalidation or before it expired.
 #[tokio::test]
 async fn the_last_good_documents_are_told_if_that_is_wanted() {

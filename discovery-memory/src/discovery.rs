@@ -1,13 +1,15 @@
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use discovery_core::Snapshot;
+use arc_swap::ArcSwap;
 use discovery_core::engine::{
     Cache, Configured, DiscoveryService, Engine, Handle, Options, Scope, Settings,
 };
 use discovery_core::store::Op;
 use discovery_core::sync::clock::{Clock, SystemClock};
+use discovery_core::{GroupVersion, Snapshot};
 use http::Uri;
 use tower_layer::Layer;
 
@@ -61,9 +63,13 @@ struct MemorySettings {
     clock: Arc<dyn Clock>,
 }
 
-/// The memory that a [`MemoryDiscoveryLayer`]'s services share.
+/// The memory that a [`MemoryDiscoveryLayer`]'s services share: one state, which is replaced and never changed, so that
+/// readers wait for nobody.
 pub struct MemoryBackend {
-    state: RwLock<State>,
+    state: ArcSwap<State>,
+    /// Held while a new state is made of the last one.
+    writing: Mutex<Pending>,
+    has_pending: AtomicBool,
     ttl: Option<Duration>,
     keep_last_good: bool,
     clock: Arc<dyn Clock>,
@@ -72,13 +78,21 @@ pub struct MemoryBackend {
 /// An HTTP service behind a [`MemoryDiscoveryLayer`].
 pub type MemoryDiscovery<S> = DiscoveryService<S, MemoryBackend>;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     snapshot: Arc<Snapshot>,
     /// The time at which the oldest part of the snapshot came.
     since: Option<SystemTime>,
     /// What was known before the last invalidation.
     last_good: Option<Arc<Snapshot>>,
+}
+
+/// Lists that came one by one, and are put into the state together when one of them, or all, are asked for: a state has
+/// hundreds of lists, and making a new one for each of them would take a square of that.
+#[derive(Default)]
+struct Pending {
+    lists: Snapshot,
+    since: Option<SystemTime>,
 }
 
 impl MemoryDiscoveryLayer {
@@ -170,7 +184,9 @@ impl Settings for MemorySettings {
 
     fn engine(&self) -> Engine<MemoryBackend> {
         let backend = MemoryBackend {
-            state: RwLock::default(),
+            state: ArcSwap::default(),
+            writing: Mutex::default(),
+            has_pending: AtomicBool::new(false),
             ttl: self.ttl,
             keep_last_good: self.keep_last_good,
             clock: Arc::clone(&self.clock),
@@ -208,6 +224,51 @@ impl MemoryBackend {
     fn age(&self, state: &State) -> Option<Duration> {
         self.clock.now().duration_since(state.since?).ok()
     }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts what is pending into the state, if somebody needs it.
+    fn settle(&self, need: Option<&GroupVersion>) {
+        if !self.has_pending.load(Ordering::Acquire) {
+            return;
+        }
+        let mut pending = self.pending();
+        if need.is_none_or(|need| pending.lists.knows(need)) {
+            let Pending { lists, since } = self.take(&mut pending);
+            self.add(&Arc::new(lists), since);
+        }
+    }
+
+    fn take(&self, pending: &mut Pending) -> Pending {
+        self.has_pending.store(false, Ordering::Release);
+        std::mem::take(pending)
+    }
+
+    /// Makes a new state with these documents, which came at that time. Only one at a time.
+    fn add(&self, found: &Arc<Snapshot>, since: Option<SystemTime>) {
+        let last = self.state.load();
+        let is_complete = found.is_complete();
+        let mut next = if is_complete || self.expired(&last) {
+            State {
+                last_good: last.last_good.clone(),
+                ..State::default()
+            }
+        } else {
+            State::clone(&last)
+        };
+        if found.groups().is_some() {
+            next.last_good = None;
+        }
+        next.since = next.since.or(since);
+        if is_complete {
+            next.snapshot = Arc::clone(found);
+        } else {
+            Arc::make_mut(&mut next.snapshot).merge(found);
+        }
+        self.state.store(Arc::new(next));
+    }
 }
 
 impl Cache for MemoryBackend {
@@ -215,8 +276,12 @@ impl Cache for MemoryBackend {
         "memory"
     }
 
-    fn load(&self, _need: &Scope) -> Op<Arc<Snapshot>> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+    fn load(&self, need: &Scope) -> Op<Arc<Snapshot>> {
+        self.settle(match need {
+            Scope::Resources(group_version) => Some(group_version),
+            _ => None,
+        });
+        let state = self.state.load();
         if self.expired(&state) {
             tracing::debug!(decision = "skip", reason = "expired", age = ?self.age(&state));
             return Op::Ready(Arc::default());
@@ -226,39 +291,36 @@ impl Cache for MemoryBackend {
     }
 
     fn save(&self, found: &Arc<Snapshot>) -> Op<()> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let is_complete = found.is_complete();
-        if is_complete || self.expired(&state) {
-            *state = State {
-                last_good: state.last_good.take(),
-                ..State::default()
-            };
+        let now = self.clock.now();
+        let mut pending = self.pending();
+        if found.groups().is_none() {
+            pending.lists.merge(found);
+            pending.since.get_or_insert(now);
+            self.has_pending.store(true, Ordering::Release);
+            return Op::Ready(());
         }
-        if found.groups().is_some() {
-            state.last_good = None;
+        let Pending { lists, since } = self.take(&mut pending);
+        if since.is_some() {
+            self.add(&Arc::new(lists), since);
         }
-        if state.since.is_none() {
-            state.since = Some(self.clock.now());
-        }
-        if is_complete {
-            state.snapshot = Arc::clone(found);
-        } else {
-            Arc::make_mut(&mut state.snapshot).merge(found);
-        }
+        self.add(found, Some(now));
         Op::Ready(())
     }
 
     fn invalidate(&self) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let last_good = self.last_good_of(&state);
-        *state = State {
+        self.settle(None);
+        let mut pending = self.pending();
+        self.take(&mut pending);
+        let last_good = self.last_good_of(&self.state.load());
+        self.state.store(Arc::new(State {
             last_good,
             ..State::default()
-        };
+        }));
     }
 
     fn last_good(&self) -> Option<Arc<Snapshot>> {
-        self.last_good_of(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+        self.settle(None);
+        self.last_good_of(&self.state.load())
     }
 
     fn fresh(&self) -> bool {
@@ -295,9 +357,8 @@ impl fmt::Debug for MemorySettings {
 
 impl fmt::Debug for MemoryBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         f.debug_struct("MemoryBackend")
-            .field("snapshot", &state.snapshot)
+            .field("snapshot", &self.state.load().snapshot)
             .field("ttl", &self.ttl)
             .finish_non_exhaustive()
     }

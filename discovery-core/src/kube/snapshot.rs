@@ -158,6 +158,24 @@ impl Snapshot {
         self.insert_shared(group_version, Arc::new(list.into()));
     }
 
+    /// Whether it has the resources of a group version, or the server's refusal to tell them.
+    ///
+    /// ```
+    /// use discovery_core::Snapshot;
+    /// use discovery_core::kube::document::ApiResourceList;
+    ///
+    /// let mut snapshot = Snapshot::default();
+    /// let v1 = "apps/v1".parse()?;
+    /// assert!(!snapshot.knows(&v1));
+    /// snapshot.insert(&v1, ApiResourceList::new(&v1, Vec::new()));
+    /// assert!(snapshot.knows(&v1));
+    /// # Ok::<(), discovery_core::InvalidName>(())
+    /// ```
+    #[must_use]
+    pub fn knows(&self, group_version: &GroupVersion) -> bool {
+        self.lists.contains_key(group_version) || self.refused.contains_key(group_version)
+    }
+
     /// As [`insert`](Self::insert), sharing the list.
     pub fn insert_shared(
         &mut self,

@@ -18,6 +18,9 @@ use super::stats::{Counters, DiskStats};
 use super::tree::{Name, Tree};
 use crate::store::fs::Stamp;
 
+/// The name of the cache.
+pub(super) const CACHE: &str = "disk";
+
 /// From how many files on they are read on a blocking thread, where there are several threads to
 /// gain from it. Handing over a single read costs ten times the read.
 pub(super) const MANY: usize = 64;
@@ -104,7 +107,7 @@ impl Shared {
 
 impl Cache for DiskBackend {
     fn name(&self) -> &'static str {
-        "disk"
+        CACHE
     }
 
     fn load(&self, need: &Scope) -> Op<Arc<Snapshot>> {

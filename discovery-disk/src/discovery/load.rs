@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use discovery_core::kube::document::{ApiResourceList, DecodeError, Document, Kind, decode};
 use discovery_core::{GroupVersion, Snapshot};
 
-use super::backend::{MANY, Shared};
+use super::backend::{CACHE, MANY, Shared};
 use super::read_lists::ReadList;
 use super::state::Part;
 use super::tree::{Name, Opened, has_expired};
@@ -260,6 +260,7 @@ impl Shared {
             decode(buffer).map(Document::new)
         };
         decoded
+            .map(|document| document.from_cache(CACHE, opened.modified))
             .inspect_err(|error| {
                 let reason = "it is not such a document";
                 tracing::debug!(decision = "skip", reason, file = %path, %error);

@@ -20,6 +20,7 @@ mod lenient;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use crate::Text;
 use bytes::Bytes;
@@ -172,6 +173,8 @@ fn text_of(bytes: &[u8]) -> Cow<'_, str> {
 pub struct Document<T> {
     value: T,
     json: OnceLock<Bytes>,
+    since: Option<SystemTime>,
+    cache: Option<&'static str>,
 }
 
 impl<T: Kind> Document<T> {
@@ -181,6 +184,8 @@ impl<T: Kind> Document<T> {
         Self {
             value,
             json: OnceLock::new(),
+            since: None,
+            cache: None,
         }
     }
 
@@ -194,13 +199,54 @@ impl<T: Kind> Document<T> {
         Ok(Self {
             value,
             json: OnceLock::from(json),
+            since: None,
+            cache: None,
         })
+    }
+
+    /// Says that a server has sent it, or confirmed it, at that time.
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use discovery_core::kube::document::{ApiVersions, Document};
+    ///
+    /// let now = SystemTime::now();
+    /// let document = Document::new(ApiVersions::default()).from_server(now);
+    /// assert_eq!((document.since(), document.cache()), (Some(now), None));
+    /// ```
+    #[must_use]
+    pub fn from_server(self, since: SystemTime) -> Self {
+        Self {
+            since: Some(since),
+            cache: None,
+            ..self
+        }
+    }
+
+    /// Says that a cache of that [name](crate::engine::Cache::name) has kept it since a server sent it.
+    #[must_use]
+    pub fn from_cache(self, cache: &'static str, since: SystemTime) -> Self {
+        Self {
+            since: Some(since),
+            cache: Some(cache),
+            ..self
+        }
     }
 
     /// Its JSON, one line with the newline that ends it; or the bytes it was read from.
     pub fn json(&self) -> &Bytes {
         self.json
             .get_or_init(|| go_json::to_line(&self.value).into())
+    }
+
+    /// When a server has sent or confirmed it, if that is known: its age is the time since then.
+    pub const fn since(&self) -> Option<SystemTime> {
+        self.since
+    }
+
+    /// The cache outside of this process's memory that it was read from; `None` if it came from a server.
+    pub const fn cache(&self) -> Option<&'static str> {
+        self.cache
     }
 
     /// The document alone.

@@ -13,7 +13,7 @@ use http::{HeaderValue, Request, Response};
 
 use self::read::{has_fit_names, read_groups};
 use crate::http::headers::retry_after;
-use crate::kube::document::{Aggregated, ApiGroup, ApiGroupList};
+use crate::kube::document::{Aggregated, ApiGroup, ApiGroupList, Document};
 use crate::kube::extensions::ParsedAnswer;
 use crate::{Accept, Endpoint, Error, Format, GroupVersion, Snapshot};
 
@@ -128,6 +128,28 @@ pub struct Origin {
     pub hit: bool,
     /// Whether it was to forget them, and has told them since the server gave no answer.
     pub last_good: bool,
+}
+
+impl Discovered {
+    /// When the server has sent or confirmed the oldest of the documents, if that is known. Each
+    /// [document](crate::kube::document::Document::since) can say it of itself.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use discovery_core::Discovered;
+    ///
+    /// fn is_old(discovered: &Discovered) -> bool {
+    ///     let age = discovered.since().and_then(|since| SystemTime::now().duration_since(since).ok());
+    ///     age.is_some_and(|age| age > Duration::from_secs(3600))
+    /// }
+    /// # let _ = is_old;
+    /// ```
+    #[must_use]
+    pub fn since(&self) -> Option<SystemTime> {
+        let groups = self.snapshot.groups().and_then(|groups| groups.since());
+        let lists = self.snapshot.lists().filter_map(|(_, list)| list.since());
+        lists.chain(groups).min()
+    }
 }
 
 impl Plan {
@@ -323,6 +345,7 @@ impl Plan {
             (Part::Aggregated(format, _), _) | (_, Part::Aggregated(format, _)) => *format,
             _ => Format::V2,
         };
+        let now = SystemTime::now();
         let snapshot = Arc::make_mut(&mut self.snapshot);
         let (mut groups, mut stale, mut order) = (Vec::new(), Vec::new(), Vec::new());
         for part in [api, apis] {
@@ -334,6 +357,7 @@ impl Plan {
                     order.extend(document.order);
                     if aggregated {
                         for (group_version, list) in document.lists {
+                            let list = Document::new(list).from_server(now);
                             snapshot.insert(&group_version, list);
                         }
                     }
@@ -342,7 +366,7 @@ impl Plan {
             }
         }
         groups.retain_mut(has_fit_names);
-        snapshot.set_groups(ApiGroupList::new(groups));
+        snapshot.set_groups(Document::new(ApiGroupList::new(groups)).from_server(now));
         snapshot.set_format(format);
         // If the lists are asked for one by one, the groups don't have the stale ones.
         if aggregated {

@@ -1,6 +1,7 @@
 //! The meaning of answers.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::Text;
 use bytes::Bytes;
@@ -44,7 +45,7 @@ pub fn parse_list(
     // need it name the group version, which the path has told.
     list.api_version = "v1".into();
     list.group_version = group_version.as_str().into();
-    Ok(list.into())
+    Ok(Document::new(list).from_server(SystemTime::now()))
 }
 
 /// The list in an answer, parsed by a cache below or here.
