@@ -1,6 +1,7 @@
 //! The mapper of one state of a server.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
@@ -48,8 +49,8 @@ pub struct Mapping {
     pub short_names: Vec<Text>,
     /// The categories, such as `all`.
     pub categories: Vec<Text>,
-    /// The verbs.
-    pub verbs: Vec<Text>,
+    /// The verbs, shared with the snapshot.
+    pub verbs: Arc<[Text]>,
 }
 
 /// Finds resources by name, by kind, by short name and by category.
@@ -91,13 +92,22 @@ struct Tables {
     /// All resources. Those of a group version follow each other, and group versions are in the order of their priority.
     places: Vec<Place>,
     /// By plural and singular.
-    names: HashMap<Text, Vec<usize>>,
+    names: Table<At>,
     /// By group, and by kind: as it is written, and in lower case.
-    kinds: HashMap<Text, HashMap<Text, Vec<usize>>>,
-    short_names: HashMap<Text, Vec<usize>>,
-    categories: HashMap<Text, Vec<Arc<Mapping>>>,
+    kinds: Table<Table<At>>,
+    short_names: Table<At>,
+    categories: Table<Vec<Arc<Mapping>>>,
     /// The resources of all names without a group that stand for one.
-    resolved: HashMap<Text, Arc<Mapping>>,
+    resolved: Table<Arc<Mapping>>,
+}
+
+/// By a name that a server gives: quick, and seeded, so that nobody can choose names that collide.
+type Table<V> = HashMap<Text, V, foldhash::quality::RandomState>;
+
+/// The places of the resources that have a name: one, but for a few names.
+enum At {
+    One(usize),
+    Several(Vec<usize>),
 }
 
 struct Place {
@@ -269,7 +279,11 @@ impl Tables {
             if resource.categories.is_empty() {
                 continue;
             }
-            let places = self.names.get(&resource.name).into_iter().flatten();
+            let places = self
+                .names
+                .get(&resource.name)
+                .map_or(&[][..], At::all)
+                .iter();
             let mut mappings = places.map(|at| &self.places[*at].mapping);
             let mapping = mappings.find(|mapping| {
                 mapping.group_version == *resource.group_version()
@@ -287,7 +301,7 @@ impl Tables {
     fn resolve_all(&mut self) {
         let names = self.names.keys().chain(self.short_names.keys());
         let kinds = self.kinds.get("").into_iter().flat_map(HashMap::keys);
-        let mut resolved = HashMap::new();
+        let mut resolved = Table::default();
         for name in names.chain(kinds) {
             // With a dot it would be another name and a group.
             if !name.contains('.')
@@ -353,7 +367,7 @@ impl Tables {
     }
 
     fn matching(&self, name: &str, group: &str, version: Option<&str>) -> Vec<usize> {
-        let all = self.names.get(name).map_or(&[][..], Vec::as_slice);
+        let all = self.names.get(name).map_or(&[][..], At::all);
         let of = |at: &&usize| &self.places[**at].mapping.group_version;
         let in_version = |at: &&usize| version.is_none_or(|version| of(at).version() == version);
         if group.is_empty() {
@@ -370,11 +384,11 @@ impl Tables {
 
     /// The long name and the group of a short name, if no resource of the group has it as a name.
     fn expand(&self, name: &str, group: &str) -> Option<(&str, &str)> {
-        let shorts = self.short_names.get(name)?;
+        let shorts = self.short_names.get(name)?.all();
         let in_group = |at: &usize| {
             group.is_empty() || self.places[*at].mapping.group_version.group() == group
         };
-        let mut full = self.names.get(name).into_iter().flatten();
+        let mut full = self.names.get(name).map_or(&[][..], At::all).iter();
         if full.any(in_group) {
             return None;
         }
@@ -406,7 +420,7 @@ impl Tables {
     }
 
     fn of_kind(&self, group: &str, kind: &str, versions: &[&str]) -> Option<Arc<Mapping>> {
-        let places = self.kinds.get(group)?.get(kind)?;
+        let places = self.kinds.get(group)?.get(kind)?.all();
         let in_version = |version: &&str| {
             let mut places = places.iter();
             places.find(|at| self.places[**at].mapping.group_version.version() == *version)
@@ -449,13 +463,28 @@ impl Tables {
     }
 }
 
-fn insert(table: &mut HashMap<Text, Vec<usize>>, name: &Text, at: usize) {
+fn insert(table: &mut Table<At>, name: &Text, at: usize) {
     if name.is_empty() {
         return;
     }
-    let places = table.entry(name.clone()).or_default();
-    if places.last() != Some(&at) {
-        places.push(at);
+    match table.entry(name.clone()) {
+        Entry::Vacant(entry) => _ = entry.insert(At::One(at)),
+        Entry::Occupied(mut entry) => match entry.get_mut() {
+            At::One(known) if *known == at => {}
+            At::One(known) => *entry.get_mut() = At::Several(vec![*known, at]),
+            At::Several(known) if known.last() == Some(&at) => {}
+            At::Several(known) => known.push(at),
+        },
+    }
+}
+
+impl At {
+    /// All of them, in the order of their priority.
+    fn all(&self) -> &[usize] {
+        match self {
+            Self::One(at) => std::slice::from_ref(at),
+            Self::Several(all) => all,
+        }
     }
 }
 
@@ -478,7 +507,7 @@ impl Mapping {
             },
             short_names: resource.short_names.clone(),
             categories: resource.categories.clone(),
-            verbs: resource.verbs().to_vec(),
+            verbs: resource.verbs.clone().unwrap_or_default(),
         }
     }
 

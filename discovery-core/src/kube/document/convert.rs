@@ -6,7 +6,7 @@ use crate::Text;
 use super::{
     ApiGroup, ApiGroupDiscovery, ApiGroupDiscoveryList, ApiGroupList, ApiResource,
     ApiResourceDiscovery, ApiResourceList, ApiSubresourceDiscovery, ApiVersionDiscovery,
-    GroupVersionForDiscovery, Kind, ListMeta, ObjectMeta, ResponseKind,
+    GroupVersionForDiscovery, Kind, ListMeta, ObjectMeta, ResponseKind, Verbs,
 };
 use crate::GroupVersion;
 
@@ -47,15 +47,16 @@ pub struct Aggregated {
 impl From<ApiGroupDiscoveryList> for Aggregated {
     fn from(document: ApiGroupDiscoveryList) -> Self {
         let mut this = Self::default();
+        let mut verbs = Verbs::default();
         for group in document.items {
-            this.add_group(group);
+            this.add_group(group, &mut verbs);
         }
         this
     }
 }
 
 impl Aggregated {
-    fn add_group(&mut self, group: ApiGroupDiscovery) {
+    fn add_group(&mut self, group: ApiGroupDiscovery, verbs: &mut Verbs) {
         let name = group.metadata.name;
         let mut versions: Option<Vec<GroupVersionForDiscovery>> = None;
         for version in group.versions {
@@ -79,7 +80,8 @@ impl Aggregated {
                 .into_iter()
                 .flat_map(legacy_resources)
                 .collect();
-            let list = ApiResourceList::new(&group_version, resources);
+            let mut list = ApiResourceList::new(&group_version, resources);
+            verbs.compact(&mut list);
             self.lists.push((group_version, list));
         }
         let preferred_version = versions

@@ -12,6 +12,7 @@
 
 mod aggregated;
 mod canonical;
+mod compact;
 mod convert;
 pub mod go_json;
 mod legacy;
@@ -31,6 +32,7 @@ pub use self::aggregated::{
     ApiGroupDiscovery, ApiGroupDiscoveryList, ApiResourceDiscovery, ApiSubresourceDiscovery,
     ApiVersionDiscovery, ListMeta, ObjectMeta, ResponseKind,
 };
+pub(crate) use self::compact::Verbs;
 pub use self::convert::{Aggregated, aggregate};
 pub(crate) use self::convert::{aggregate_in_order, preferred_first};
 pub use self::legacy::{

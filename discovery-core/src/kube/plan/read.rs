@@ -10,7 +10,7 @@ use http::Response;
 use super::Part;
 use crate::kube::document::{
     ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, ApiVersions, Document,
-    GroupVersionForDiscovery, decode_lenient,
+    GroupVersionForDiscovery, Verbs, decode_lenient,
 };
 use crate::kube::error::is_success;
 use crate::kube::extensions::ParsedAnswer;
@@ -45,6 +45,7 @@ pub fn parse_list(
     // need it name the group version, which the path has told.
     list.api_version = "v1".into();
     list.group_version = group_version.as_str().into();
+    Verbs::default().compact(&mut list);
     Ok(Document::new(list).from_server(SystemTime::now()))
 }
 

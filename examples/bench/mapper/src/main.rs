@@ -7,14 +7,16 @@ use bytes::Bytes;
 use discovery_client::DiscoveryClient;
 use discovery_client::mapper::RestMapper;
 use discovery_core::kube::document::{ApiGroupDiscoveryList, decode};
-use http::{Request, Response};
 use http_body_util::Full;
 use kube::core::GroupVersionKind;
+use tower::Layer;
 
-const GROUPS: usize = 1000;
-const RESOURCES: usize = 10;
-const TYPE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-const CORE: &str = r#"{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","items":[]}"#;
+use crate::cluster::{GROUPS, RESOURCES, aggregated, check, document, legacy};
+
+mod cluster;
+
+const LEGACY_GROUPS: usize = 300;
+const LATENCY: Duration = Duration::from_millis(20);
 
 fn main() {
     let document = Bytes::from(document());
@@ -28,7 +30,7 @@ fn main() {
         black_box(serde_json::from_slice::<ApiGroupDiscoveryList>(&document).expect("JSON"));
     });
     assert!(decode::<ApiGroupDiscoveryList>(&document).is_ok());
-    let client = DiscoveryClient::<_, Full<Bytes>>::new(server::<Full<Bytes>>(&document));
+    let client = DiscoveryClient::<_, Full<Bytes>>::new(aggregated::<Full<Bytes>>(&document));
     let discover = best(20, || {
         _ = black_box(runtime.block_on(client.discover()).expect("an answer"));
     });
@@ -37,16 +39,28 @@ fn main() {
     });
     println!("first discovery: parsing {parse:.2?}, ours {discover:.2?}, kube-rs {theirs:.2?}");
     let ratio = discover.as_secs_f64() / parse.as_secs_f64();
-    check("discovery / parsing into our types (at most 1.5)", ratio, ratio <= 1.5);
+    check(
+        "discovery / parsing into our types (at most 1.5)",
+        ratio,
+        ratio <= 1.5,
+    );
 
-    let snapshot = runtime.block_on(client.discover()).expect("an answer").snapshot;
+    let snapshot = runtime
+        .block_on(client.discover())
+        .expect("an answer")
+        .snapshot;
     let build = best(5, || {
         black_box(RestMapper::new(&snapshot));
     });
     println!("making a mapper: {build:.2?}");
     let mapper = RestMapper::new(&snapshot);
     let names: Vec<_> = (0..1000)
-        .map(|n| (format!("g{}.bench.test", n * 7 % GROUPS), n * 13 % (GROUPS * RESOURCES)))
+        .map(|n| {
+            (
+                format!("g{}.bench.test", n * 7 % GROUPS),
+                n * 13 % (GROUPS * RESOURCES),
+            )
+        })
         .collect();
     let kinds: Vec<_> = names
         .iter()
@@ -68,15 +82,50 @@ fn main() {
     let theirs = each(&gvks, |gvk| {
         black_box(discovery.resolve_gvk(gvk).expect("it is there"));
     });
-    println!("a look-up: by kind {kind:.0} ns, by short name {name:.0} ns, kube-rs' resolve_gvk {theirs:.0} ns");
+    println!(
+        "a look-up: by kind {kind:.0} ns, by short name {name:.0} ns, kube-rs' resolve_gvk {theirs:.0} ns"
+    );
     check("ns by kind (at most 100, goal 50)", kind, kind <= 100.0);
-    check("ns by short name (at most 100, goal 50)", name, name <= 100.0);
+    check(
+        "ns by short name (at most 100, goal 50)",
+        name,
+        name <= 100.0,
+    );
     check("kube-rs / ours by kind", theirs / kind, theirs > kind);
-}
 
-fn check(wanted: &str, figure: f64, met: bool) {
-    let mark = if met { "MET    " } else { "NOT MET" };
-    println!("  {mark}  {wanted}: {figure:.2}");
+    let server = legacy(LEGACY_GROUPS, LATENCY);
+    let bare = DiscoveryClient::<_, Full<Bytes>>::new(server.clone());
+    let bare = best(3, || {
+        let found = runtime.block_on(bare.discover()).expect("an answer");
+        assert!(found.snapshot.is_complete());
+    });
+    let cached = best(3, || {
+        let memory = discovery_memory::MemoryDiscoveryLayer::new();
+        let client = DiscoveryClient::<_, Full<Bytes>>::new(memory.layer(server.clone()));
+        let found = runtime.block_on(client.discover()).expect("an answer");
+        assert!(found.snapshot.is_complete());
+    });
+    let theirs = best(1, || {
+        runtime.block_on(async {
+            let client = kube::Client::new(
+                legacy::<kube::client::Body>(LEGACY_GROUPS, LATENCY),
+                "default",
+            );
+            black_box(kube::Discovery::new(client).run().await.expect("an answer"));
+        });
+    });
+    println!(
+        "a server with {LEGACY_GROUPS} lists, {LATENCY:?} each: {bare:.0?}, behind the memory layer {cached:.0?}, \
+         kube-rs {theirs:.0?}"
+    );
+    for (what, time) in [("", bare), (" behind the memory layer", cached)] {
+        let trips = time.as_secs_f64() / LATENCY.as_secs_f64();
+        check(
+            &format!("round trips{what} (at most 8)"),
+            trips,
+            trips <= 8.0,
+        );
+    }
 }
 
 /// The shortest of several runs.
@@ -95,52 +144,8 @@ fn each<T>(all: &[T], mut look: impl FnMut(&T)) -> f64 {
     round.as_nanos() as f64 / all.len() as f64
 }
 
-fn document() -> String {
-    let resource = |n: usize| {
-        format!(
-            r#"{{"resource":"kind{n}s","responseKind":{{"group":"","version":"","kind":"Kind{n}"}},"scope":"Namespaced","singularResource":"kind{n}","verbs":["delete","deletecollection","get","list","patch","create","update","watch"],"shortNames":["k{n}"],"categories":["all"]}}"#
-        )
-    };
-    let group = |g: usize| {
-        let resources: Vec<_> = (0..RESOURCES).map(|r| resource(g * RESOURCES + r)).collect();
-        format!(
-            r#"{{"metadata":{{"name":"g{g}.bench.test","creationTimestamp":null}},"versions":[{{"version":"v1","resources":[{}],"freshness":"Current"}}]}}"#,
-            resources.join(",")
-        )
-    };
-    let groups: Vec<_> = (0..GROUPS).map(group).collect();
-    format!(
-        r#"{{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","metadata":{{}},"items":[{}]}}"#,
-        groups.join(",")
-    )
-}
-
-fn server<B>(
-    document: &Bytes,
-) -> impl tower::Service<
-    Request<B>,
-    Response = Response<Full<Bytes>>,
-    Error = std::io::Error,
-    Future: Send,
-> + Clone
-+ Send
-+ 'static
-where
-    B: Send + 'static,
-{
-    let document = document.clone();
-    tower::service_fn(move |request: Request<B>| {
-        let body = match request.uri().path() {
-            "/api" => Bytes::from_static(CORE.as_bytes()),
-            _ => document.clone(),
-        };
-        let response = Response::builder().header("content-type", TYPE);
-        std::future::ready(response.body(Full::new(body)).map_err(std::io::Error::other))
-    })
-}
-
 async fn discovery(document: &Bytes) -> kube::Discovery {
-    let client = kube::Client::new(server::<kube::client::Body>(document), "default");
+    let client = kube::Client::new(aggregated::<kube::client::Body>(document), "default");
     let discovery = kube::Discovery::new(client).run_aggregated();
     discovery.await.expect("an answer")
 }
