@@ -1,6 +1,8 @@
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use discovery_core::{GroupVersion, GroupVersionResource, Snapshot};
+use discovery_core::kube::document::ApiResource;
+use discovery_core::{GroupVersion, GroupVersionResource, Snapshot, Text};
 
 /// The difference of two snapshots, in the order of the names.
 ///
@@ -40,31 +42,31 @@ impl Change {
     #[must_use]
     pub fn between(before: &Snapshot, now: &Snapshot) -> Self {
         let mut change = Self::default();
-        for (group_version, list) in now.lists().filter(|(name, _)| is_served(now, name)) {
+        let (served_before, served_now) = (served(before), served(now));
+        for (group_version, list) in now.lists() {
+            if !served_now.contains(group_version) {
+                continue;
+            }
             let known = before.resources(group_version.as_str());
-            let known = known.filter(|_| is_served(before, group_version));
+            let known = known.filter(|_| served_before.contains(group_version));
             if known.is_some_and(|known| Arc::ptr_eq(known, list)) {
                 continue;
             }
-            let known = known.map_or(&[][..], |known| &known.resources);
-            for resource in &list.resources {
-                let old = known.iter().find(|old| old.name == resource.name);
-                let name = || group_version.with_resource(resource.name.clone());
-                match old {
+            let mut known = known.map_or_else(HashMap::new, |known| by_name(&known.resources));
+            for (name, resource) in by_name(&list.resources) {
+                let name = || group_version.with_resource(name.clone());
+                match known.remove(&resource.name) {
                     None => change.added.push(name()),
                     Some(old) if old != resource => change.changed.push(name()),
                     Some(_) => {}
                 }
             }
-            for old in known {
-                if !list.resources.iter().any(|new| new.name == old.name) {
-                    let name = group_version.with_resource(old.name.clone());
-                    change.removed.push(name);
-                }
-            }
+            let gone = known.into_keys();
+            let gone = gone.map(|name| group_version.with_resource(name.clone()));
+            change.removed.extend(gone);
         }
-        for (group_version, list) in before.lists().filter(|(name, _)| is_served(before, name)) {
-            if !is_served(now, group_version) {
+        for (group_version, list) in before.lists() {
+            if served_before.contains(group_version) && !served_now.contains(group_version) {
                 let names = list.resources.iter().map(|resource| resource.name.clone());
                 let names = names.map(|name| group_version.with_resource(name));
                 change.removed.extend(names);
@@ -83,7 +85,17 @@ impl Change {
     }
 }
 
-/// Whether the server has it. A stale group version is there, though its resources are not told.
-fn is_served(snapshot: &Snapshot, group_version: &GroupVersion) -> bool {
-    snapshot.group_versions().contains(group_version) || snapshot.stale().contains(group_version)
+/// What the server has. A stale group version is there, though its resources are not told.
+fn served(snapshot: &Snapshot) -> HashSet<&GroupVersion> {
+    let listed = snapshot.group_versions().iter();
+    listed.chain(snapshot.stale()).collect()
+}
+
+/// The resources by name, of which the first counts.
+fn by_name(resources: &[ApiResource]) -> HashMap<&Text, &ApiResource> {
+    let mut named = HashMap::with_capacity(resources.len());
+    for resource in resources {
+        named.entry(&resource.name).or_insert(resource);
+    }
+    named
 }

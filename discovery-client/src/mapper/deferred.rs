@@ -1,6 +1,6 @@
 //! The mapper of whatever the server has now.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -286,9 +286,10 @@ impl Groups<'_> {
         let mut known = Snapshot::default();
         known.set_groups_shared(served);
         known.set_format(Format::Legacy);
+        let served: HashSet<_> = known.group_versions().iter().cloned().collect();
         let others = listed
             .lists()
-            .filter(|(name, _)| !self.cover(name.group()) && known.group_versions().contains(name))
+            .filter(|(name, _)| !self.cover(name.group()) && served.contains(*name))
             .map(|(name, list)| (name.clone(), Arc::clone(list)))
             .collect::<Vec<_>>();
         known.extend(others);

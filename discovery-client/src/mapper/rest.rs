@@ -275,22 +275,14 @@ impl Tables {
 
     /// As client-go's category expander: of the preferred resources.
     fn add_categories(&mut self, snapshot: &Snapshot) {
+        let mut places = HashMap::new();
+        for Place { mapping, .. } in &self.places {
+            let place = places.entry((&mapping.group_version, &mapping.resource));
+            place.or_insert(mapping);
+        }
         for resource in preferred(snapshot) {
-            if resource.categories.is_empty() {
-                continue;
-            }
-            let places = self
-                .names
-                .get(&resource.name)
-                .map_or(&[][..], At::all)
-                .iter();
-            let mut mappings = places.map(|at| &self.places[*at].mapping);
-            let mapping = mappings.find(|mapping| {
-                mapping.group_version == *resource.group_version()
-                    && mapping.resource == resource.name
-            });
-            if let Some(mapping) = mapping {
-                for category in &resource.categories {
+            for category in &resource.categories {
+                if let Some(mapping) = places.get(&(resource.group_version(), &resource.name)) {
                     let all = self.categories.entry(category.clone()).or_default();
                     all.push(Arc::clone(mapping));
                 }
