@@ -1,9 +1,8 @@
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
 use discovery_core::engine::{
     Cache, Configured, DiscoveryService, Engine, Handle, Options, Scope, Settings,
 };
@@ -12,6 +11,8 @@ use discovery_core::sync::clock::{Clock, SystemClock};
 use discovery_core::{GroupVersion, Snapshot};
 use http::Uri;
 use tower_layer::Layer;
+
+use crate::primitives::{ArcSwap, AtomicBool, Mutex, MutexGuard};
 
 /// Keeps discovery answers in memory, as client-go's memory cache does.
 ///
@@ -183,19 +184,23 @@ impl Settings for MemorySettings {
     type Cache = MemoryBackend;
 
     fn engine(&self) -> Engine<MemoryBackend> {
-        let backend = MemoryBackend {
-            state: ArcSwap::default(),
-            writing: Mutex::default(),
-            has_pending: AtomicBool::new(false),
-            ttl: self.ttl,
-            keep_last_good: self.keep_last_good,
-            clock: Arc::clone(&self.clock),
-        };
+        let backend = MemoryBackend::new(self.ttl, self.keep_last_good, Arc::clone(&self.clock));
         Engine::new(backend, self.options.clone())
     }
 }
 
 impl MemoryBackend {
+    pub(crate) fn new(ttl: Option<Duration>, keep_last_good: bool, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            state: ArcSwap::default(),
+            writing: Mutex::default(),
+            has_pending: AtomicBool::new(false),
+            ttl,
+            keep_last_good,
+            clock,
+        }
+    }
+
     fn expired(&self, state: &State) -> bool {
         match (self.ttl, state.since) {
             (Some(ttl), Some(since)) => {
@@ -236,14 +241,17 @@ impl MemoryBackend {
         }
         let mut pending = self.pending();
         if need.is_none_or(|need| pending.lists.knows(need)) {
-            let Pending { lists, since } = self.take(&mut pending);
-            self.add(&Arc::new(lists), since);
+            self.flush(&mut pending);
         }
     }
 
-    fn take(&self, pending: &mut Pending) -> Pending {
+    /// Puts what is pending into the state. Those who see that nothing is pending find it there.
+    fn flush(&self, pending: &mut Pending) {
+        let Pending { lists, since } = std::mem::take(pending);
+        if since.is_some() {
+            self.add(&Arc::new(lists), since);
+        }
         self.has_pending.store(false, Ordering::Release);
-        std::mem::take(pending)
     }
 
     /// Makes a new state with these documents, which came at that time. Only one at a time.
@@ -299,18 +307,14 @@ impl Cache for MemoryBackend {
             self.has_pending.store(true, Ordering::Release);
             return Op::Ready(());
         }
-        let Pending { lists, since } = self.take(&mut pending);
-        if since.is_some() {
-            self.add(&Arc::new(lists), since);
-        }
+        self.flush(&mut pending);
         self.add(found, Some(now));
         Op::Ready(())
     }
 
     fn invalidate(&self) {
-        self.settle(None);
         let mut pending = self.pending();
-        self.take(&mut pending);
+        self.flush(&mut pending);
         let last_good = self.last_good_of(&self.state.load());
         self.state.store(Arc::new(State {
             last_good,

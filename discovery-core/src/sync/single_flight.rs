@@ -31,8 +31,10 @@ use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
+
+use crate::sync::primitives::{Arc, Mutex, MutexGuard};
 
 /// The flights that are under way, by key. Clones share them.
 pub struct SingleFlight<K, V = ()> {
