@@ -17,14 +17,14 @@ async fn many_tasks_share_one_fetch() {
             let rig = Rig::new(wire, order, server).await;
             let program = rig.program();
             let hold = rig.control.hold("/apis");
-            let tasks: Vec<_> = (0..64)
+            let tasks: Vec<_> = (0..500)
                 .map(|_| {
                     let client = program.client.clone();
                     tokio::spawn(async move { client.discover().await })
                 })
                 .collect();
             rig.until(|counters| counters.path("/apis") == 1).await;
-            rig.until_missed(&program, 64).await;
+            rig.until_missed(&program, 500).await;
             drop(hold);
             let mut lists = 0;
             for task in tasks {
