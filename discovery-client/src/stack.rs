@@ -13,6 +13,7 @@ use discovery_memory::{MemoryDiscovery, MemoryDiscoveryLayer};
 use http::{Uri, request};
 use tower_layer::{Identity, Layer};
 
+use crate::openapi;
 use crate::request_defaults::{RequestDefaults, RequestDefaultsLayer, TIMEOUT};
 use crate::retry::{RetryAfter, RetryAfterLayer};
 
@@ -247,12 +248,12 @@ impl Stack {
         let enabled = self.http_store.is_some();
         let store = self.http_store.clone().unwrap_or_else(|| Arc::new(NoStore));
         let base = self.server.path().trim_end_matches('/').to_owned();
-        let http =
-            HttpCacheLayer::new(store)
-                .kubectl()
-                .cacheable(move |request: &request::Parts| {
-                    enabled && Endpoint::parse(request.uri.path(), &base).is_some()
-                });
+        let http = HttpCacheLayer::new(store)
+            .kubectl()
+            .keep_latest_of(openapi::without_hash)
+            .cacheable(move |request: &request::Parts| {
+                enabled && Endpoint::parse(request.uri.path(), &base).is_some()
+            });
         let handles = Handles {
             disk: files.handle(),
             memory: memory.handle(),

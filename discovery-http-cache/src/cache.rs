@@ -253,6 +253,33 @@ impl Cache {
         all(removals).await;
     }
 
+    /// Removes the entry that was the latest of that name, and notes that this one is. Failures are logged.
+    pub(crate) async fn supersede(self: &Arc<Self>, name: &str, key: &str) {
+        let note = format!("latest of {name}");
+        let before = match self.get(&note).await {
+            Ok(value) => value.map(Value::into_bytes),
+            Err(error) => return self.store_failed(&note, "read", &error),
+        };
+        if let Some(before) = before {
+            if before == key.as_bytes() {
+                return;
+            }
+            // A note that is damaged names nothing that is stored.
+            let before = String::from_utf8_lossy(&before);
+            if (self.config.latest_of.as_ref())
+                .and_then(|of| of(&before))
+                .is_some_and(|of| of == name)
+            {
+                debug!(key = %Redacted::new(&before), decision = "removed", reason = "superseded");
+                self.remove(&before).await;
+            }
+        }
+        let value = Value::new("", key.to_owned());
+        if let Err(error) = self.bounded(self.store.put(&note, value)).await {
+            self.store_failed(&note, "write", &error);
+        }
+    }
+
     /// Removes entries, all at the same time. Failures are logged.
     pub(crate) async fn remove_each(self: &Arc<Self>, keys: impl IntoIterator<Item = &String>) {
         all(keys.into_iter().map(|key| self.remove(key)).collect()).await;

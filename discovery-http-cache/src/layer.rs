@@ -136,6 +136,27 @@ impl<St: Store> HttpCacheLayer<St> {
         self
     }
 
+    /// Sets which entries are versions of one thing, of which only the latest is of use, such as those of a URL with a hash
+    /// in it: `name` tells of an entry's key what it is a version of. An entry that is stored then removes the one that was
+    /// stored before it under the same name, by this process or another. Off unless set.
+    ///
+    /// The key is the URI, unless [another one](Self::key) was chosen.
+    ///
+    /// ```
+    /// use discovery_http_cache::{HttpCacheLayer, MapStore};
+    ///
+    /// let without_hash = |key: &str| key.split_once("?hash=").map(|(name, _)| name.to_owned());
+    /// let layer = HttpCacheLayer::new(MapStore::new()).keep_latest_of(without_hash);
+    /// ```
+    #[must_use]
+    pub fn keep_latest_of(
+        mut self,
+        name: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.options.latest_of = Some(Arc::new(name));
+        self
+    }
+
     /// Sets how the cache learns which URI a response came from, for a layer below it that follows redirects: see
     /// [`ResponseUri`]. By default, every response counts as that of the request's URI.
     #[must_use]

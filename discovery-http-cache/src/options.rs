@@ -30,6 +30,7 @@ pub(crate) struct Options {
     pub(crate) lifetime: Option<Arc<dyn Lifetime>>,
     pub(crate) marker: Option<Arc<dyn ResponseMarker>>,
     pub(crate) response_uri: Option<Arc<dyn ResponseUri>>,
+    pub(crate) latest_of: Option<LatestOf>,
     pub(crate) lenient_dates: Option<bool>,
     pub(crate) heuristic: Option<Duration>,
     pub(crate) stale_if_disconnected: bool,
@@ -53,6 +54,7 @@ pub(crate) struct Config {
     pub(crate) lifetime: Option<Arc<dyn Lifetime>>,
     pub(crate) marker: Option<Arc<dyn ResponseMarker>>,
     pub(crate) response_uri: Option<Arc<dyn ResponseUri>>,
+    pub(crate) latest_of: Option<LatestOf>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) origin: TargetOrigin,
     pub(crate) rules: Rules,
@@ -67,6 +69,9 @@ pub(crate) struct Config {
 
 /// A future that an [executor](crate::HttpCacheLayer::executor) runs.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Tells of an entry's key what the entry is a version of.
+pub(crate) type LatestOf = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// An executor of background refreshes.
 pub(crate) type Background = Arc<dyn Executor<BoxFuture<()>> + Send + Sync>;
@@ -119,6 +124,7 @@ impl Options {
             lifetime: self.lifetime.clone(),
             marker: self.marker.clone().or(preset.marker),
             response_uri: self.response_uri.clone(),
+            latest_of: self.latest_of.clone(),
             clock: Arc::clone(&self.clock),
             origin: self.origin.clone(),
             rules: Rules {
@@ -151,6 +157,7 @@ impl Default for Options {
             lifetime: None,
             marker: None,
             response_uri: None,
+            latest_of: None,
             lenient_dates: None,
             heuristic: None,
             stale_if_disconnected: false,

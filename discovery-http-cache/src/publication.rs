@@ -59,6 +59,18 @@ impl Publication {
     }
 }
 
+/// What has to be done before the entry is there.
+fn prepare(cache: Arc<Cache>, key: String, variants: Variants) -> Op<()> {
+    match variants {
+        Variants::Unchanged => Op::Ready(()),
+        Variants::Added(place) => Op::wait(async move { cache.add_variant(&place, &key).await }),
+        Variants::Replaced { base } => {
+            let known = cache.take_list(&base);
+            Op::wait(async move { cache.remove_all_variants(&base, known).await })
+        }
+    }
+}
+
 impl Drop for Publication {
     /// A store that panicked has said neither that the entry is stored nor that it is not.
     fn drop(&mut self) {
@@ -80,16 +92,15 @@ impl EntryObserver for Publication {
     fn prepare(&mut self, key: &str) -> Op<()> {
         self.writing = Some(self.generation.begin_write());
         let (cache, key) = (Arc::clone(&self.cache), key.to_owned());
-        match std::mem::replace(&mut self.variants, Variants::Unchanged) {
-            Variants::Unchanged => Op::Ready(()),
-            Variants::Added(place) => {
-                Op::wait(async move { cache.add_variant(&place, &key).await })
-            }
-            Variants::Replaced { base } => {
-                let known = cache.take_list(&base);
-                Op::wait(async move { cache.remove_all_variants(&base, known).await })
-            }
+        if let Some(name) = cache.config.latest_of.as_ref().and_then(|of| of(&key)) {
+            let variants = std::mem::replace(&mut self.variants, Variants::Unchanged);
+            return Op::wait(async move {
+                cache.supersede(&name, &key).await;
+                prepare(cache, key, variants).await;
+            });
         }
+        let variants = std::mem::replace(&mut self.variants, Variants::Unchanged);
+        prepare(cache, key, variants)
     }
 
     fn on_stored(&mut self, key: &str) {

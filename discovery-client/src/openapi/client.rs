@@ -447,6 +447,12 @@ fn is_gone(error: &Error) -> bool {
         .is_some_and(|code| code == StatusCode::NOT_FOUND || code.is_redirection())
 }
 
+/// The URL of an OpenAPI v3 document without its hash. The documents of other hashes are those that it was before.
+pub(crate) fn without_hash(url: &str) -> Option<String> {
+    let (path, query) = url.split_once('?')?;
+    (path.contains("/openapi/v3/") && query.starts_with("hash=")).then(|| path.to_owned())
+}
+
 fn has_hash(url: &str) -> bool {
     url.split_once('?')
         .is_some_and(|(_, query)| query.split('&').any(|pair| pair.starts_with("hash=")))

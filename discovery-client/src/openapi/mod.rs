@@ -9,7 +9,7 @@ mod document;
 mod explain;
 mod wrap;
 
-pub(crate) use self::client::{Server, Shared};
+pub(crate) use self::client::{Server, Shared, without_hash};
 
 pub use self::client::{OpenApi, OpenApiFormat, Paths};
 pub use self::document::{Document, Schema};

@@ -1,7 +1,7 @@
 //! The switches: what can be changed while the server runs.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
@@ -24,6 +24,10 @@ use super::{
 pub(super) struct Switches {
     pub(super) no_v2: bool,
     pub(super) v2beta1: bool,
+    /// Paths without the aggregated form.
+    pub(super) legacy_paths: HashSet<String>,
+    pub(super) refuses_aggregated: bool,
+    pub(super) ignores_accept: bool,
     pub(super) latency: Option<Duration>,
     pub(super) vary_authorization: bool,
     pub(super) clock_offset: i64,
@@ -94,6 +98,26 @@ impl Control {
     /// Serves `v2beta1` aggregated documents too, as servers from 1.27 to 1.35 do.
     pub fn set_v2beta1(&self, on: bool) {
         self.write().v2beta1 = on;
+    }
+
+    /// Answers one path, `/api` or `/apis`, with the legacy document whatever is asked for, as kcp does.
+    pub fn set_legacy_path(&self, path: &str, on: bool) {
+        let mut switches = self.write();
+        if on {
+            switches.legacy_paths.insert(path.to_owned());
+        } else {
+            switches.legacy_paths.remove(path);
+        }
+    }
+
+    /// Answers 406 to whoever names the aggregated form, even among others, as strict servers do.
+    pub fn set_refuses_aggregated(&self, on: bool) {
+        self.write().refuses_aggregated = on;
+    }
+
+    /// Answers with the aggregated form whatever is asked for.
+    pub fn set_ignores_accept(&self, on: bool) {
+        self.write().ignores_accept = on;
     }
 
     /// Waits so long before every answer.

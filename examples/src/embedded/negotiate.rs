@@ -4,10 +4,14 @@
 use super::documents::Aggregated;
 
 /// The forms that a path can be had in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Offer {
     pub(super) v2: bool,
     pub(super) v2beta1: bool,
+    /// The aggregated form is all that is offered, whatever is asked for.
+    pub(super) always: bool,
+    /// Who names an aggregated form gets nothing.
+    pub(super) never: bool,
 }
 
 impl Offer {
@@ -15,6 +19,8 @@ impl Offer {
     pub(super) const PLAIN: Self = Self {
         v2: false,
         v2beta1: false,
+        always: false,
+        never: false,
     };
 }
 
@@ -27,6 +33,9 @@ pub(super) enum Form {
 
 /// Picks the form for an `Accept` value, or `None` for 406. Without the header, plain JSON fits.
 pub(super) fn form(accept: Option<&str>, offer: Offer) -> Option<Form> {
+    if offer.always {
+        return Some(Form::Aggregated(Aggregated::V2));
+    }
     let Some(accept) = accept.map(str::trim).filter(|accept| !accept.is_empty()) else {
         return Some(Form::Plain);
     };
@@ -42,6 +51,9 @@ pub(super) fn form(accept: Option<&str>, offer: Offer) -> Option<Form> {
             plain = true;
             continue;
         };
+        if offer.never {
+            return None;
+        }
         let group = parameter(clause, "g").unwrap_or_default();
         if target == "APIGroupDiscoveryList" && group == "apidiscovery.k8s.io" {
             match parameter(clause, "v").unwrap_or_default() {
@@ -101,7 +113,7 @@ mod tests {
     fn aggregated_entries_win_wherever_they_stand() {
         let offer = Offer {
             v2: true,
-            v2beta1: false,
+            ..Offer::PLAIN
         };
         for (accept, expected) in [
             (V2.to_owned(), V2_FORM),
@@ -126,6 +138,7 @@ mod tests {
         let both = Offer {
             v2: true,
             v2beta1: true,
+            ..Offer::PLAIN
         };
         assert_eq!(form(Some(BETA), both), BETA_FORM);
         assert_eq!(form(Some(V2), Offer::PLAIN), None);

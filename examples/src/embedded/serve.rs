@@ -174,8 +174,10 @@ impl Exchange {
                 let offer = {
                     let switches = control.read();
                     Offer {
-                        v2: !switches.no_v2,
-                        v2beta1: switches.v2beta1,
+                        v2: !switches.no_v2 && !switches.legacy_paths.contains(&path),
+                        v2beta1: switches.v2beta1 && !switches.legacy_paths.contains(&path),
+                        always: switches.ignores_accept,
+                        never: switches.refuses_aggregated,
                     }
                 };
                 let asked = Asked {

@@ -8,6 +8,34 @@ use http::StatusCode;
 use super::client::{KUBECTL, V2, V2BETA1, accept, begin, get, until};
 
 #[tokio::test]
+async fn odd_servers() {
+    let server = EmbeddedServer::builder().start().await.unwrap();
+    let control = server.control();
+    control.set_legacy_path("/apis", true);
+    let form = async |path: &str, asked: &str| {
+        let reply = accept(&server, path, asked).await;
+        (
+            reply.status.as_u16(),
+            reply.header("content-type").to_owned(),
+        )
+    };
+    let json = || "application/json".to_owned();
+    assert_eq!(form("/apis", KUBECTL).await, (200, json()));
+    assert_eq!(form("/api", KUBECTL).await, (200, V2.to_owned()));
+    control.set_legacy_path("/apis", false);
+    assert_eq!(form("/apis", KUBECTL).await, (200, V2.to_owned()));
+
+    control.set_refuses_aggregated(true);
+    assert_eq!(form("/apis", KUBECTL).await.0, 406);
+    assert_eq!(form("/apis", "application/json").await, (200, json()));
+    control.set_refuses_aggregated(false);
+
+    control.set_ignores_accept(true);
+    assert_eq!(form("/api", "application/json").await, (200, V2.to_owned()));
+    control.set_ignores_accept(false);
+}
+
+#[tokio::test]
 async fn forms_of_other_servers() {
     let server = EmbeddedServer::builder()
         .legacy_only(true)

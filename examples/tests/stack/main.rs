@@ -15,6 +15,7 @@ mod handles;
 mod hostile;
 mod kube_rs;
 mod legacy;
+mod openapi;
 mod retries;
 mod rig;
 mod secrets;
