@@ -3,6 +3,9 @@
 
 mod client;
 mod filter;
+#[cfg(feature = "kube")]
+#[cfg_attr(docsrs, doc(cfg(feature = "kube")))]
+pub mod kube;
 pub mod live;
 pub mod mapper;
 pub mod openapi;
@@ -15,5 +18,8 @@ mod version;
 pub use self::client::{DiscoveryClient, Progress};
 pub use self::filter::Filter;
 pub use self::preferred::{Preferred, Resource, preferred};
-pub use self::stack::{Handles, HttpService, KubectlService, LongLivedService, Stack, StackError};
+pub use self::stack::{
+    Handles, HttpService, KubectlLayer, KubectlService, LongLivedLayer, LongLivedService, Stack,
+    StackError,
+};
 pub use self::version::VersionInfo;

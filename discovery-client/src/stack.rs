@@ -222,6 +222,59 @@ impl Stack {
         (service, layers.handles)
     }
 
+    /// As [`long_lived`](Self::long_lived), with a layer for User-Agent and credentials, as
+    /// [`kubectl_with`](Self::kubectl_with) has it.
+    #[expect(
+        clippy::type_complexity,
+        reason = "the order of the layers is what this tells"
+    )]
+    pub fn long_lived_with<T, A: Layer<HttpService<T>>>(
+        self,
+        auth: &A,
+        transport: T,
+    ) -> (
+        MemoryDiscovery<DiskDiscovery<RequestDefaults<RetryAfter<A::Service>>>>,
+        Handles,
+    ) {
+        let layers = self.layers();
+        let inner = layers
+            .defaults
+            .layer(layers.retry.layer(auth.layer(layers.http.layer(transport))));
+        let service = layers.memory.layer(layers.handles.files.layer(inner));
+        (service, layers.handles)
+    }
+
+    /// [`kubectl`](Self::kubectl)'s order as a layer, with the handles of its caches. All services that the layer makes
+    /// share them.
+    pub fn kubectl_layer(self) -> (KubectlLayer, Handles) {
+        let layers = self.layers();
+        let handles = layers.handles.clone();
+        (KubectlLayer(layers), handles)
+    }
+
+    /// [`long_lived`](Self::long_lived)'s order as a layer, with the handles of its caches. All services that the layer
+    /// makes share them.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use discovery_client::Stack;
+    /// use http_body_util::Full;
+    /// use tower::ServiceBuilder;
+    ///
+    /// # let root = tempfile::tempdir()?;
+    /// let (discovery, handles) = Stack::new("https://10.0.0.1:6443", root.path())?.long_lived_layer();
+    /// let service = ServiceBuilder::new().layer(discovery).service(tower::service_fn(
+    ///     |_: http::Request<Full<Bytes>>| async { Ok::<_, std::io::Error>(http::Response::new(Full::<Bytes>::default())) },
+    /// ));
+    /// handles.memory.invalidate();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn long_lived_layer(self) -> (LongLivedLayer, Handles) {
+        let layers = self.layers();
+        let handles = layers.handles.clone();
+        (LongLivedLayer(layers), handles)
+    }
+
     fn layers(&self) -> Layers {
         let mut files = match &self.discovery_dir {
             Some(dir) => DiskDiscoveryLayer::new(dir),
@@ -270,6 +323,63 @@ impl Stack {
     }
 }
 
+/// [`Stack::kubectl`]'s order, as a layer.
+#[derive(Clone)]
+pub struct KubectlLayer(Layers);
+
+/// [`Stack::long_lived`]'s order, as a layer.
+#[derive(Clone)]
+pub struct LongLivedLayer(Layers);
+
+impl<T> Layer<T> for KubectlLayer {
+    type Service = KubectlService<T>;
+
+    fn layer(&self, transport: T) -> KubectlService<T> {
+        let Layers {
+            memory,
+            defaults,
+            retry,
+            http,
+            handles,
+        } = &self.0;
+        let inner = defaults.layer(retry.layer(http.layer(transport)));
+        handles.files.layer(memory.layer(inner))
+    }
+}
+
+impl<T> Layer<T> for LongLivedLayer {
+    type Service = LongLivedService<T>;
+
+    fn layer(&self, transport: T) -> LongLivedService<T> {
+        let Layers {
+            memory,
+            defaults,
+            retry,
+            http,
+            handles,
+        } = &self.0;
+        let inner = defaults.layer(retry.layer(http.layer(transport)));
+        memory.layer(handles.files.layer(inner))
+    }
+}
+
+impl fmt::Debug for KubectlLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KubectlLayer")
+            .field("handles", &self.0.handles)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for LongLivedLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LongLivedLayer")
+            .field("handles", &self.0.handles)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone)]
 struct Layers {
     memory: MemoryDiscoveryLayer,
     defaults: RequestDefaultsLayer,

@@ -1,4 +1,5 @@
-//! kube-rs' own discovery, unchanged, over kubectl's files: the second run sends no request.
+//! kube-rs with cached discovery: the second run finds what the first has learnt, and a program that looks for a resource
+//! that has just come finds it.
 //!
 //! ```console
 //! $ cargo run -p discovery-examples --example kube_rs
@@ -7,15 +8,16 @@
 
 use std::error::Error;
 
-use discovery_disk::DiskDiscoveryLayer;
+use discovery_client::DiscoveryClient;
+use discovery_client::kube::{CachedClient, KubeService};
+use discovery_client::mapper::DeferredMapper;
 use discovery_examples::embedded::EmbeddedServer;
-use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::discovery::ApiResource;
 use kube::{Config, Discovery};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // In a real program: `Config::infer()`, and `~/.kube/cache` for the cache.
     let cluster = EmbeddedServer::builder()
         .crds(25)
         .tls(true)
@@ -26,24 +28,43 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let kubeconfig = Kubeconfig::from_yaml(&cluster.kubeconfig())?;
 
     for run in ["first", "second"] {
+        // In a real program: `discovery_client::kube::client(Config::infer().await?)`.
         let config =
             Config::from_custom_kubeconfig(kubeconfig.clone(), &KubeConfigOptions::default())
                 .await?;
-        let files = DiskDiscoveryLayer::for_server(cache.path(), &config.cluster_url)?;
-        let client = ClientBuilder::try_from(config)?
-            .with_layer(&tower::buffer::BufferLayer::new(64))
-            .with_layer(&files)
-            .build();
+        let (client, handles) = CachedClient::new(config, cache.path())?
+            .live(false)
+            .build()?;
 
-        let discovery = Discovery::new(client).run_aggregated().await?;
+        let discovery = Discovery::new(client.clone()).run_aggregated().await?;
         let kinds: usize = discovery
             .groups()
             .map(|group| group.recommended_resources().len())
             .sum();
-        println!(
-            "{run} run: {kinds} kinds, {} requests until now",
-            cluster.counters().total
-        );
+        let requests = cluster.counters().total;
+        println!("{run} run: {kinds} kinds, {requests} requests until now");
+
+        // A mapper looks once more when it does not find something.
+        let service = KubeService::new(client.clone());
+        let mapper = DeferredMapper::new(DiscoveryClient::new(service));
+        let config_maps = mapper.resolve("cm").await?;
+        println!("cm: {:?}", ApiResource::from(&*config_maps));
+        let new = if run == "first" { 26 } else { 27 };
+        cluster.control().set_crds(new);
+        let name = format!("widget{:03}s", new - 1);
+        println!("{name}: {}", mapper.resolve(&name).await?.full_name());
+
+        // kube's own discovery looks for nothing by itself: the handle makes all forget. With `live(true)`, which is what
+        // there is unless set, discovery is told by the server.
+        cluster.control().set_crds(new + 1);
+        handles.memory.invalidate();
+        let discovery = Discovery::new(client).run_aggregated().await?;
+        let latest = format!("widget{new:03}s");
+        let mut resources = discovery
+            .groups()
+            .flat_map(|group| group.recommended_resources());
+        let is_there = resources.any(|(resource, _)| resource.plural == latest);
+        println!("{latest}, after all was forgotten: {is_there}");
     }
     Ok(())
 }

@@ -68,7 +68,8 @@ pub struct Live<S, B> {
     pub(super) client: DiscoveryClient<S, B>,
     pub(super) interval: Duration,
     pub(super) watch: bool,
-    pub(super) random: Box<dyn Fn() -> f64 + Send>,
+    pub(super) from_cache: bool,
+    pub(super) random: Arc<dyn Fn() -> f64 + Send + Sync>,
 }
 
 /// The state that a server had when it was last asked.
@@ -114,7 +115,8 @@ impl<S, B> Live<S, B> {
             client,
             interval: INTERVAL,
             watch: true,
-            random: Box::new(random),
+            from_cache: false,
+            random: Arc::new(random),
         }
     }
 
@@ -133,10 +135,18 @@ impl<S, B> Live<S, B> {
         self
     }
 
+    /// Chooses whether the first snapshot may be what the caches below know, which is revalidated at once. Unless set, the
+    /// first is the server's.
+    #[must_use]
+    pub fn from_cache(mut self, from_cache: bool) -> Self {
+        self.from_cache = from_cache;
+        self
+    }
+
     /// Sets where randomness comes from: numbers from 0 to 1.
     #[must_use]
-    pub fn random(mut self, random: impl Fn() -> f64 + Send + 'static) -> Self {
-        self.random = Box::new(random);
+    pub fn random(mut self, random: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        self.random = Arc::new(random);
         self
     }
 }
@@ -300,6 +310,18 @@ impl std::error::Error for WaitError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         let failure = self.failure.as_ref()?;
         Some(failure)
+    }
+}
+
+impl<S: Clone, B> Clone for Live<S, B> {
+    fn clone(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            interval: self.interval,
+            watch: self.watch,
+            from_cache: self.from_cache,
+            random: Arc::clone(&self.random),
+        }
     }
 }
 

@@ -106,8 +106,16 @@ where
             while let Ok(reply) = self.asked.try_recv() {
                 replies.push(reply);
             }
+            let from_cache = std::mem::take(&mut self.live.from_cache) && replies.is_empty();
+            let ask = async {
+                if from_cache {
+                    self.live.client.discover().await
+                } else {
+                    self.live.client.refreshed().await
+                }
+            };
             let result = tokio::select! {
-                result = self.live.client.refreshed() => result,
+                result = ask => result,
                 () = self.publish.closed() => return,
             };
             // What a cache below had to fall back on is no answer.
@@ -115,7 +123,12 @@ where
                 Some(origin) if origin.last_good => Err(Error::transport("/apis", LAST_GOOD)),
                 _ => Ok(found),
             });
+            let is_known =
+                matches!(&result, Ok(found) if found.origin.is_some_and(|origin| origin.hit));
             let result = self.take(result);
+            if from_cache && is_known {
+                self.next = Instant::now();
+            }
             for reply in replies {
                 _ = reply.send(result.clone());
             }

@@ -13,6 +13,7 @@ mod events;
 mod failures;
 mod handles;
 mod hostile;
+mod kube_client;
 mod kube_rs;
 mod legacy;
 mod openapi;

@@ -1,0 +1,237 @@
+//! The layer: discovery goes one way, everything else another.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use discovery_core::kube::document::aggregate;
+use discovery_core::{Accept, BoxError, Endpoint, Format, GroupVersion};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, UPGRADE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as HttpBody;
+use http_body_util::Full;
+use kube::Config;
+use kube::client::Body;
+use tower::ServiceExt;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::Error;
+use super::service::{ResponseBody, ResponseFuture, Shared, buffered, erased};
+use super::transport::{make_relative, over};
+use crate::live::{Live, LiveHandle};
+use crate::{DiscoveryClient, Handles, Stack};
+
+/// A layer for [`ClientBuilder::with_layer`](kube::client::ClientBuilder::with_layer), outside of all that kube's client
+/// does itself: discovery goes through kubectl's caches below `root` and then, as everything else at once, through the
+/// service that the builder has. It brings the buffer that kube's service needs.
+///
+/// The caches are those of the configuration's server, so that clients of several clusters may share a directory.
+///
+/// [`client`](super::client) does more: discovery has a transport of its own, and stays up to date.
+///
+/// ```no_run
+/// # async fn example(root: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+/// use kube::client::ClientBuilder;
+///
+/// let config = kube::Config::infer().await?;
+/// let cached = discovery_client::kube::layer(&config, root)?;
+/// let client = ClientBuilder::try_from(config)?.with_layer(&cached).build();
+/// let discovery = kube::Discovery::new(client).run_aggregated().await?;
+///
+/// // Known from the files: another run asks nothing. To forget it:
+/// cached.handles().memory.invalidate();
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// When the configuration's address is none.
+pub fn layer(config: &Config, root: impl AsRef<Path>) -> Result<CachedDiscoveryLayer, Error> {
+    let stack = Stack::new(&config.cluster_url.to_string(), root).map_err(Error::address)?;
+    let base = config.cluster_url.path().trim_end_matches('/').to_owned();
+    let (layers, handles) = stack.long_lived_layer();
+    Ok(CachedDiscoveryLayer {
+        way: Way::Through {
+            layers: Arc::new(layers),
+            base,
+        },
+        handles,
+    })
+}
+
+/// Made by [`layer`], or by [`CachedClient`](super::CachedClient).
+#[derive(Clone)]
+pub struct CachedDiscoveryLayer {
+    pub(super) way: Way,
+    pub(super) handles: Handles,
+}
+
+/// How discovery goes.
+#[derive(Clone)]
+pub(super) enum Way {
+    /// Through caches, and then as everything else.
+    Through {
+        layers: Arc<crate::LongLivedLayer>,
+        base: String,
+    },
+    /// Through caches to a transport of its own.
+    Apart(Arc<Discovery>),
+}
+
+/// The discovery of one client.
+pub(super) struct Discovery {
+    pub(super) service: Shared,
+    /// Begins with the first request.
+    pub(super) live: Option<Live<Shared, Body>>,
+    pub(super) started: OnceLock<LiveHandle>,
+}
+
+/// A service behind a [`CachedDiscoveryLayer`].
+#[derive(Clone)]
+pub struct CachedDiscovery {
+    discovery: Arc<Discovery>,
+    rest: Shared,
+}
+
+impl CachedDiscoveryLayer {
+    /// The handles of the caches.
+    #[must_use]
+    pub const fn handles(&self) -> &Handles {
+        &self.handles
+    }
+}
+
+impl<S, B> Layer<S> for CachedDiscoveryLayer
+where
+    S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Service = CachedDiscovery;
+
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime, as kube's own client.
+    fn layer(&self, inner: S) -> CachedDiscovery {
+        let rest = buffered(inner);
+        let discovery = match &self.way {
+            Way::Apart(discovery) => Arc::clone(discovery),
+            Way::Through { layers, base } => Arc::new(Discovery {
+                service: erased(layers.layer(over(rest.clone(), base))),
+                live: None,
+                started: OnceLock::new(),
+            }),
+        };
+        CachedDiscovery { discovery, rest }
+    }
+}
+
+impl Discovery {
+    /// The live discovery, which begins when somebody first asks.
+    fn start(&self) {
+        if let Some(live) = &self.live {
+            self.started.get_or_init(|| live.clone().start());
+        }
+    }
+}
+
+impl CachedDiscovery {
+    /// A client of what this service caches.
+    pub(super) fn client(service: Shared) -> DiscoveryClient<Shared, Body> {
+        DiscoveryClient::new(service)
+    }
+}
+
+impl Service<Request<Body>> for CachedDiscovery {
+    type Response = Response<ResponseBody>;
+    type Error = BoxError;
+    type Future = ResponseFuture<ResponseBody>;
+
+    /// Always ready: a request waits in its future.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let is_discovery = request.method() == Method::GET
+            && !request.headers().contains_key(UPGRADE)
+            && Endpoint::parse(request.uri().path(), "").is_some();
+        if !is_discovery {
+            return ResponseFuture::new(self.rest.clone().oneshot(request));
+        }
+        // As kube, which sends all that it is given to the server of its configuration.
+        if request.uri().authority().is_some() {
+            make_relative(request.uri_mut(), "");
+        }
+        self.discovery.start();
+        let service = self.discovery.service.clone();
+        let endpoint = Endpoint::parse(request.uri().path(), "");
+        let wanted = endpoint
+            .filter(|endpoint| matches!(endpoint, Endpoint::Api | Endpoint::Apis))
+            .zip(Accept::from_headers(request.headers()).aggregated());
+        match wanted {
+            Some((endpoint, format)) => {
+                ResponseFuture::new(aggregated(service, request, endpoint, format))
+            }
+            None => ResponseFuture::new(service.oneshot(request)),
+        }
+    }
+}
+
+/// Answers with an aggregated document, which is made of the lists where the server has none: kube's `run_aggregated`
+/// takes the legacy document, which its own `Accept` allows, for an empty one.
+async fn aggregated(
+    service: Shared,
+    request: Request<Body>,
+    endpoint: Endpoint,
+    format: Format,
+) -> Result<Response<ResponseBody>, BoxError> {
+    let response = service.clone().oneshot(request).await?;
+    let is_legacy = response.status() == StatusCode::OK
+        && Format::from_headers(response.headers()) == Some(Format::Legacy);
+    if !is_legacy {
+        return Ok(response);
+    }
+    let Ok(found) = DiscoveryClient::<_, Body>::new(service).discover().await else {
+        return Ok(response);
+    };
+    let snapshot = &found.snapshot;
+    let Some(groups) = snapshot.groups() else {
+        return Ok(response);
+    };
+    let core = endpoint == Endpoint::Api;
+    let lists = |group_version: &GroupVersion| {
+        let list = snapshot.resources(group_version.as_str())?;
+        Some(&***list)
+    };
+    let document = aggregate(format.api_version(), groups, core, lists);
+    let Ok(json) = serde_json::to_vec(&document) else {
+        return Ok(response);
+    };
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(CONTENT_LENGTH);
+    let content_type = HeaderValue::from_static(format.content_type());
+    parts.headers.insert(CONTENT_TYPE, content_type);
+    let body = ResponseBody::new(Full::new(Bytes::from(json)));
+    Ok(Response::from_parts(parts, body))
+}
+
+impl fmt::Debug for CachedDiscoveryLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedDiscoveryLayer")
+            .field("handles", &self.handles)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for CachedDiscovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedDiscovery").finish_non_exhaustive()
+    }
+}
