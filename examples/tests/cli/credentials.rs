@@ -187,7 +187,7 @@ fn a_plugin_that_fails_is_reported_without_its_output() {
     let scene = Scene::new(
         with_tls(),
         "    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      \
-         command: no-such-plugin\n      installHint: get it",
+         command: no-such-plugin\n      interactiveMode: Never\n      installHint: get it",
     );
     let run = scene.run(&["version"]);
     assert!(

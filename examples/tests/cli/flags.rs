@@ -73,7 +73,7 @@ fn wrong_flags_are_refused() {
         let run = home.run(arguments);
         assert_eq!(
             (run.code, run.stdout.as_str()),
-            (Some(2), ""),
+            (Some(1), ""),
             "{arguments:?}"
         );
         assert!(

@@ -5,6 +5,7 @@ mod configuration;
 mod credentials;
 mod failures;
 mod flags;
+mod kubeconfig;
 mod messages;
 mod output;
 mod program;

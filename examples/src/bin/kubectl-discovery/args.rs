@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use discovery_client::Filter;
 
 use crate::errors::Fatal;
+use crate::overrides::Overrides;
 use crate::print::Format;
 use crate::select::SortBy;
 use crate::values::{self, List};
@@ -122,6 +123,9 @@ pub(crate) struct Global {
     /// With --embedded: the port of 127.0.0.1, and no other one.
     #[arg(long, global = true, value_name = "PORT")]
     pub(crate) embedded_port: Option<u16>,
+
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
 
     /// Tell on stderr what was sent, what the caches answered, and how long it took.
     #[arg(long, global = true)]
@@ -253,12 +257,20 @@ fn one_of(words: &[&'static str]) -> PossibleValuesParser {
 impl Arguments {
     /// The arguments of this process. Ends it if they make no sense.
     pub(crate) fn read() -> Self {
-        let arguments = Self::parse();
+        let arguments = Self::try_parse().unwrap_or_else(|error| exit(&error));
         if let Some((kind, message)) = arguments.global.contradiction() {
-            Self::command().error(kind, message).exit();
+            exit(&Self::command().error(kind, message));
         }
         arguments
     }
+}
+
+/// Prints what is wrong with the arguments, or the help that was asked for. A usage error has kubectl's exit code, which is
+/// that of all errors.
+fn exit(error: &clap::Error) -> ! {
+    // If stderr is closed, there is no place left to complain.
+    _ = error.print();
+    std::process::exit(i32::from(error.use_stderr()))
 }
 
 impl Global {

@@ -1,30 +1,45 @@
 //! Kubeconfig files: reading them, what a context names, and whether that can be used.
 
+mod file;
+
 use std::env;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
 use discovery_core::http::uri;
-use kube::config::{AuthInfo, Cluster, Kubeconfig};
+use kube::config::{AuthInfo, Cluster};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
+pub(crate) use self::file::Content;
+use self::file::Entry;
 use crate::errors::{Fatal, InvalidPort, go_words};
+use crate::overrides::Overrides;
+
+/// The versions of the protocol with credential plugins.
+const EXEC_VERSIONS: [&str; 2] = [
+    "client.authentication.k8s.io/v1",
+    "client.authentication.k8s.io/v1beta1",
+];
 
 /// The cluster and the user of a context.
-#[derive(Debug)]
-pub(crate) struct Chosen<'a> {
-    cluster_name: &'a str,
-    pub(crate) cluster: Option<&'a Cluster>,
-    user_name: &'a str,
-    user: Option<&'a AuthInfo>,
+#[derive(Debug, Default)]
+pub(crate) struct Chosen {
+    cluster_name: String,
+    pub(crate) cluster: Option<Cluster>,
+    user_name: String,
+    pub(crate) user: Option<AuthInfo>,
+    /// The credential plugin, as it stands there.
+    exec: Option<Value>,
 }
 
 /// Reads the kubeconfig that was named, or those that are where they should be; `None` if there is
 /// none. Of those in `KUBECONFIG` some may be missing.
-pub(crate) fn read(named: Option<PathBuf>) -> Result<Option<Kubeconfig>, Fatal> {
+pub(crate) fn read(named: Option<PathBuf>) -> Result<Option<Content>, Fatal> {
     if let Some(file) = named {
         return match file.metadata() {
-            Ok(_) => read_one(&file).map(Some),
+            Ok(_) => Content::read(&file).map(Some),
             Err(error) => Err(Fatal::new(format_args!(
                 "stat {}: {}",
                 file.display(),
@@ -40,78 +55,137 @@ pub(crate) fn read(named: Option<PathBuf>) -> Result<Option<Kubeconfig>, Fatal> 
             .into_iter()
             .collect(),
     };
-    let mut merged: Option<Kubeconfig> = None;
+    let mut merged: Option<Content> = None;
     for file in files.into_iter().filter(|file| file.exists()) {
-        let next = read_one(&file)?;
-        merged = Some(match merged {
-            Some(merged) => merged.merge(next).map_err(Fatal::new)?,
-            None => next,
-        });
+        let next = Content::read(&file)?;
+        match &mut merged {
+            Some(merged) => merged.merge(next),
+            None => merged = Some(next),
+        }
     }
     Ok(merged)
 }
 
-fn read_one(file: &PathBuf) -> Result<Kubeconfig, Fatal> {
-    Kubeconfig::read_from(file).map_err(|error| {
-        // Behind the first line comes a piece of the file, which may have secrets.
-        let error = error.to_string();
-        let error = error.lines().next().unwrap_or_default();
-        Fatal::new(format_args!(
-            "error loading config file \"{}\": {error}",
-            file.display()
-        ))
-    })
-}
-
 /// The cluster and user of a context, or of the current one; `None` if there is no current one.
-pub(crate) fn chosen<'a>(
-    kubeconfig: &'a Kubeconfig,
+pub(crate) fn chosen(
+    content: &Content,
     context: Option<&str>,
-) -> Result<Option<Chosen<'a>>, Fatal> {
-    let Some(name) = context.or_else(|| current_context(kubeconfig)) else {
-        return Ok(None);
-    };
-    let context = kubeconfig
-        .contexts
-        .iter()
-        .find(|named| named.name == name)
-        .and_then(|named| named.context.as_ref())
-        .ok_or_else(|| no_context(name))?;
-    let cluster = kubeconfig
-        .clusters
-        .iter()
-        .find(|named| named.name == context.cluster);
-    if cluster.is_none() && !context.cluster.is_empty() {
-        return Err(Fatal::new(format_args!(
-            "cluster {:?} of context {name:?} does not exist",
-            context.cluster,
-        )));
+    overrides: &Overrides,
+) -> Result<Option<Chosen>, Fatal> {
+    let named = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
+    let (cluster_named, user_named) = (named(&overrides.cluster), named(&overrides.user));
+    let current = Some(content.current.as_str()).filter(|name| !name.is_empty());
+    let find = |entries: &[Entry], name: &str| entries.iter().position(|entry| entry.name == name);
+    let (mut cluster_name, mut user_name) = (String::new(), String::new());
+    match context.or(current) {
+        Some(name) => {
+            let context = find(&content.contexts, name).ok_or_else(|| no_context(name))?;
+            let context = &content.contexts[context];
+            usable(context, "context")?;
+            cluster_name = context.text("cluster").to_owned();
+            user_name = context.text("user").to_owned();
+            let is_there = find(&content.clusters, &cluster_name).is_some();
+            if cluster_named.is_none() && !is_there && !cluster_name.is_empty() {
+                return Err(Fatal::new(format_args!(
+                    "cluster {cluster_name:?} of context {name:?} does not exist",
+                )));
+            }
+        }
+        None if cluster_named.is_none() && user_named.is_none() => return Ok(None),
+        None => {}
     }
-    let user_name = context.user.as_deref().unwrap_or_default();
-    let user = kubeconfig
-        .auth_infos
-        .iter()
-        .find(|named| named.name == user_name);
+    if let Some(name) = cluster_named {
+        if find(&content.clusters, &name).is_none() {
+            return Err(Fatal::new(format_args!("cluster {name:?} does not exist")));
+        }
+        cluster_name = name;
+    }
+    if let Some(name) = user_named {
+        if find(&content.users, &name).is_none() {
+            return Err(Fatal::new(format_args!(
+                "auth info {name:?} does not exist"
+            )));
+        }
+        user_name = name;
+    }
+    let cluster = find(&content.clusters, &cluster_name).map(|at| &content.clusters[at]);
+    let user = find(&content.users, &user_name).map(|at| &content.users[at]);
+    let mut user_fields = user.map(|user| (user, user.fields.clone()));
+    // kube's own type knows three modes only, and neither what is missing nor what is wrong.
+    let exec = user_fields.as_mut().and_then(|(_, fields)| {
+        let exec = fields.get_mut("exec")?;
+        let whole = exec.clone();
+        if let Some(exec) = exec.as_object_mut() {
+            let modes = ["Never", "IfAvailable", "Always"];
+            if !exec
+                .get("interactiveMode")
+                .and_then(Value::as_str)
+                .is_some_and(|mode| modes.contains(&mode))
+            {
+                exec.remove("interactiveMode");
+            }
+        }
+        Some(whole)
+    });
     Ok(Some(Chosen {
-        cluster_name: &context.cluster,
-        cluster: cluster.and_then(|named| named.cluster.as_ref()),
+        cluster: cluster
+            .map(|cluster| typed(cluster, "cluster", cluster.fields.clone()))
+            .transpose()?,
+        user: user_fields
+            .map(|(user, fields)| typed(user, "user", fields))
+            .transpose()?,
+        cluster_name,
         user_name,
-        user: user.and_then(|named| named.auth_info.as_ref()),
+        exec,
     }))
 }
 
-fn current_context(kubeconfig: &Kubeconfig) -> Option<&str> {
-    kubeconfig
-        .current_context
-        .as_deref()
-        .filter(|name| !name.is_empty())
+fn usable(entry: &Entry, what: &str) -> Result<(), Fatal> {
+    match &entry.broken {
+        None => Ok(()),
+        Some(why) => Err(Fatal::new(format_args!(
+            "error loading config file \"{}\": the {what} {:?}: {why}",
+            entry.file.display(),
+            entry.name
+        ))),
+    }
+}
+
+/// An entry as one of kube's types. Which field is wrong is told, and not what it holds.
+fn typed<T: DeserializeOwned>(
+    entry: &Entry,
+    what: &str,
+    fields: serde_json::Map<String, Value>,
+) -> Result<T, Fatal> {
+    usable(entry, what)?;
+    let wrong = || {
+        let alone = |(name, value): (&String, &Value)| {
+            let one = serde_json::Map::from_iter([(name.clone(), value.clone())]);
+            serde_json::from_value::<T>(Value::Object(one))
+                .is_err()
+                .then(|| name.clone())
+        };
+        entry
+            .fields
+            .iter()
+            .find_map(alone)
+            .unwrap_or_else(|| "it".into())
+    };
+    serde_json::from_value(Value::Object(fields)).map_err(|_| {
+        Fatal::new(format_args!(
+            "error loading config file \"{}\": the {what} {:?}: {} is of the wrong type",
+            entry.file.display(),
+            entry.name,
+            wrong()
+        ))
+    })
 }
 
 pub(crate) fn no_context(name: &str) -> Fatal {
     Fatal::new(format_args!("context {name:?} does not exist"))
 }
 
-impl Chosen<'_> {
+impl Chosen {
     /// Whether the files can be read and the proxy is one. kubectl looks at them even where the
     /// server's scheme leaves no use for them.
     pub(crate) fn check(&self) -> Result<(), Fatal> {
@@ -127,18 +201,19 @@ impl Chosen<'_> {
                 ));
             }
         };
-        if let Some(user) = self.user {
+        if let Some(user) = &self.user {
             let (certificate, key) = (&user.client_certificate, &user.client_key);
             let has_certificate = user.client_certificate_data.is_some();
             let has_key = user.client_key_data.is_some();
-            look("client-cert", self.user_name, certificate, has_certificate);
-            look("client-key", self.user_name, key, has_key);
+            look("client-cert", &self.user_name, certificate, has_certificate);
+            look("client-key", &self.user_name, key, has_key);
         }
-        if let Some(cluster) = self.cluster {
+        if let Some(cluster) = &self.cluster {
             let has_data = cluster.certificate_authority_data.is_some();
             let file = &cluster.certificate_authority;
-            look("certificate-authority", self.cluster_name, file, has_data);
+            look("certificate-authority", &self.cluster_name, file, has_data);
         }
+        unread.extend(self.contradictions());
         match &unread[..] {
             [] => self.check_proxy(),
             [one] => Err(Fatal::new(one)),
@@ -146,10 +221,141 @@ impl Chosen<'_> {
         }
     }
 
+    /// What a user may not be, as client-go's validation has it.
+    fn contradictions(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let of = &self.user_name;
+        if let Some(cluster) = &self.cluster {
+            let both = cluster.certificate_authority.is_some()
+                && cluster.certificate_authority_data.is_some();
+            if both {
+                found.push(format!(
+                    "certificate-authority-data and certificate-authority are both specified for {}. \
+                     certificate-authority-data will override.",
+                    self.cluster_name
+                ));
+            }
+        }
+        let Some(user) = &self.user else {
+            return found;
+        };
+        for (what, file, data) in [
+            (
+                "client-cert",
+                user.client_certificate.is_some(),
+                user.client_certificate_data.is_some(),
+            ),
+            (
+                "client-key",
+                user.client_key.is_some(),
+                user.client_key_data.is_some(),
+            ),
+        ] {
+            if file && data {
+                found.push(format!(
+                    "{what}-data and {what} are both specified for {of}. {what}-data will override."
+                ));
+            }
+        }
+        let has_certificate =
+            user.client_certificate.is_some() || user.client_certificate_data.is_some();
+        if has_certificate && user.client_key.is_none() && user.client_key_data.is_none() {
+            found.push(format!(
+                "client-key-data or client-key must be specified for {of} to use the clientCert authentication method."
+            ));
+        }
+        if let Some(exec) = &self.exec {
+            let field = |name: &str| exec.get(name).and_then(Value::as_str).unwrap_or_default();
+            let needed = |what: &str| {
+                format!("{what} must be specified for {of} to use exec authentication plugin")
+            };
+            if user.auth_provider.is_some() {
+                found.push(format!(
+                    "authProvider cannot be provided in combination with an exec plugin for {of}"
+                ));
+            }
+            for name in ["command", "apiVersion"] {
+                if field(name).is_empty() {
+                    found.push(needed(name));
+                }
+            }
+            let variables = exec
+                .get("env")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
+            for variable in variables {
+                let name = variable
+                    .get("name")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                if name.is_empty() {
+                    found.push(needed("env variable name"));
+                }
+            }
+            match field("interactiveMode") {
+                "Never" | "IfAvailable" | "Always" => {}
+                // The older version has a default.
+                "" if field("apiVersion") == EXEC_VERSIONS[1] => {}
+                "" => found.push(needed("interactiveMode")),
+                mode => found.push(format!("invalid interactiveMode for {of}: {mode:?}")),
+            }
+        }
+        let mut methods = Vec::new();
+        if user.token.is_some() {
+            methods.push("token");
+        }
+        if user.username.is_some() || user.password.is_some() {
+            methods.push("basicAuth");
+        }
+        if methods.len() > 1 {
+            found.push(format!(
+                "more than one authentication method found for {of}; found {methods:?}, only one is allowed"
+            ));
+        }
+        let others = user.impersonate_uid.is_some()
+            || user
+                .impersonate_groups
+                .as_ref()
+                .is_some_and(|groups| !groups.is_empty())
+            || user
+                .impersonate_user_extra
+                .as_ref()
+                .is_some_and(|extra| !extra.is_empty());
+        if others && user.impersonate.is_none() {
+            found.push(format!(
+                "requesting uid, groups or user-extra for {of} without impersonating a user"
+            ));
+        }
+        found
+    }
+
+    /// Whether TLS can be set up, and a plugin be run.
+    pub(crate) fn check_tls(&self) -> Result<(), Fatal> {
+        if let Some(cluster) = &self.cluster {
+            let has_authority = cluster.certificate_authority.is_some()
+                || cluster.certificate_authority_data.is_some();
+            if cluster.insecure_skip_tls_verify == Some(true) && has_authority {
+                return Err(Fatal::new(
+                    "specifying a root certificates file with the insecure flag is not allowed",
+                ));
+            }
+        }
+        let version = self
+            .exec
+            .as_ref()
+            .and_then(|exec| exec.get("apiVersion")?.as_str());
+        match version {
+            Some(version) if !EXEC_VERSIONS.contains(&version) => Err(Fatal::new(format_args!(
+                "exec plugin: invalid apiVersion {version:?}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     fn check_proxy(&self) -> Result<(), Fatal> {
-        let proxy = self
-            .cluster
-            .and_then(|cluster| cluster.proxy_url.as_deref());
+        let cluster = self.cluster.as_ref();
+        let proxy = cluster.and_then(|cluster| cluster.proxy_url.as_deref());
         let proxy = proxy.unwrap_or_default();
         match proxy.split_once("://") {
             _ if proxy.is_empty() => Ok(()),
@@ -180,7 +386,7 @@ impl Chosen<'_> {
 
     /// Whether the file with the token can be read, of which there is no use but over TLS.
     pub(crate) fn check_token(&self) -> Result<(), Fatal> {
-        let user = self.user.filter(|user| user.token.is_none());
+        let user = self.user.as_ref().filter(|user| user.token.is_none());
         match user.and_then(|user| user.token_file.as_deref()) {
             None | Some("") => Ok(()),
             Some(file) => match File::open(file) {

@@ -10,6 +10,7 @@ mod errors;
 mod events;
 mod explain;
 mod kubeconfig;
+mod overrides;
 mod print;
 mod progress;
 mod raw;

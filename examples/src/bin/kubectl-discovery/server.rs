@@ -6,11 +6,14 @@ use std::path::Path;
 use discovery_core::http::uri;
 use http::Uri;
 use kube::Config;
-use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::config::{
+    AuthInfo, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
+};
 
 use crate::args::Global;
 use crate::errors::{Fatal, InvalidPort};
-use crate::kubeconfig::{chosen, no_context, read};
+use crate::kubeconfig::{Content, chosen, no_context, read};
+use crate::overrides::Overrides;
 
 /// kubectl's server where none is configured.
 const DEFAULT_SERVER: &str = "http://localhost:8080";
@@ -24,13 +27,16 @@ pub(crate) struct Server {
     /// As it was given.
     address: String,
     credentials: Credentials,
+    overrides: Overrides,
+    /// Whether the address came with a flag.
+    has_flag: bool,
 }
 
 #[derive(Debug)]
 enum Credentials {
     None,
     /// From a kubeconfig that has been read, and its context if that is not the current one.
-    Kubeconfig(Box<Kubeconfig>, Option<String>),
+    Kubeconfig(Box<Content>, Option<String>),
     /// From a kubeconfig that nobody needed yet, as the address came with a flag.
     Unread,
     InCluster,
@@ -38,10 +44,12 @@ enum Credentials {
 
 impl Server {
     /// A server that asks for no credentials.
-    pub(crate) const fn open(address: String) -> Self {
+    pub(crate) fn open(address: String) -> Self {
         Self {
             address,
             credentials: Credentials::None,
+            overrides: Overrides::default(),
+            has_flag: false,
         }
     }
 
@@ -53,35 +61,33 @@ impl Server {
             .kubeconfig
             .clone()
             .filter(|file| !file.as_os_str().is_empty());
+        let overrides = flags.overrides.clone();
+        let has_flag = given.is_some();
+        let with = |address: String, credentials| Self {
+            address,
+            credentials,
+            overrides: overrides.clone(),
+            has_flag,
+        };
         if let (Some(address), None, None) = (&given, &context, &file) {
-            return Ok(Self {
-                address: address.clone(),
-                credentials: Credentials::Unread,
-            });
+            return Ok(with(address.clone(), Credentials::Unread));
         }
         let Some(kubeconfig) = read(file)? else {
             return match (given, context) {
                 (_, Some(context)) => Err(no_context(&context)),
-                (None, None) => {
-                    Ok(in_cluster().unwrap_or_else(|| Self::open(DEFAULT_SERVER.into())))
-                }
-                (Some(address), None) => Ok(Self::open(address)),
+                (None, None) => Ok(match in_cluster() {
+                    Some(address) => with(address, Credentials::InCluster),
+                    None => with(DEFAULT_SERVER.into(), Credentials::None),
+                }),
+                (Some(address), None) => Ok(with(address, Credentials::None)),
             };
         };
-        let chosen = chosen(&kubeconfig, context.as_deref())?;
+        let chosen = chosen(&kubeconfig, context.as_deref(), &overrides)?;
         let address = given
-            .or_else(|| {
-                chosen?
-                    .cluster?
-                    .server
-                    .clone()
-                    .filter(|server| !server.is_empty())
-            })
+            .or_else(|| chosen?.cluster?.server)
             .unwrap_or_else(|| DEFAULT_SERVER.into());
-        Ok(Self {
-            address,
-            credentials: Credentials::Kubeconfig(Box::new(kubeconfig), context),
-        })
+        let credentials = Credentials::Kubeconfig(Box::new(kubeconfig), context);
+        Ok(with(address, credentials))
     }
 
     /// The address with a scheme. Where it has none, TLS is not meant, whatever is configured for it.
@@ -125,16 +131,22 @@ impl Server {
     /// The configuration for the server at `url`, certificates and all. As in kubectl, credentials are
     /// sent over TLS only, and the impersonated user, which is no secret, over anything.
     pub(crate) async fn config(&self, url: Uri) -> Result<Config, Fatal> {
+        let unread = match &self.credentials {
+            Credentials::Unread => read(None)?,
+            _ => None,
+        };
+        let content = match &self.credentials {
+            Credentials::Kubeconfig(content, _) => Some(&**content),
+            Credentials::Unread => unread.as_ref(),
+            Credentials::None | Credentials::InCluster => None,
+        };
+        let context = match &self.credentials {
+            Credentials::Kubeconfig(_, context) => context.as_deref(),
+            _ => None,
+        };
         let mut config = match &self.credentials {
-            Credentials::None => Config::new(url.clone()),
             Credentials::InCluster => Config::incluster_env().map_err(Fatal::new)?,
-            Credentials::Kubeconfig(kubeconfig, context) => {
-                load((**kubeconfig).clone(), context.clone(), &url).await?
-            }
-            Credentials::Unread => match read(None)? {
-                Some(kubeconfig) => load(kubeconfig, None, &url).await?,
-                None => Config::new(url.clone()),
-            },
+            _ => self.load(content, context, &url).await?,
         };
         if url.scheme_str() != Some("https") {
             let user = std::mem::take(&mut config.auth_info);
@@ -153,44 +165,70 @@ impl Server {
         config.cluster_url = url;
         Ok(config)
     }
-}
 
-async fn load(
-    mut kubeconfig: Kubeconfig,
-    context: Option<String>,
-    url: &Uri,
-) -> Result<Config, Fatal> {
-    let Some(chosen) = chosen(&kubeconfig, context.as_deref())? else {
-        return Ok(Config::new(url.clone()));
-    };
-    chosen.check()?;
-    let has_tls = url.scheme_str() == Some("https");
-    if has_tls {
-        chosen.check_token()?;
-    }
-    // The address may be missing there, or be in a form that is no URL.
-    for cluster in kubeconfig
-        .clusters
-        .iter_mut()
-        .filter_map(|named| named.cluster.as_mut())
-    {
+    /// Only what the context uses goes to kube.
+    async fn load(
+        &self,
+        content: Option<&Content>,
+        context: Option<&str>,
+        url: &Uri,
+    ) -> Result<Config, Fatal> {
+        let chosen = content.map(|content| chosen(content, context, &self.overrides));
+        let mut chosen = chosen.transpose()?.flatten().unwrap_or_default();
+        self.overrides.apply(&mut chosen, self.has_flag);
+        chosen.check()?;
+        let has_tls = url.scheme_str() == Some("https");
+        if has_tls {
+            chosen.check_token()?;
+            chosen.check_tls()?;
+        }
+        let (mut cluster, mut user) = (
+            chosen.cluster.unwrap_or_default(),
+            chosen.user.unwrap_or_default(),
+        );
+        // A key alone is of no use, and no harm.
+        if user.client_certificate.is_none() && user.client_certificate_data.is_none() {
+            user.client_key = None;
+            user.client_key_data = None;
+        }
+        // The address may be missing there, or be in a form that is no URL.
         cluster.server = Some(url.to_string());
         if !has_tls {
             cluster.certificate_authority = None;
             cluster.certificate_authority_data = None;
         }
+        let name = || "chosen".to_owned();
+        let kubeconfig = Kubeconfig {
+            clusters: vec![NamedCluster {
+                name: name(),
+                cluster: Some(cluster),
+                ..NamedCluster::default()
+            }],
+            auth_infos: vec![NamedAuthInfo {
+                name: name(),
+                auth_info: Some(user),
+                ..NamedAuthInfo::default()
+            }],
+            contexts: vec![NamedContext {
+                name: name(),
+                context: Some(Context {
+                    cluster: name(),
+                    user: Some(name()),
+                    ..Context::default()
+                }),
+                ..NamedContext::default()
+            }],
+            current_context: Some(name()),
+            ..Kubeconfig::default()
+        };
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .map_err(Fatal::new)
     }
-    let options = KubeConfigOptions {
-        context,
-        ..KubeConfigOptions::default()
-    };
-    Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .map_err(Fatal::new)
 }
 
 /// In a pod without a kubeconfig: the server of its own cluster.
-fn in_cluster() -> Option<Server> {
+fn in_cluster() -> Option<String> {
     let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
     let host = variable("KUBERNETES_SERVICE_HOST")?;
     let port = variable("KUBERNETES_SERVICE_PORT")?;
@@ -203,10 +241,7 @@ fn in_cluster() -> Option<Server> {
     } else {
         host
     };
-    Some(Server {
-        address: format!("https://{host}:{port}"),
-        credentials: Credentials::InCluster,
-    })
+    Some(format!("https://{host}:{port}"))
 }
 
 #[cfg(test)]

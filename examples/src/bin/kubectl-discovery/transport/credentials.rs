@@ -33,7 +33,16 @@ pub(super) fn authorization(user: &AuthInfo) -> Result<Option<HeaderValue>, BoxE
     if let (Some(name), Some(password)) = (name, password) {
         return Ok(Some(basic(name, password)?));
     }
-    if let Some(token) = token.filter(|token| !token.is_empty()) {
+    let token = token.filter(|token| !token.is_empty());
+    if let (Some(file), Some(_)) = (file, token)
+        && let Ok(read) = fs::read(file)
+        && let read = read.trim_ascii()
+        && !read.is_empty()
+    {
+        // The file counts more than what stands beside it, if it can be read.
+        return Ok(Some(bearer(read)?));
+    }
+    if let Some(token) = token {
         return Ok(Some(bearer(token.as_bytes())?));
     }
     if let Some(file) = file {

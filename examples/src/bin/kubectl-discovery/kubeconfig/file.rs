@@ -1,0 +1,311 @@
+//! One kubeconfig file, read as client-go reads it.
+//!
+//! kube's types are strict: one entry that is odd makes the whole file useless, and files that templates have made are full
+//! of empty fields. So a file is read as plain data here, and only what the chosen context uses becomes one of kube's
+//! types.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use serde_saphyr::options::DuplicateKeyPolicy;
+
+use crate::errors::{Fatal, go_words};
+
+/// Fields that name files.
+const FILES: [&str; 4] = [
+    "certificate-authority",
+    "client-certificate",
+    "client-key",
+    "tokenFile",
+];
+
+/// Fields that hold base64, which may be broken into lines.
+const BASE64: [&str; 3] = [
+    "certificate-authority-data",
+    "client-certificate-data",
+    "client-key-data",
+];
+
+/// The content of one or several files.
+#[derive(Debug, Default)]
+pub(crate) struct Content {
+    pub(super) current: String,
+    pub(super) contexts: Vec<Entry>,
+    pub(super) clusters: Vec<Entry>,
+    pub(super) users: Vec<Entry>,
+}
+
+/// A named entry of a list.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) fields: Map<String, Value>,
+    /// The file that it is from.
+    pub(super) file: PathBuf,
+    /// Why it can't be used.
+    pub(super) broken: Option<String>,
+}
+
+impl Content {
+    pub(super) fn read(file: &Path) -> Result<Self, Fatal> {
+        let failed = |why: &dyn std::fmt::Display| {
+            Fatal::new(format_args!(
+                "error loading config file \"{}\": {why}",
+                file.display()
+            ))
+        };
+        let bytes = fs::read(file).map_err(|error| {
+            failed(&format_args!(
+                "open {}: {}",
+                file.display(),
+                go_words(&error)
+            ))
+        })?;
+        let text = String::from_utf8(bytes).map_err(|_| failed(&"it is not UTF-8"))?;
+        let document = parse(first_document(&text)).map_err(|why| failed(&why))?;
+        let mut fields = match document {
+            Value::Null => Map::new(),
+            Value::Object(fields) => fields,
+            _ => return Err(failed(&"it is not a mapping")),
+        };
+        for (field, expected) in [("kind", "Config"), ("apiVersion", "v1")] {
+            match fields.get(field) {
+                None | Some(Value::Null) => {}
+                Some(Value::String(found)) if found.is_empty() || found == expected => {}
+                Some(_) => return Err(failed(&format_args!("its {field} is not {expected}"))),
+            }
+        }
+        let mut list = |name: &str, inner: &str| match fields.remove(name) {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(Value::Array(entries)) => Ok(entries
+                .into_iter()
+                .filter_map(|entry| Entry::read(entry, inner, file))
+                .collect()),
+            Some(_) => Err(failed(&format_args!("its {name} are not a list"))),
+        };
+        let (contexts, clusters, users) = (
+            list("contexts", "context")?,
+            list("clusters", "cluster")?,
+            list("users", "user")?,
+        );
+        let current = match fields.remove("current-context") {
+            Some(Value::String(name)) => name,
+            None | Some(Value::Null) => String::new(),
+            Some(_) => return Err(failed(&"its current-context is not a text")),
+        };
+        Ok(Self {
+            current,
+            contexts,
+            clusters,
+            users,
+        })
+    }
+
+    /// Adds what another file has and this one has not.
+    pub(super) fn merge(&mut self, other: Self) {
+        if self.current.is_empty() {
+            self.current = other.current;
+        }
+        let add = |own: &mut Vec<Entry>, others: Vec<Entry>| {
+            for entry in others {
+                if !own.iter().any(|known| known.name == entry.name) {
+                    own.push(entry);
+                }
+            }
+        };
+        add(&mut self.contexts, other.contexts);
+        add(&mut self.clusters, other.clusters);
+        add(&mut self.users, other.users);
+    }
+}
+
+impl Entry {
+    fn read(entry: Value, inner: &str, file: &Path) -> Option<Self> {
+        let Value::Object(mut entry) = entry else {
+            return None;
+        };
+        let name = match entry.remove("name") {
+            Some(Value::String(name)) => name,
+            _ => String::new(),
+        };
+        let (fields, broken) = match entry.remove(inner) {
+            Some(Value::Object(fields)) => (fields, None),
+            None | Some(Value::Null) => (Map::new(), None),
+            Some(_) => (Map::new(), Some(format!("its {inner} is not a mapping"))),
+        };
+        let mut this = Self {
+            name,
+            fields,
+            file: file.to_owned(),
+            broken,
+        };
+        this.tidy();
+        Some(this)
+    }
+
+    /// Takes out what counts as absent, and makes paths absolute.
+    fn tidy(&mut self) {
+        self.fields.remove("extensions");
+        drop_empty(&mut self.fields);
+        let dir = std::path::absolute(&self.file).unwrap_or_else(|_| self.file.clone());
+        let dir = dir.parent().unwrap_or(Path::new("/"));
+        for name in FILES {
+            if let Some(Value::String(path)) = self.fields.get_mut(name) {
+                *path = dir.join(&*path).display().to_string();
+            }
+        }
+        for name in BASE64 {
+            if let Some(Value::String(data)) = self.fields.get_mut(name) {
+                data.retain(|letter| !letter.is_ascii_whitespace());
+            }
+        }
+        if let Some(Value::Object(exec)) = self.fields.get_mut("exec") {
+            drop_empty(exec);
+            if let Some(Value::String(command)) = exec.get_mut("command")
+                && command.contains('/')
+            {
+                *command = dir.join(&*command).display().to_string();
+            }
+            for (name, empty) in [
+                ("args", Value::String(String::new())),
+                ("env", Value::Object(Map::new())),
+            ] {
+                if let Some(Value::Array(values)) = exec.get_mut(name) {
+                    for value in values.iter_mut().filter(|value| value.is_null()) {
+                        *value = empty.clone();
+                    }
+                }
+            }
+        }
+        if let Some(Value::Object(provider)) = self.fields.get_mut("auth-provider") {
+            provider
+                .entry("name")
+                .or_insert_with(|| Value::String(String::new()));
+            drop_empty_but(provider, "name");
+        }
+    }
+
+    /// A field that is a text; empty if it is not there.
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.fields
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+}
+
+fn drop_empty(fields: &mut Map<String, Value>) {
+    drop_empty_but(fields, "");
+}
+
+fn drop_empty_but(fields: &mut Map<String, Value>, kept: &str) {
+    fields.retain(|name, value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty() || name == kept,
+        _ => true,
+    });
+}
+
+fn parse(text: &str) -> Result<Value, String> {
+    let options = serde_saphyr::options! {
+        duplicate_keys: DuplicateKeyPolicy::LastWins,
+        ignore_binary_tag_for_string: true,
+        with_snippet: false,
+    };
+    if text.trim().is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        // Behind the first line comes a piece of the file, which may have secrets.
+        let error = error.to_string();
+        error.lines().next().unwrap_or_default().to_owned()
+    })
+}
+
+/// All that client-go reads of a file.
+fn first_document(text: &str) -> &str {
+    let (mut at, mut begun) = (0, false);
+    for line in text.split_inclusive('\n') {
+        let content = line.trim_end();
+        let marks = |mark: &str| {
+            content
+                .strip_prefix(mark)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']))
+        };
+        if begun && (marks("---") || marks("...")) {
+            return &text[..at];
+        }
+        let is_content =
+            !content.is_empty() && !content.starts_with(['#', '%']) && content != "---";
+        begun |= is_content;
+        at += line.len();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Content {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config");
+        fs::write(&file, text).unwrap();
+        Content::read(&file).unwrap()
+    }
+
+    #[test]
+    fn odd_entries_do_no_harm() {
+        let content = read(
+            "kind: ''\nclusters: null\npreferences: 5\nextensions: [{}]\n\
+             contexts: [{}, null, 5, {name: a}, {name: b, context: null}, {name: c, context: {cluster: one, cluster: two}}]\n\
+             users: [{name: u, user: {exec: {env: [null], args: [null, a], interactiveMode: Often}}}]\n---\n}{",
+        );
+        assert_eq!(content.contexts.len(), 4);
+        assert_eq!(content.contexts[3].text("cluster"), "two");
+        assert!(content.clusters.is_empty() && content.current.is_empty());
+        let exec = &content.users[0].fields["exec"];
+        assert_eq!(exec["args"], serde_json::json!(["", "a"]));
+        assert_eq!(exec["env"], serde_json::json!([{}]));
+    }
+
+    #[test]
+    fn empty_fields_are_absent_and_data_has_no_line_breaks() {
+        let content = read(
+            "clusters:\n- name: c\n  cluster:\n    tls-server-name: ''\n    certificate-authority: ''\n    server: s\n    \
+             certificate-authority-data: |\n      QUJD\n      REVG\n- name: d\n  cluster:\n    \
+             certificate-authority-data: !!binary \"QUJD\\r\\nREVG\"\n",
+        );
+        let [c, d] = &content.clusters[..] else {
+            panic!()
+        };
+        assert_eq!(c.fields.len(), 2);
+        assert_eq!(c.text("certificate-authority-data"), "QUJDREVG");
+        assert_eq!(d.text("certificate-authority-data"), "QUJDREVG");
+    }
+
+    #[test]
+    fn the_first_file_counts() {
+        let mut first = read("current-context: ''\nusers: [{name: u, user: {token: one}}]");
+        first.merge(read(
+            "current-context: b\nusers: [{name: u, user: {token: two}}, {name: v}]",
+        ));
+        assert_eq!(first.current, "b");
+        assert_eq!(first.users.len(), 2);
+        assert_eq!(first.users[0].text("token"), "one");
+    }
+
+    #[test]
+    fn a_document_ends_where_the_next_begins() {
+        for (text, first) in [
+            ("a: 1\n---\nb: 2\n", "a: 1\n"),
+            ("---\na: 1\n", "---\na: 1\n"),
+            ("# c\n---\na: 1\n...\nx", "# c\n---\na: 1\n"),
+            ("a: |\n  ---\nb: 1", "a: |\n  ---\nb: 1"),
+            ("", ""),
+        ] {
+            assert_eq!(first_document(text), first);
+        }
+    }
+}
