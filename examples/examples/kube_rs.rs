@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let latest = format!("widget{new:03}s");
         let mut resources = discovery
             .groups()
-            .flat_map(|group| group.recommended_resources());
+            .flat_map(kube::discovery::ApiGroup::recommended_resources);
         let is_there = resources.any(|(resource, _)| resource.plural == latest);
         println!("{latest}, after all was forgotten: {is_there}");
     }
