@@ -12,5 +12,6 @@ mod program;
 #[path = "../support/refused.rs"]
 mod refused;
 mod requests;
+mod resolve;
 #[path = "../support/run.rs"]
 mod run;

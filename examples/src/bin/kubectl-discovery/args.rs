@@ -11,6 +11,7 @@ use discovery_client::Filter;
 use crate::errors::Fatal;
 use crate::overrides::Overrides;
 use crate::print::Format;
+use crate::resolve::Resolve;
 use crate::select::SortBy;
 use crate::values::{self, List};
 
@@ -56,6 +57,9 @@ pub(crate) enum Command {
     /// Print what the server answers to a GET request, as it comes and never from a cache.
     #[command(args_override_self = true)]
     Get(Get),
+    /// Print what names of resources mean on the server, and where that is known from.
+    #[command(args_override_self = true)]
+    Resolve(Resolve),
 }
 
 #[derive(Debug, Args)]

@@ -12,13 +12,16 @@ mod explain;
 mod kubeconfig;
 mod overrides;
 mod print;
+mod printable;
 mod progress;
 mod raw;
+mod resolve;
 mod resources;
 mod select;
 mod server;
 mod session;
 mod stats;
+mod style;
 mod transport;
 mod values;
 mod version;
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
                 Command::Version(flags) => version::run(session, &flags),
                 Command::Explain(flags) => explain::run(session, &flags),
                 Command::Get(flags) => raw::run(session, &flags),
+                Command::Resolve(flags) => resolve::run(session, &flags),
             }
         }),
     };
