@@ -7,6 +7,7 @@ mod failures;
 mod flags;
 mod kubeconfig;
 mod messages;
+mod openapi;
 mod output;
 mod program;
 #[path = "../support/refused.rs"]

@@ -10,6 +10,7 @@ use discovery_client::Filter;
 
 use crate::errors::Fatal;
 use crate::overrides::Overrides;
+use crate::openapi::OpenApi;
 use crate::print::Format;
 use crate::resolve::Resolve;
 use crate::select::SortBy;
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// Print what names of resources mean on the server, and where that is known from.
     #[command(args_override_self = true)]
     Resolve(Resolve),
+    /// Print the server's OpenAPI documents, through the caches.
+    #[command(args_override_self = true)]
+    Openapi(OpenApi),
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod events;
 mod explain;
 mod kubeconfig;
 mod overrides;
+mod openapi;
 mod print;
 mod printable;
 mod progress;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
                 Command::Explain(flags) => explain::run(session, &flags),
                 Command::Get(flags) => raw::run(session, &flags),
                 Command::Resolve(flags) => resolve::run(session, &flags),
+                Command::Openapi(flags) => openapi::run(session, &flags),
             }
         }),
     };

@@ -42,6 +42,12 @@ type Service = DiskDiscovery<
 /// The client of one run, and the layers below it.
 pub(crate) struct Session {
     pub(crate) client: DiscoveryClient<Service, Full<Bytes>>,
+    /// The service of the client, for requests of other kinds.
+    pub(crate) service: Service,
+    /// The directory of the caches.
+    pub(crate) root: PathBuf,
+    /// The server's address, as the names of its files are made of it.
+    pub(crate) address: String,
     pub(crate) handles: Handles,
     /// Counts the writes to the HTTP cache.
     pub(crate) http_written: Arc<Written>,
@@ -71,7 +77,7 @@ impl Session {
             let store = KubectlStore::new(root.join("http"));
             Arc::new(Counted::new(store, Arc::clone(&http_written))) as Arc<dyn Store>
         });
-        let mut stack = Stack::new(&address, root)
+        let mut stack = Stack::new(&address, &root)
             .map_err(|_| Server::no_url(&address))?
             .ttl(flags.cache_ttl)
             .http_store(http_store);
@@ -89,7 +95,10 @@ impl Session {
             .build()
             .map_err(Fatal::new)?;
         Ok(Self {
-            client: DiscoveryClient::new(service).server(&url),
+            client: DiscoveryClient::new(service.clone()).server(&url),
+            service,
+            root,
+            address,
             handles,
             http_written,
             transport,
@@ -145,7 +154,7 @@ fn not_started(error: &io::Error) -> Fatal {
 }
 
 /// The directory of kubectl's caches.
-fn cache_root(flag: Option<PathBuf>) -> PathBuf {
+pub(crate) fn cache_root(flag: Option<PathBuf>) -> PathBuf {
     let given = |dir: &PathBuf| !dir.as_os_str().is_empty();
     flag.filter(given)
         .or_else(|| env::var_os("KUBECACHEDIR").map(PathBuf::from).filter(given))
