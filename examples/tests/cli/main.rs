@@ -16,3 +16,4 @@ mod requests;
 mod resolve;
 #[path = "../support/run.rs"]
 mod run;
+mod watch;

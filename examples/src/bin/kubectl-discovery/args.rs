@@ -15,6 +15,7 @@ use crate::print::Format;
 use crate::resolve::Resolve;
 use crate::select::SortBy;
 use crate::values::{self, List};
+use crate::watch::Watch;
 
 /// The port of `--embedded` if it is free, so that the next run finds the same server address, and by
 /// it what this run has cached.
@@ -64,6 +65,12 @@ pub(crate) enum Command {
     /// Print the server's OpenAPI documents, through the caches.
     #[command(args_override_self = true)]
     Openapi(OpenApi),
+    /// Print resource types as they come and go, until interrupted.
+    ///
+    /// A line is "+ group/version resource Kind" for one that came, with "-" for one that went, and with
+    /// "~" for one whose entry has changed.
+    #[command(args_override_self = true)]
+    Watch(Watch),
 }
 
 #[derive(Debug, Args)]

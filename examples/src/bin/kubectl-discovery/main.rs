@@ -27,6 +27,7 @@ mod transport;
 mod values;
 mod version;
 mod versions;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
                 Command::Get(flags) => raw::run(session, &flags),
                 Command::Resolve(flags) => resolve::run(session, &flags),
                 Command::Openapi(flags) => openapi::run(session, &flags),
+                Command::Watch(flags) => watch::run(session, &flags),
             }
         }),
     };
