@@ -3,6 +3,7 @@
 mod caching;
 mod configuration;
 mod credentials;
+mod diff;
 mod failures;
 mod flags;
 mod kubeconfig;

@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use discovery_client::Filter;
 
+use crate::diff::Diff;
 use crate::errors::Fatal;
 use crate::overrides::Overrides;
 use crate::openapi::OpenApi;
@@ -71,9 +72,17 @@ pub(crate) enum Command {
     /// "~" for one whose entry has changed.
     #[command(args_override_self = true)]
     Watch(Watch),
+    /// Print what the clusters of two contexts have otherwise: group versions, resources, their kinds,
+    /// scopes, verbs and short names.
+    ///
+    /// Lines begin with "-" for what only the first has, with "+" for what only the second has, and with
+    /// "~" for what both have, but otherwise. The exit code is 0 if they are alike, and 1 if they differ
+    /// and for errors, which have a message on stderr.
+    #[command(args_override_self = true)]
+    Diff(Diff),
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
     /// The address and port of the Kubernetes API server.
     #[arg(short, long, global = true, value_name = "URL")]

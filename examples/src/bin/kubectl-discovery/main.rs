@@ -6,6 +6,7 @@
 
 mod args;
 mod counted;
+mod diff;
 mod errors;
 mod events;
 mod explain;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     let mut session = None;
     let outcome = match command {
         Command::Version(flags) if flags.client => version::client(&flags),
+        Command::Diff(flags) => diff::run(&global, &flags),
         command => Session::start(global).and_then(|new| {
             let session = session.insert(new);
             match command {
@@ -57,6 +59,8 @@ fn main() -> ExitCode {
                 Command::Resolve(flags) => resolve::run(session, &flags),
                 Command::Openapi(flags) => openapi::run(session, &flags),
                 Command::Watch(flags) => watch::run(session, &flags),
+                // Answered above, for these need no session, or one of their own.
+                Command::Diff(_) => Ok(()),
             }
         }),
     };
