@@ -1,5 +1,6 @@
 //! The built `kubectl-discovery`, run against the embedded server.
 
+mod cache;
 mod caching;
 mod configuration;
 mod credentials;
@@ -17,4 +18,6 @@ mod requests;
 mod resolve;
 #[path = "../support/run.rs"]
 mod run;
+#[path = "../support/tree.rs"]
+mod tree;
 mod watch;

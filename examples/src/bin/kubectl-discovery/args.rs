@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use discovery_client::Filter;
 
+use crate::cache::Cache;
 use crate::diff::Diff;
 use crate::errors::Fatal;
 use crate::overrides::Overrides;
@@ -80,6 +81,9 @@ pub(crate) enum Command {
     /// and for errors, which have a message on stderr.
     #[command(args_override_self = true)]
     Diff(Diff),
+    /// Look at the caches, and take care of them.
+    #[command(subcommand)]
+    Cache(Cache),
 }
 
 #[derive(Clone, Debug, Args)]

@@ -5,6 +5,7 @@
 //! socket.
 
 mod args;
+mod cache;
 mod counted;
 mod diff;
 mod errors;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         Command::Version(flags) if flags.client => version::client(&flags),
         Command::Diff(flags) => diff::run(&global, &flags),
+        Command::Cache(command) => cache::run(global, &command),
         command => Session::start(global).and_then(|new| {
             let session = session.insert(new);
             match command {
@@ -60,7 +62,7 @@ fn main() -> ExitCode {
                 Command::Openapi(flags) => openapi::run(session, &flags),
                 Command::Watch(flags) => watch::run(session, &flags),
                 // Answered above, for these need no session, or one of their own.
-                Command::Diff(_) => Ok(()),
+                Command::Diff(_) | Command::Cache(_) => Ok(()),
             }
         }),
     };

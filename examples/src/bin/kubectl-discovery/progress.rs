@@ -36,3 +36,44 @@ impl Drop for Bar {
         }
     }
 }
+
+/// A bar on stderr while many files are looked at. Draws nothing unless stderr is a terminal.
+#[derive(Debug)]
+pub(crate) struct Count {
+    bar: Option<ProgressBar>,
+}
+
+impl Count {
+    pub(crate) fn new(what: &'static str, files: usize) -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{msg} files {bar:40} {pos}/{len}");
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = ProgressBar::new(files as u64).with_style(style);
+            bar.set_message(what);
+            bar
+        });
+        Self { bar }
+    }
+
+    pub(crate) fn advance(&self) {
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        }
+    }
+
+    /// Does something that prints, and takes the bar away meanwhile.
+    pub(crate) fn around<T>(&self, print: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
