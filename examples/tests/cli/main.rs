@@ -2,6 +2,7 @@
 
 mod cache;
 mod caching;
+mod completion;
 mod configuration;
 mod credentials;
 mod diff;

@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use discovery_client::Filter;
 
 use crate::cache::Cache;
+use crate::completion::{Completion, Man};
 use crate::diff::Diff;
 use crate::errors::Fatal;
 use crate::overrides::Overrides;
@@ -84,6 +85,12 @@ pub(crate) enum Command {
     /// Look at the caches, and take care of them.
     #[command(subcommand)]
     Cache(Cache),
+    /// Print a completion script for a shell.
+    #[command(args_override_self = true)]
+    Completion(Completion),
+    /// Print a man page.
+    #[command(hide = true)]
+    Man(Man),
 }
 
 #[derive(Clone, Debug, Args)]

@@ -6,6 +6,7 @@
 
 mod args;
 mod cache;
+mod completion;
 mod counted;
 mod diff;
 mod errors;
@@ -48,6 +49,8 @@ fn main() -> ExitCode {
     let mut session = None;
     let outcome = match command {
         Command::Version(flags) if flags.client => version::client(&flags),
+        Command::Completion(flags) => completion::run(&flags),
+        Command::Man(flags) => completion::man(&flags),
         Command::Diff(flags) => diff::run(&global, &flags),
         Command::Cache(command) => cache::run(global, &command),
         command => Session::start(global).and_then(|new| {
@@ -62,7 +65,9 @@ fn main() -> ExitCode {
                 Command::Openapi(flags) => openapi::run(session, &flags),
                 Command::Watch(flags) => watch::run(session, &flags),
                 // Answered above, for these need no session, or one of their own.
-                Command::Diff(_) | Command::Cache(_) => Ok(()),
+                Command::Diff(_) | Command::Cache(_) | Command::Completion(_) | Command::Man(_) => {
+                    Ok(())
+                }
             }
         }),
     };
