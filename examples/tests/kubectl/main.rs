@@ -10,6 +10,7 @@ mod failures;
 mod kube_config;
 mod mapper;
 mod output;
+mod plugin;
 #[path = "../support/refused.rs"]
 mod refused;
 mod rig;

@@ -169,6 +169,11 @@ impl Rig {
         run(binary, all, &home, variables)
     }
 
+    /// The kubectl that is tested.
+    pub(crate) fn kubectl(&self) -> &'static Path {
+        self.kubectl
+    }
+
     /// A program's cache.
     pub(crate) fn root(&self, program: Program) -> PathBuf {
         self.dir.path().join(format!("cache of {program:?}"))
