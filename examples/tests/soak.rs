@@ -196,8 +196,11 @@ impl Soak {
                 1 => self.control.set_fault_times(path, unavailable(), 1),
                 2 => self.control.set_fault_times(path, Fault::Cut, 1),
                 3 => {
-                    self.control
-                        .set_fault_times(path, Fault::CutBody(random.next(500) as usize), 1)
+                    self.control.set_fault_times(
+                        path,
+                        Fault::CutBody(random.next(500) as usize),
+                        1,
+                    );
                 }
                 4 => self.control.set_fault_times(watched, Fault::Cut, 1),
                 5 => self.control.set_fault_times(watched, unavailable(), 1),
@@ -395,6 +398,7 @@ async fn soak(length: Duration) {
         growth < MAX_GROWTH,
         "{growth} bytes more after {answers} answers"
     );
+    #[expect(clippy::print_stdout, reason = "the figures of a run")]
     println!(
         "{answers} answers of {last} states, {growth} bytes more than after a third of the time"
     );
