@@ -101,5 +101,5 @@ fn trouble_has_a_message() {
         run.failed().contains("neither --server nor --embedded"),
         "{run:?}"
     );
-    assert_eq!(home.run(&["diff", "one", &config]).code, Some(2));
+    assert_eq!(home.run(&["diff", "one", &config]).code, Some(1));
 }

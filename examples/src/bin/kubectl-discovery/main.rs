@@ -82,7 +82,7 @@ fn main() -> ExitCode {
         Err(fatal) => {
             let message = fatal.to_string();
             if !message.is_empty() {
-                eprint(&format!("{message}\n"));
+                eprint(&format!("{}\n", printable::printable_lines(&message)));
             }
             ExitCode::FAILURE
         }

@@ -9,6 +9,12 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_unsafe, |out, code| write!(out, "\\u{{{code:x}}}"))
 }
 
+/// As [`printable`], for a text of several lines.
+pub(crate) fn printable_lines(text: &str) -> Cow<'_, str> {
+    let is_unsafe = |c| is_unsafe(c) && c != '\n' && c != '\t';
+    escaped(text, is_unsafe, |out, code| write!(out, "\\u{{{code:x}}}"))
+}
+
 /// As [`printable`], for a JSON document, whose lines and meaning stay as they are.
 pub(crate) fn printable_json(text: &str) -> Cow<'_, str> {
     let is_unsafe = |c| is_unsafe(c) && c != '\n';

@@ -148,6 +148,11 @@ impl Server {
             Credentials::InCluster => Config::incluster_env().map_err(Fatal::new)?,
             _ => self.load(content, context, &url).await?,
         };
+        // A plugin is told the address as it was given.
+        let exec = config.auth_info.exec.as_mut();
+        if let Some(cluster) = exec.and_then(|exec| exec.cluster.as_mut()) {
+            cluster.server = Some(self.url()?);
+        }
         if url.scheme_str() != Some("https") {
             let user = std::mem::take(&mut config.auth_info);
             config.auth_info = AuthInfo {

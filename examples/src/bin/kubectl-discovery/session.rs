@@ -94,6 +94,7 @@ impl Session {
             .enable_all()
             .build()
             .map_err(Fatal::new)?;
+        survive_file_limits(&runtime);
         Ok(Self {
             client: DiscoveryClient::new(service.clone()).server(&url),
             service,
@@ -121,6 +122,22 @@ impl Session {
     pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }
+}
+
+/// A write beyond the limit for files (`ulimit -f`) fails then, and ends the program no more.
+fn survive_file_limits(runtime: &Runtime) {
+    #[cfg(target_os = "linux")]
+    {
+        const SIGXFSZ: i32 = 25;
+        let _inside = runtime.enter();
+        let kind = tokio::signal::unix::SignalKind::from_raw(SIGXFSZ);
+        // Once it is there, the handler stays.
+        if let Err(error) = tokio::signal::unix::signal(kind) {
+            tracing::debug!(%error, "the limit for files may end the program");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = runtime;
 }
 
 /// Sets our User-Agent.

@@ -4,9 +4,11 @@ mod connect;
 mod credentials;
 mod deadline;
 mod forward;
+mod gzip;
 mod handshake;
 mod plugin;
 mod redirect;
+mod repeat;
 
 use std::error::Error;
 use std::fmt;

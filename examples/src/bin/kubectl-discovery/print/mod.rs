@@ -8,12 +8,14 @@ mod table;
 mod tests;
 mod yaml;
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use discovery_core::GroupVersion;
 use discovery_core::kube::document::ApiResource;
 
 pub(crate) use self::node::Node;
+use crate::printable::{printable, printable_json};
 
 /// A resource, and where it was found.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +40,12 @@ pub(crate) fn resources(rows: &[Row<'_>], format: Format) -> String {
     match format {
         Format::Table { wide, header } => table::write(&mut out, rows, wide, header),
         Format::Name => names(&mut out, rows),
-        Format::Json => json::write(&mut out, &Node::resources(rows), "    "),
+        Format::Json => {
+            json::write(&mut out, &Node::resources(rows), "    ");
+            if let Cow::Owned(shown) = printable_json(&out) {
+                out = shown;
+            }
+        }
         Format::Yaml => yaml::write(&mut out, &Node::resources(rows)),
         Format::Kyaml => kyaml::write(&mut out, &Node::resources(rows)),
     }
@@ -64,8 +71,8 @@ fn names(out: &mut String, rows: &[Row<'_>]) {
         let (name, group) = (&row.resource.name, row.group_version.group());
         // Writing to a string does not fail.
         let _ = match group {
-            "" => writeln!(out, "{name}"),
-            group => writeln!(out, "{name}.{group}"),
+            "" => writeln!(out, "{}", printable(name)),
+            group => writeln!(out, "{}.{group}", printable(name)),
         };
     }
 }

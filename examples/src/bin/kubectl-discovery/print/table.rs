@@ -1,5 +1,6 @@
 //! The table, aligned as kubectl aligns it.
 
+use crate::printable::printable;
 use std::borrow::Cow;
 
 use discovery_core::Text;
@@ -58,7 +59,7 @@ fn pad(out: &mut String, mut width: usize) {
 fn cells<'a>(row: &Row<'a>, wide: bool) -> [Cow<'a, str>; 7] {
     let resource = row.resource;
     let wide = |texts| if wide { joined(texts) } else { "".into() };
-    [
+    let cells: [Cow<'a, str>; 7] = [
         (&*resource.name).into(),
         joined(&resource.short_names),
         row.group_version.as_str().into(),
@@ -66,7 +67,12 @@ fn cells<'a>(row: &Row<'a>, wide: bool) -> [Cow<'a, str>; 7] {
         (&*resource.kind).into(),
         wide(resource.verbs()),
         wide(&resource.categories),
-    ]
+    ];
+    // Names are the server's, and it may be nobody's friend.
+    cells.map(|cell| match printable(&cell) {
+        Cow::Borrowed(_) => cell,
+        Cow::Owned(shown) => shown.into(),
+    })
 }
 
 fn joined(texts: &[Text]) -> Cow<'_, str> {

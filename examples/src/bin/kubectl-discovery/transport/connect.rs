@@ -8,10 +8,11 @@ use bytes::Bytes;
 use discovery_core::BoxError;
 use discovery_core::http::dump::Uncompressed;
 use discovery_core::http::uri::host_and_port;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, PROXY_AUTHORIZATION};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, PROXY_AUTHORIZATION};
 use http::uri::Authority;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
@@ -22,13 +23,14 @@ use kube::Config;
 use kube::client::ConfigExt;
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
-use tower_http::decompression::DecompressionLayer;
 use tower_http::set_header::SetRequestHeaderLayer;
 
 use super::credentials::{authorization, check_impersonation};
 use super::forward::Forward;
+use super::gzip;
 use super::handshake::{self, First};
 use super::redirect::follow;
+use super::repeat;
 use super::{Connection, Unsendable};
 use crate::errors::InvalidPort;
 
@@ -99,8 +101,34 @@ fn proxy(config: &Config) -> Result<Option<Intercept>, BoxError> {
     Ok(if local {
         None
     } else {
-        Matcher::from_env().intercept(target)
+        matcher().intercept(target)
     })
+}
+
+/// The proxies of the environment, as Go takes them: it does not know `ALL_PROXY`, and the host in a pattern such as
+/// `*.test` begins with a dot.
+fn matcher() -> Matcher {
+    let variable = |name: &str| {
+        let lower = name.to_ascii_lowercase();
+        let value = std::env::var(name).ok().filter(|value| !value.is_empty());
+        value
+            .or_else(|| std::env::var(lower).ok())
+            .unwrap_or_default()
+    };
+    let exceptions = variable("NO_PROXY");
+    let exceptions: Vec<_> = exceptions
+        .split(',')
+        .map(|pattern| pattern.trim())
+        .map(|pattern| match pattern.strip_prefix('*') {
+            Some(rest) if !rest.is_empty() => rest,
+            _ => pattern,
+        })
+        .collect();
+    Matcher::builder()
+        .http(variable("HTTP_PROXY"))
+        .https(variable("HTTPS_PROXY"))
+        .no(exceptions.join(","))
+        .build()
 }
 
 fn unsupported(proxy: &Uri) -> BoxError {
@@ -161,6 +189,7 @@ where
         .build::<_, Full<Bytes>>(connector);
     let first = First::default();
     let client = service_fn(move |request| handshake::send(client.clone(), first.clone(), request));
+    let client = service_fn(move |request| repeat::send(client.clone(), request));
     let client = ServiceBuilder::new()
         .map_request(move |mut request: Request<_>| {
             if let Some(auth) = &proxy_auth {
@@ -169,11 +198,9 @@ where
             }
             request
         })
-        .map_response(|response: Response<_>| {
-            let mut response = response;
+        .map_response(|mut response: Response<_>| {
             // The HTTP cache stores other fields of a response that came compressed.
-            let encoding = response.headers().get(CONTENT_ENCODING);
-            if encoding.is_some_and(|encoding| encoding == "gzip") {
+            if gzip::is_gzip(response.headers()) {
                 response.extensions_mut().insert(Uncompressed);
             }
             response
@@ -187,19 +214,21 @@ where
         .option_layer(
             authorization.map(|value| SetRequestHeaderLayer::overriding(AUTHORIZATION, value)),
         )
-        .service(client)
-        .map_err(BoxError::from);
+        .service(client);
+    let client = BoxCloneSyncService::<_, Response<Incoming>, BoxError>::new(client);
     if config.disable_compression {
         let client = client
             .map_response(|response| response.map(|body| body.map_err(Into::into).boxed_unsync()));
         return Ok(BoxCloneSyncService::new(client));
     }
-    let client = ServiceBuilder::new()
-        .map_response(|response: Response<_>| {
-            response.map(|body| BodyExt::map_err(body, Into::into).boxed_unsync())
-        })
-        .layer(DecompressionLayer::new())
-        .service(client);
+    let client = service_fn(move |mut request: Request<_>| {
+        let client = client.clone();
+        async move {
+            let accepted = request.headers_mut().entry(ACCEPT_ENCODING);
+            accepted.or_insert(HeaderValue::from_static("gzip"));
+            gzip::decoded(client.oneshot(request).await?).await
+        }
+    });
     Ok(BoxCloneSyncService::new(client))
 }
 
