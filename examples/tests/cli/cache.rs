@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use discovery_examples::embedded::EmbeddedServer;
@@ -95,6 +96,12 @@ fn the_files_of_a_path_are_explained() {
     );
     let file = groups[1]["file"].as_str().unwrap();
     assert!(entries(&home).contains(&PathBuf::from(file)), "{file}");
+
+    let why = groups[1]["why"].as_str().unwrap();
+    assert!(
+        why.starts_with("the server is asked whether ETag "),
+        "{why}"
+    );
 
     let list = explain(&[&format!("{}/apis/apps/v1", server.url())]);
     let file = list[0]["file"].as_str().unwrap();
@@ -252,4 +259,22 @@ fn nothing_outside_and_nothing_foreign_is_removed() {
     ]);
     assert!(run.failed().contains("not followed"), "{run:?}");
     assert!(precious.exists());
+}
+
+#[test]
+fn what_was_begun_is_finished_even_if_nobody_reads() {
+    let server = server();
+    let home = warm(&server);
+    let mut child = Command::new(Path::new(env!("CARGO_BIN_EXE_kubectl-discovery")))
+        .args(["cache", "clear", "--all"])
+        .env_clear()
+        .env("HOME", home.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    child.wait().unwrap();
+    assert!(Tree::of(&home.cache()).files.is_empty());
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use discovery_client::request_defaults::go_duration;
 use discovery_core::Endpoint;
 use discovery_core::http::uri;
-use http::header::{CACHE_CONTROL, ETAG};
+use http::header::{CACHE_CONTROL, ETAG, EXPIRES};
 use http::{HeaderMap, Method, Uri};
 use serde::Serialize;
 
@@ -167,12 +167,12 @@ fn freshness(headers: &HeaderMap) -> String {
             .map(|value| String::from_utf8_lossy(value.as_bytes()))
     };
     let control = text(CACHE_CONTROL).unwrap_or_default();
-    let asks = control.contains("no-cache") || control.contains("max-age=0");
+    let has_lifetime = control.contains("max-age=") || headers.contains_key(EXPIRES);
+    let asks = control.contains("no-cache") || control.contains("max-age=0") || !has_lifetime;
     match (asks, text(ETAG)) {
         (true, Some(etag)) => format!("the server is asked whether ETag {etag} is still right"),
         (true, None) => "has no ETag: the server is asked for it anew".into(),
-        (false, _) if control.is_empty() => "stored, without Cache-Control".into(),
-        (false, _) => format!("stored, Cache-Control: {control}"),
+        (false, _) => format!("fresh for as long as it says: {control}"),
     }
 }
 

@@ -50,17 +50,18 @@ impl Remover {
         }
     }
 
-    /// Removes a file. One that can't be removed does not keep the others.
-    pub(super) fn remove(&mut self, file: &Found, why: &str) -> Result<(), Fatal> {
+    /// Removes a file. One that can't be removed does not keep the others, and neither does an output
+    /// that nobody reads: half of the work would be worse.
+    pub(super) fn remove(&mut self, file: &Found, why: &str) {
         let path = &file.path;
         if !self.dry_run {
             // Never a link's target: removing acts on the name itself.
             match fs::remove_file(path) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return,
                 Err(error) => {
-                    self.failure = Some(failed("remove", path, &error));
-                    return Ok(());
+                    self.failure.get_or_insert(failed("remove", path, &error));
+                    return;
                 }
             }
             self.parents.extend(path.parent().map(Path::to_path_buf));
@@ -73,11 +74,10 @@ impl Remover {
             "removed"
         };
         let path = path.display().to_string();
-        crate::print(&format!(
-            "{did} {} ({})\n",
-            printable(&path),
-            printable(why)
-        ))
+        let line = format!("{did} {} ({})\n", printable(&path), printable(why));
+        if let Err(error) = crate::print(&line) {
+            self.failure.get_or_insert(error);
+        }
     }
 
     /// Removes directories that are empty now.
@@ -123,13 +123,12 @@ pub(super) fn prune(root: &Path, flags: &Prune) -> Result<(), Fatal> {
             damage(file)
         };
         if let Some(why) = why.filter(|_| file.is_unchanged()) {
-            bar.around(|| remover.remove(file, &why))?;
+            bar.around(|| remover.remove(file, &why));
         }
     }
     drop(bar);
-    let ended = remover.end();
-    remover.summary()?;
-    ended
+    remover.end()?;
+    remover.summary()
 }
 
 /// Removes all files of both caches.
@@ -160,12 +159,11 @@ fn remove_all(root: &Path, files: &[Found], dry_run: bool) -> Result<(), Fatal> 
             What::Entry => "HTTP entry",
             What::Temporary => "temporary",
         };
-        bar.around(|| remover.remove(file, why))?;
+        bar.around(|| remover.remove(file, why));
     }
     drop(bar);
-    let ended = remover.end();
-    remover.summary()?;
-    ended
+    remover.end()?;
+    remover.summary()
 }
 
 /// The entries of the HTTP cache whose URLs the server's discovery files and its list of OpenAPI

@@ -22,7 +22,7 @@ pub(super) fn run(root: &Path, flags: &Verify) -> Result<(), Fatal> {
         };
         damaged += 1;
         if flags.remove {
-            bar.around(|| remover.remove(file, &why))?;
+            bar.around(|| remover.remove(file, &why));
         } else {
             let path = file.path.display().to_string();
             let line = format!("{}: {}\n", printable(&path), printable(&why));
