@@ -442,3 +442,29 @@ async fn a_watch_passes_all_layers() {
         assert!(!String::from_utf8_lossy(&text).contains("ADDED"));
     }
 }
+
+/// A refresh may wait for something that a watch has, such as the only connection there is: both go on.
+#[tokio::test(start_paused = true)]
+async fn watches_go_on_during_a_refresh() {
+    use discovery_core::testing::Gate;
+
+    let (server, gate) = (Server::default(), Gate::new());
+    server.set(&["as"]);
+    let _events = server.next_watch();
+    let service = tower::service_fn(move |request: Request<Full<Bytes>>| {
+        let (server, gate) = (server.clone(), gate.clone());
+        async move {
+            if request.uri().query().is_some() {
+                // Only now, when somebody looks.
+                sleep(Duration::from_millis(1)).await;
+                gate.open();
+            } else {
+                gate.opened().await;
+            }
+            Ok::<_, io::Error>(server.answer(&request))
+        }
+    });
+    let live = Live::new(DiscoveryClient::new(service)).start();
+    let ready = timeout(Duration::from_secs(20), live.ready()).await;
+    assert!(ready.expect("nobody waits for ever").is_ok());
+}

@@ -1,5 +1,6 @@
 //! The loop: it waits for a reason to ask, asks, and publishes.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,16 +108,22 @@ where
                 replies.push(reply);
             }
             let from_cache = std::mem::take(&mut self.live.from_cache) && replies.is_empty();
-            let ask = async {
+            let client = self.live.client.clone();
+            let mut ask = pin!(async move {
                 if from_cache {
-                    self.live.client.discover().await
+                    client.discover().await
                 } else {
-                    self.live.client.refreshed().await
+                    client.refreshed().await
                 }
-            };
-            let result = tokio::select! {
-                result = ask => result,
-                () = self.publish.closed() => return,
+            });
+            // The watches go on meanwhile: one of them may have what the refresh waits for, such as the only connection.
+            let mut is_told = false;
+            let result = loop {
+                tokio::select! {
+                    result = &mut ask => break result,
+                    () = changed(&mut self.watches) => is_told = true,
+                    () = self.publish.closed() => return,
+                }
             };
             // What a cache below had to fall back on is no answer.
             let result = result.and_then(|found| match found.origin {
@@ -128,6 +135,10 @@ where
             let result = self.take(result);
             if from_cache && is_known {
                 self.next = Instant::now();
+            }
+            if is_told {
+                // What it told of may have come too late for the refresh.
+                self.event = Some((Instant::now() + TOGETHER, 0));
             }
             for reply in replies {
                 _ = reply.send(result.clone());
