@@ -118,7 +118,7 @@ fn matcher() -> Matcher {
     let exceptions = variable("NO_PROXY");
     let exceptions: Vec<_> = exceptions
         .split(',')
-        .map(|pattern| pattern.trim())
+        .map(str::trim)
         .map(|pattern| match pattern.strip_prefix('*') {
             Some(rest) if !rest.is_empty() => rest,
             _ => pattern,
