@@ -197,3 +197,46 @@ fn a_plugin_that_fails_is_reported_without_its_output() {
     );
     assert!(run.failed().ends_with("get it"));
 }
+
+/// The user's preferences say which plugins may run, as kubectl's do since 1.35.
+#[cfg(unix)]
+#[test]
+fn plugins_that_are_not_allowed_do_not_run() {
+    let scene = Scene::with_plugin(with_tls(), &format!("echo '{CREDENTIAL}'"));
+    let kuberc = scene.home.path().join("kuberc");
+    let flag = format!("--kuberc={}", kuberc.display());
+    let plugin = scene.home.path().join("plugin");
+    let head = "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n";
+    let allowlist = "credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist:";
+    for (preferences, message) in [
+        (
+            "credentialPluginPolicy: DenyAll".to_owned(),
+            "policy set to \"DenyAll\"",
+        ),
+        (
+            format!("{allowlist} [{{name: plugin}}, {{name: /elsewhere/plugin}}]"),
+            "is not permitted by the credential plugin allowlist",
+        ),
+        (format!("{allowlist} []"), "but allowlist is empty"),
+        (
+            "credentialPluginPolicy: Odd".into(),
+            "unknown plugin policy",
+        ),
+    ] {
+        std::fs::write(&kuberc, format!("{head}{preferences}\n")).unwrap();
+        let run = scene.run(&["api-versions", &flag]);
+        assert!(run.failed().contains(message), "{run:?}");
+        assert_eq!(scene.plugin_runs(), 0, "{preferences}");
+    }
+    assert_eq!(scene.server.counters().total, 0);
+    let allowed = format!("{head}{allowlist} [{{name: {}}}]\n", plugin.display());
+    std::fs::write(&kuberc, allowed).unwrap();
+    scene.run(&["api-versions", &flag]).ok();
+    assert_eq!(scene.plugin_runs(), 1);
+    assert!(
+        scene
+            .run(&["api-versions", "--kuberc=/missing"])
+            .failed()
+            .contains("open /missing")
+    );
+}

@@ -159,6 +159,11 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "PORT")]
     pub(crate) embedded_port: Option<u16>,
 
+    /// Path to the kuberc file, which says which credential plugins may run; if not given, that in KUBERC, or
+    /// ~/.kube/kuberc.
+    #[arg(long, global = true, value_name = "FILE", value_parser = path())]
+    pub(crate) kuberc: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) overrides: Overrides,
 

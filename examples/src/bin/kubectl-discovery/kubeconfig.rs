@@ -12,8 +12,8 @@ use kube::config::{AuthInfo, Cluster};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub(crate) use self::file::Content;
 use self::file::Entry;
+pub(crate) use self::file::{Content, documents};
 use crate::errors::{Fatal, InvalidPort, go_words};
 use crate::overrides::Overrides;
 

@@ -13,6 +13,7 @@ mod errors;
 mod events;
 mod explain;
 mod kubeconfig;
+mod kuberc;
 mod openapi;
 mod overrides;
 mod print;

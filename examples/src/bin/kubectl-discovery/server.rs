@@ -13,6 +13,7 @@ use kube::config::{
 use crate::args::Global;
 use crate::errors::{Fatal, InvalidPort};
 use crate::kubeconfig::{Content, chosen, no_context, read};
+use crate::kuberc::{self, Plugins};
 use crate::overrides::Overrides;
 
 /// kubectl's server where none is configured.
@@ -28,6 +29,8 @@ pub(crate) struct Server {
     address: String,
     credentials: Credentials,
     overrides: Overrides,
+    /// The credential plugins that may run.
+    pub(crate) plugins: Plugins,
     /// Whether the address came with a flag.
     has_flag: bool,
 }
@@ -49,6 +52,7 @@ impl Server {
             address,
             credentials: Credentials::None,
             overrides: Overrides::default(),
+            plugins: Plugins::default(),
             has_flag: false,
         }
     }
@@ -62,11 +66,13 @@ impl Server {
             .clone()
             .filter(|file| !file.as_os_str().is_empty());
         let overrides = flags.overrides.clone();
+        let plugins = kuberc::plugins(flags.kuberc.as_deref())?;
         let has_flag = given.is_some();
         let with = |address: String, credentials| Self {
             address,
             credentials,
             overrides: overrides.clone(),
+            plugins: plugins.clone(),
             has_flag,
         };
         if let (Some(address), None, None) = (&given, &context, &file) {

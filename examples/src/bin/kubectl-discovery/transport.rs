@@ -144,7 +144,8 @@ impl Shared {
     async fn connect(&self) -> Result<Connection, NotReady> {
         let config = self.server.config(self.url.clone()).await;
         let mut config = config.map_err(NotReady::Configuration)?;
-        plugin::resolve(&mut config.auth_info).map_err(NotReady::Unsendable)?;
+        plugin::resolve(&mut config.auth_info, &self.server.plugins)
+            .map_err(NotReady::Unsendable)?;
         connect::connect(&config).map_err(|error| match error.downcast() {
             Ok(unsendable) => NotReady::Unsendable(*unsendable),
             Err(error) => NotReady::Configuration(Fatal::new(chain(&*error))),

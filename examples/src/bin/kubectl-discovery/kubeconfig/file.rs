@@ -207,6 +207,19 @@ fn drop_empty_but(fields: &mut Map<String, Value>, kept: &str) {
     });
 }
 
+/// The documents of a file, one after the other.
+pub(crate) fn documents(text: &str) -> impl Iterator<Item = Result<Value, String>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.trim().is_empty() {
+            return None;
+        }
+        let first = first_document(rest);
+        rest = rest[first.len()..].trim_start_matches("...");
+        Some(parse(first))
+    })
+}
+
 fn parse(text: &str) -> Result<Value, String> {
     let options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::LastWins,

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::Unsendable;
 use crate::errors::go_words;
+use crate::kuberc::Plugins;
 
 /// The output of a plugin, as far as it matters.
 #[derive(Deserialize)]
@@ -37,7 +38,7 @@ struct Status {
 
 /// Runs the plugin, if there is one and nothing that goes before it, and puts what it gives in its
 /// place.
-pub(super) fn resolve(user: &mut AuthInfo) -> Result<(), Unsendable> {
+pub(super) fn resolve(user: &mut AuthInfo, plugins: &Plugins) -> Result<(), Unsendable> {
     let has_password = user.username.is_some() && user.password.is_some();
     let has_other = user.token.is_some() || user.token_file.is_some() || has_password;
     if has_other || user.auth_provider.is_some() {
@@ -46,6 +47,8 @@ pub(super) fn resolve(user: &mut AuthInfo) -> Result<(), Unsendable> {
     let Some(exec) = user.exec.take() else {
         return Ok(());
     };
+    let program = exec.command.as_deref().unwrap_or_default();
+    plugins.check(program).map_err(failed)?;
     let status = run(&exec)?;
     let mut found = Map::new();
     let mut put = |name: &str, value: String| {
