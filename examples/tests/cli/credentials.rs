@@ -240,3 +240,21 @@ fn plugins_that_are_not_allowed_do_not_run() {
             .contains("open /missing")
     );
 }
+
+/// Some clusters give their users certificates of X.509's first version. What a key can't be used for is told in one line.
+#[test]
+fn client_certificates_are_sent_as_they_are() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli");
+    let of = |name: &str| {
+        let user = format!(
+            "    token: let-me-in\n    client-certificate: {dir}/{name}\n    client-key: {dir}/{name}"
+        );
+        Scene::new(with_tls(), &user).run(&["api-versions"])
+    };
+    of("client-v1.pem").ok();
+    let run = of("client-p521.pem");
+    let message =
+        "the client key can't be used: RSA, ECDSA on P-256 or P-384, and Ed25519 are known here";
+    assert!(run.failed().ends_with(message), "{run:?}");
+    assert_eq!(run.stderr.lines().count(), 1);
+}

@@ -9,6 +9,7 @@ mod handshake;
 mod plugin;
 mod redirect;
 mod repeat;
+mod tls;
 
 use std::error::Error;
 use std::fmt;

@@ -31,6 +31,7 @@ use super::gzip;
 use super::handshake::{self, First};
 use super::redirect::follow;
 use super::repeat;
+use super::tls::{self, Bounded, Dial};
 use super::{Connection, Unsendable};
 use crate::errors::InvalidPort;
 
@@ -151,7 +152,7 @@ where
         return speak(config, authorization, connector, None);
     }
     let mut builder = HttpsConnectorBuilder::new()
-        .with_tls_config(config.rustls_client_config()?)
+        .with_tls_config(tls::client_config(config)?)
         .https_only();
     if let Some(name) = &config.tls_server_name {
         let name = name.clone().try_into()?;
@@ -160,7 +161,11 @@ where
     speak(
         config,
         authorization,
-        builder.enable_all_versions().wrap_connector(connector),
+        Bounded(
+            builder
+                .enable_all_versions()
+                .wrap_connector(Dial(connector)),
+        ),
         None,
     )
 }
