@@ -249,30 +249,35 @@ impl MemoryBackend {
     fn flush(&self, pending: &mut Pending) {
         let Pending { lists, since } = std::mem::take(pending);
         if since.is_some() {
-            self.add(&Arc::new(lists), since);
+            // Whether or not that has expired since: what came in its time belongs to it.
+            self.add(&State::clone(&self.state.load()), &Arc::new(lists), since);
         }
         self.has_pending.store(false, Ordering::Release);
     }
 
-    /// Makes a new state with these documents, which came at that time. Only one at a time.
-    fn add(&self, found: &Arc<Snapshot>, since: Option<SystemTime>) {
+    /// The state that new documents belong to: the last one, unless it has expired.
+    fn current(&self) -> State {
         let last = self.state.load();
-        let is_complete = found.is_complete();
-        let mut next = if is_complete || self.expired(&last) {
-            State {
-                last_good: last.last_good.clone(),
-                ..State::default()
-            }
-        } else {
-            State::clone(&last)
-        };
+        if !self.expired(&last) {
+            return State::clone(&last);
+        }
+        State {
+            last_good: self.last_good_of(&last),
+            ..State::default()
+        }
+    }
+
+    /// Makes a new state of one, with these documents, which came at that time. Only one at a time.
+    fn add(&self, to: &State, found: &Arc<Snapshot>, since: Option<SystemTime>) {
+        let mut next = State::clone(to);
         if found.groups().is_some() {
             next.last_good = None;
         }
-        next.since = next.since.or(since);
-        if is_complete {
+        if found.is_complete() {
+            next.since = since;
             next.snapshot = Arc::clone(found);
         } else {
+            next.since = next.since.or(since);
             Arc::make_mut(&mut next.snapshot).merge(found);
         }
         self.state.store(Arc::new(next));
@@ -301,14 +306,14 @@ impl Cache for MemoryBackend {
     fn save(&self, found: &Arc<Snapshot>) -> Op<()> {
         let now = self.clock.now();
         let mut pending = self.pending();
-        if found.groups().is_none() {
+        if found.groups().is_none() && !self.expired(&self.state.load()) {
             pending.lists.merge(found);
             pending.since.get_or_insert(now);
             self.has_pending.store(true, Ordering::Release);
             return Op::Ready(());
         }
         self.flush(&mut pending);
-        self.add(found, Some(now));
+        self.add(&self.current(), found, Some(now));
         Op::Ready(())
     }
 
