@@ -72,6 +72,34 @@ fn the_directory_is_that_of_the_flag_then_the_variable_then_the_home() {
 }
 
 #[test]
+fn offline_the_caches_answer_however_old_they_are() {
+    let (home, server) = (Home::new(), server());
+    let run = home.ask(&server, &["api-versions", "--offline"]);
+    assert!(
+        run.failed()
+            .ends_with("offline: the caches don't know it, and nothing is sent"),
+        "{run:?}"
+    );
+    let known = home.ask(&server, &["api-versions"]).ok();
+    server.control().clear_log();
+    let old = [
+        "api-resources",
+        "--cached",
+        "--offline",
+        "--cache-ttl=0s",
+        "-o",
+        "name",
+    ];
+    assert!(home.ask(&server, &old).ok().contains("deployments.apps"));
+    // Other than without it, where api-versions always asks the server.
+    assert_eq!(
+        home.ask(&server, &["api-versions", "--offline"]).ok(),
+        known
+    );
+    assert_eq!(server.counters().total, 0);
+}
+
+#[test]
 fn files_expire() {
     let (home, server) = (Home::new(), server());
     home.ask(&server, &["api-resources"]).ok();

@@ -159,6 +159,14 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "PORT")]
     pub(crate) embedded_port: Option<u16>,
 
+    /// Send nothing: answer from the caches, however old they are, or fail.
+    #[arg(
+        long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", action = ArgAction::Set,
+        value_parser = values::boolean
+    )]
+    pub(crate) offline: bool,
+
     /// Path to the kuberc file, which says which credential plugins may run; if not given, that in KUBERC, or
     /// ~/.kube/kuberc.
     #[arg(long, global = true, value_name = "FILE", value_parser = path())]

@@ -103,7 +103,7 @@ impl Cluster {
         global.context = Some(context.to_owned());
         let session = Session::start(global)?;
         if !cached {
-            session.client.invalidate();
+            session.forget();
         }
         let found = session.wait(session.client.discover());
         let found = found.map_err(|failure| Fatal::failure(&failure, &session.url))?;

@@ -56,7 +56,7 @@ fn find(session: &Session, word: &str) -> Result<Vec<GroupVersionResource>, Fata
                 .collect());
         }
         if !is_last {
-            session.client.invalidate();
+            session.forget();
         }
     }
     Err(unknown(word))

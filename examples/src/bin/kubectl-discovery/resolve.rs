@@ -49,7 +49,7 @@ pub(crate) fn run(session: &Session, flags: &Resolve) -> Result<(), Fatal> {
     };
     // What is cached may be outdated.
     if !is_known(&mapper) && found.origin.is_some_and(|origin| origin.hit) {
-        session.client.invalidate();
+        session.forget();
         (found, mapper) = discover(session)?;
     }
     let mut meanings = Vec::new();

@@ -11,7 +11,7 @@ use crate::session::Session;
 
 pub(crate) fn run(session: &Session, flags: ApiResources) -> Result<(), Fatal> {
     if !flags.cached {
-        session.client.invalidate();
+        session.forget();
     }
     let mut bar = Bar::default();
     let found = session.wait(session.client.discover_with(|progress| bar.show(progress)));

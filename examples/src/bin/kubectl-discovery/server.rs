@@ -31,6 +31,8 @@ pub(crate) struct Server {
     overrides: Overrides,
     /// The credential plugins that may run.
     pub(crate) plugins: Plugins,
+    /// Whether nothing is to be sent.
+    pub(crate) offline: bool,
     /// Whether the address came with a flag.
     has_flag: bool,
 }
@@ -53,6 +55,7 @@ impl Server {
             credentials: Credentials::None,
             overrides: Overrides::default(),
             plugins: Plugins::default(),
+            offline: false,
             has_flag: false,
         }
     }
@@ -73,6 +76,7 @@ impl Server {
             credentials,
             overrides: overrides.clone(),
             plugins: plugins.clone(),
+            offline: flags.offline,
             has_flag,
         };
         if let (Some(address), None, None) = (&given, &context, &file) {

@@ -56,6 +56,7 @@ pub(crate) struct Session {
     pub(crate) url: Uri,
     /// The timeout of a request, if the user has set one.
     pub(crate) timeout: Option<Duration>,
+    offline: bool,
     runtime: Runtime,
     /// Stops when this is dropped.
     _embedded: Option<EmbeddedServer>,
@@ -79,7 +80,12 @@ impl Session {
         });
         let mut stack = Stack::new(&address, &root)
             .map_err(|_| Server::no_url(&address))?
-            .ttl(flags.cache_ttl)
+            // What there is counts, where there is nothing else.
+            .ttl(if flags.offline {
+                Duration::MAX
+            } else {
+                flags.cache_ttl
+            })
             .http_store(http_store);
         let timeout = Some(flags.request_timeout).filter(|timeout| !timeout.is_zero());
         if let Some(timeout) = timeout {
@@ -105,9 +111,17 @@ impl Session {
             transport,
             url,
             timeout,
+            offline: flags.offline,
             runtime,
             _embedded: embedded,
         })
+    }
+
+    /// What the caches know counts no more, unless nothing else can be had.
+    pub(crate) fn forget(&self) {
+        if !self.offline {
+            self.client.invalidate();
+        }
     }
 
     /// Ends the run. Where nothing was sent, nothing is under way, and the operating system takes the

@@ -143,6 +143,10 @@ impl Shared {
     }
 
     async fn connect(&self) -> Result<Connection, NotReady> {
+        if self.server.offline {
+            let why = "offline: the caches don't know it, and nothing is sent";
+            return Err(NotReady::Unsendable(Unsendable::new(why)));
+        }
         let config = self.server.config(self.url.clone()).await;
         let mut config = config.map_err(NotReady::Configuration)?;
         plugin::resolve(&mut config.auth_info, &self.server.plugins)

@@ -4,7 +4,7 @@ use crate::errors::Fatal;
 use crate::session::Session;
 
 pub(crate) fn run(session: &Session) -> Result<(), Fatal> {
-    session.client.invalidate();
+    session.forget();
     let groups = session.wait(session.client.groups());
     let groups = groups.map_err(|failure| Fatal::versions(&failure, &session.url))?;
     let mut versions: Vec<_> = groups.group_versions().collect();

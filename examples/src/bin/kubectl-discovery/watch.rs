@@ -47,7 +47,7 @@ async fn follow(session: &Session, flags: &Watch) -> Result<(), Fatal> {
     let fail = |failure| Fatal::failure(&failure, &session.url);
     // The transport's first request has its connection to itself; the others wait for it. The one that
     // does must not be a watch, which nobody reads from while the server is asked.
-    session.client.invalidate();
+    session.forget();
     drop(session.client.discover().await.map_err(fail)?);
     let live = Live::new(session.client.clone())
         .interval(flags.interval)
