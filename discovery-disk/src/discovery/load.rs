@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::SystemTime;
 
-use discovery_core::kube::document::{ApiResourceList, DecodeError, Document, Kind, decode};
+use discovery_core::kube::document::{ApiResourceList, DecodeError, Document, Kind, decode_exact};
 use discovery_core::{GroupVersion, Snapshot};
 
 use super::backend::{CACHE, MANY, Shared};
@@ -255,9 +255,9 @@ impl Shared {
             return None;
         }
         let decoded: Result<Document<T>, DecodeError> = if keep_json {
-            Document::decode(std::mem::take(buffer).into())
+            Document::decode_exact(std::mem::take(buffer).into())
         } else {
-            decode(buffer).map(Document::new)
+            decode_exact(buffer).map(Document::new)
         };
         decoded
             .map(|document| document.from_cache(CACHE, opened.modified))

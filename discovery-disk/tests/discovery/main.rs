@@ -16,6 +16,7 @@ mod partial;
 mod parts;
 #[cfg(unix)]
 mod processes;
+mod rot;
 mod sweeping;
 mod tools;
 mod writing;

@@ -83,6 +83,7 @@ pub struct DecodeError {
 enum DecodeErrorKind {
     Json(serde_json::Error),
     Kind { expected: &'static str, found: Text },
+    OtherForm,
 }
 
 /// Reads a document, which must be of the right kind and have nothing behind it.
@@ -126,6 +127,42 @@ pub fn decode_lenient<T: Kind>(bytes: &[u8]) -> Result<T, DecodeError> {
     match decode_text(&text) {
         Ok(document) if T::is_whole(&document) => Ok(document),
         strict => lenient::read(&text).map_or(strict, Ok),
+    }
+}
+
+/// Reads a document from a file that kubectl or a layer of ours has written, in exactly the form that they write.
+///
+/// [`decode`] takes `{"kind":"APIGroupList","froups":[]}` for an empty list, as kubectl does: one wrong bit in the name of a
+/// field makes a wrong answer. Here a document that is not what [`go_json`] writes of it is an error.
+///
+/// ```
+/// use discovery_core::kube::document::{ApiGroupList, decode, decode_exact};
+///
+/// let json = br#"{"kind":"APIGroupList","apiVersion":"v1","groups":[]}"#;
+/// assert!(decode_exact::<ApiGroupList>(json).is_ok());
+/// let damaged = br#"{"kind":"APIGroupList","apiVersion":"v1","froups":[]}"#;
+/// assert!(decode::<ApiGroupList>(damaged).is_ok());
+/// let error = decode_exact::<ApiGroupList>(damaged).unwrap_err();
+/// assert_eq!(error.to_string(), "not in the form that kubectl writes");
+/// ```
+///
+/// # Errors
+///
+/// As [`decode`], and for every other form.
+pub fn decode_exact<T: Kind>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let other = || DecodeError {
+        kind: DecodeErrorKind::OtherForm,
+    };
+    let text = str::from_utf8(bytes).map_err(|_| other())?;
+    if let Some(document) = T::read_canonical(text) {
+        return Ok(document);
+    }
+    let document = decode_text::<T>(text)?;
+    let line = go_json::to_line(&document);
+    if line.trim_ascii_end() == text.as_bytes().trim_ascii_end() {
+        Ok(document)
+    } else {
+        Err(other())
     }
 }
 
@@ -235,6 +272,21 @@ impl<T: Kind> Document<T> {
         }
     }
 
+    /// As [`decode`](Self::decode), of a file: see [`decode_exact`].
+    ///
+    /// # Errors
+    ///
+    /// As [`decode_exact`].
+    pub fn decode_exact(json: Bytes) -> Result<Self, DecodeError> {
+        let value = decode_exact(&json)?;
+        Ok(Self {
+            value,
+            json: OnceLock::from(json),
+            since: None,
+            cache: None,
+        })
+    }
+
     /// Its JSON, one line with the newline that ends it; or the bytes it was read from.
     pub fn json(&self) -> &Bytes {
         self.json
@@ -291,6 +343,7 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             DecodeErrorKind::Json(_) => f.write_str("malformed JSON"),
+            DecodeErrorKind::OtherForm => f.write_str("not in the form that kubectl writes"),
             DecodeErrorKind::Kind { expected, found } => {
                 write!(f, "expected an {expected}, found kind {found:?}")
             }
@@ -302,7 +355,7 @@ impl std::error::Error for DecodeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.kind {
             DecodeErrorKind::Json(error) => Some(error),
-            DecodeErrorKind::Kind { .. } => None,
+            DecodeErrorKind::Kind { .. } | DecodeErrorKind::OtherForm => None,
         }
     }
 }
