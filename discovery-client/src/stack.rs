@@ -204,22 +204,14 @@ impl Stack {
         Handles,
     ) {
         let layers = self.layers();
-        let inner = layers
-            .defaults
-            .layer(layers.retry.layer(auth.layer(layers.http.layer(transport))));
-        let service = layers.handles.files.layer(layers.memory.layer(inner));
+        let service = layers.kubectl(auth, transport);
         (service, layers.handles)
     }
 
     /// For programs that run long: as [`kubectl`](Self::kubectl), but memory is outermost, so that
     /// hits are pointer loads and files are read once.
     pub fn long_lived<T>(self, transport: T) -> (LongLivedService<T>, Handles) {
-        let layers = self.layers();
-        let inner = layers
-            .defaults
-            .layer(layers.retry.layer(layers.http.layer(transport)));
-        let service = layers.memory.layer(layers.handles.files.layer(inner));
-        (service, layers.handles)
+        self.long_lived_with(&Identity::new(), transport)
     }
 
     /// As [`long_lived`](Self::long_lived), with a layer for User-Agent and credentials, as
@@ -237,10 +229,7 @@ impl Stack {
         Handles,
     ) {
         let layers = self.layers();
-        let inner = layers
-            .defaults
-            .layer(layers.retry.layer(auth.layer(layers.http.layer(transport))));
-        let service = layers.memory.layer(layers.handles.files.layer(inner));
+        let service = layers.long_lived(auth, transport);
         (service, layers.handles)
     }
 
@@ -335,15 +324,7 @@ impl<T> Layer<T> for KubectlLayer {
     type Service = KubectlService<T>;
 
     fn layer(&self, transport: T) -> KubectlService<T> {
-        let Layers {
-            memory,
-            defaults,
-            retry,
-            http,
-            handles,
-        } = &self.0;
-        let inner = defaults.layer(retry.layer(http.layer(transport)));
-        handles.files.layer(memory.layer(inner))
+        self.0.kubectl(&Identity::new(), transport)
     }
 }
 
@@ -351,15 +332,7 @@ impl<T> Layer<T> for LongLivedLayer {
     type Service = LongLivedService<T>;
 
     fn layer(&self, transport: T) -> LongLivedService<T> {
-        let Layers {
-            memory,
-            defaults,
-            retry,
-            http,
-            handles,
-        } = &self.0;
-        let inner = defaults.layer(retry.layer(http.layer(transport)));
-        memory.layer(handles.files.layer(inner))
+        self.0.long_lived(&Identity::new(), transport)
     }
 }
 
@@ -386,6 +359,36 @@ struct Layers {
     retry: RetryAfterLayer,
     http: HttpCacheLayer<Arc<dyn Store>>,
     handles: Handles,
+}
+
+impl Layers {
+    fn kubectl<T, A: Layer<HttpService<T>>>(
+        &self,
+        auth: &A,
+        transport: T,
+    ) -> DiskDiscovery<MemoryDiscovery<RequestDefaults<RetryAfter<A::Service>>>> {
+        let inner = self.memory.layer(self.inner(auth, transport));
+        self.handles.files.layer(inner)
+    }
+
+    fn long_lived<T, A: Layer<HttpService<T>>>(
+        &self,
+        auth: &A,
+        transport: T,
+    ) -> MemoryDiscovery<DiskDiscovery<RequestDefaults<RetryAfter<A::Service>>>> {
+        let inner = self.handles.files.layer(self.inner(auth, transport));
+        self.memory.layer(inner)
+    }
+
+    /// All that is below the discovery caches.
+    fn inner<T, A: Layer<HttpService<T>>>(
+        &self,
+        auth: &A,
+        transport: T,
+    ) -> RequestDefaults<RetryAfter<A::Service>> {
+        let authenticated = auth.layer(self.http.layer(transport));
+        self.defaults.layer(self.retry.layer(authenticated))
+    }
 }
 
 impl fmt::Debug for Stack {

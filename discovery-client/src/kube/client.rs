@@ -1,21 +1,20 @@
 //! From a configuration to a client.
 
 use std::env;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use discovery_core::BoxError;
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
 
-use super::layer::{CachedDiscovery, CachedDiscoveryLayer, Discovery, Way};
+use super::error::Error;
+use super::layer::{CachedDiscoveryLayer, Discovery, Way};
 use super::service::erased;
 use super::token::{TokenFile, TokenLayer};
-use super::transport::{Transport, transport};
+use super::transport::{Auth, transport};
 use crate::live::Live;
-use crate::{Handles, Stack, StackError};
+use crate::{DiscoveryClient, Handles, Stack};
 
 /// Makes a client whose discovery is cached where kubectl caches it, and stays up to date by itself.
 ///
@@ -24,13 +23,15 @@ use crate::{Handles, Stack, StackError};
 /// [live](crate::live) discovery begins, and goes on as long as the client is there: custom resources that come and go
 /// are seen. The `token_file` of a user counts more than a token, and may end in a line break, as in kubectl.
 ///
-/// ```no_run
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let config = kube::Config::infer().await?;
+/// ```
+/// # tokio_test::block_on(async {
+/// // In a real program: `Config::infer().await?`.
+/// let config = kube::Config::new("http://127.0.0.1:6443".parse()?);
 /// let client = discovery_client::kube::client(config)?;
-/// let discovery = kube::Discovery::new(client).run_aggregated().await?;
-/// # Ok(())
-/// # }
+/// // As any other client: for `Api`, `watcher`, and `kube::Discovery::new(client).run_aggregated()`.
+/// assert_eq!(client.default_namespace(), "default");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
 /// ```
 ///
 /// # Errors
@@ -49,22 +50,24 @@ pub fn client(config: Config) -> Result<Client, Error> {
 
 /// Makes a client with cached discovery, with settings and handles. The module tells [what goes where](super).
 ///
-/// ```no_run
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// ```
+/// # tokio_test::block_on(async {
+/// # let root = tempfile::tempdir()?;
 /// use std::time::Duration;
 ///
 /// use discovery_client::kube::CachedClient;
 ///
-/// let config = kube::Config::infer().await?;
-/// let (client, handles) = CachedClient::new(config, "/var/cache/my-operator")?
+/// // In a real program: `Config::infer().await?`, and a directory of its own.
+/// let config = kube::Config::new("http://127.0.0.1:6443".parse()?);
+/// let (client, handles) = CachedClient::new(config, root.path())?
 ///     .stack(|stack| stack.ttl(Duration::from_secs(600)))
 ///     .live(false)
 ///     .build()?;
 ///
-/// // Without live discovery, this is how a program forgets what it knows, for example when a look-up fails.
+/// // Without live discovery, a program forgets what it knows like this, for example when a look-up fails.
 /// handles.memory.invalidate();
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
 /// ```
 #[derive(Debug)]
 #[must_use]
@@ -73,13 +76,6 @@ pub struct CachedClient {
     stack: Stack,
     live: bool,
     interval: Option<Duration>,
-}
-
-/// Why there is no client. The source tells more.
-#[derive(Debug)]
-pub struct Error {
-    what: &'static str,
-    source: BoxError,
 }
 
 impl CachedClient {
@@ -133,11 +129,11 @@ impl CachedClient {
             interval,
         } = self;
         let token = TokenFile::take(&mut config.auth_info);
-        let Transport { service, auth } = transport(&config, token.as_ref())?;
-        let (service, handles) = stack.long_lived_with(&auth, service);
+        let auth = Auth::new(&config, token.clone());
+        let (service, handles) = stack.long_lived_with(&auth, transport(&config, token.clone()));
         let service = erased(service);
         let live = live.then(|| {
-            let live = Live::new(CachedDiscovery::client(service.clone())).from_cache(true);
+            let live = Live::new(DiscoveryClient::new(service.clone())).from_cache(true);
             match interval {
                 Some(interval) => live.interval(interval),
                 None => live,
@@ -167,31 +163,4 @@ fn kubectl_cache() -> Option<PathBuf> {
     given
         .map(PathBuf::from)
         .or_else(|| Some(env::home_dir()?.join(".kube/cache")))
-}
-
-impl Error {
-    pub(super) fn address(error: StackError) -> Self {
-        Self::other("address", error)
-    }
-
-    pub(super) fn kube(error: kube::Error) -> Self {
-        Self::other("configuration", error)
-    }
-
-    pub(super) fn other(what: &'static str, source: impl Into<BoxError>) -> Self {
-        let source = source.into();
-        Self { what, source }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no client can be made: {}", self.what)
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.source)
-    }
 }

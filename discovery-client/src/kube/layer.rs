@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::Error;
+use super::error::Error;
 use super::service::{ResponseBody, ResponseFuture, Shared, buffered, erased};
 use super::transport::{make_relative, over};
 use crate::live::{Live, LiveHandle};
@@ -32,19 +32,20 @@ use crate::{DiscoveryClient, Handles, Stack};
 ///
 /// [`client`](super::client) does more: discovery has a transport of its own, and stays up to date.
 ///
-/// ```no_run
-/// # async fn example(root: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+/// ```
+/// # tokio_test::block_on(async {
+/// # let root = tempfile::tempdir()?;
 /// use kube::client::ClientBuilder;
 ///
-/// let config = kube::Config::infer().await?;
-/// let cached = discovery_client::kube::layer(&config, root)?;
+/// // In a real program: `Config::infer().await?`, and `~/.kube/cache`.
+/// let config = kube::Config::new("http://127.0.0.1:6443".parse()?);
+/// let cached = discovery_client::kube::layer(&config, root.path())?;
 /// let client = ClientBuilder::try_from(config)?.with_layer(&cached).build();
-/// let discovery = kube::Discovery::new(client).run_aggregated().await?;
 ///
-/// // Known from the files: another run asks nothing. To forget it:
+/// // The files may know all that `kube::Discovery::new(client)` asks for. To forget it:
 /// cached.handles().memory.invalidate();
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
 /// ```
 ///
 /// # Errors
@@ -141,13 +142,6 @@ impl Discovery {
     }
 }
 
-impl CachedDiscovery {
-    /// A client of what this service caches.
-    pub(super) fn client(service: Shared) -> DiscoveryClient<Shared, Body> {
-        DiscoveryClient::new(service)
-    }
-}
-
 impl Service<Request<Body>> for CachedDiscovery {
     type Response = Response<ResponseBody>;
     type Error = BoxError;
@@ -159,27 +153,26 @@ impl Service<Request<Body>> for CachedDiscovery {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let is_discovery = request.method() == Method::GET
-            && !request.headers().contains_key(UPGRADE)
-            && Endpoint::parse(request.uri().path(), "").is_some();
-        if !is_discovery {
+        let may_be_discovery =
+            request.method() == Method::GET && !request.headers().contains_key(UPGRADE);
+        let endpoint = Endpoint::parse(request.uri().path(), "").filter(|_| may_be_discovery);
+        let Some(endpoint) = endpoint else {
             return ResponseFuture::new(self.rest.clone().oneshot(request));
-        }
+        };
         // As kube, which sends all that it is given to the server of its configuration.
         if request.uri().authority().is_some() {
             make_relative(request.uri_mut(), "");
         }
         self.discovery.start();
         let service = self.discovery.service.clone();
-        let endpoint = Endpoint::parse(request.uri().path(), "");
-        let wanted = endpoint
-            .filter(|endpoint| matches!(endpoint, Endpoint::Api | Endpoint::Apis))
-            .zip(Accept::from_headers(request.headers()).aggregated());
-        match wanted {
-            Some((endpoint, format)) => {
+        match (
+            &endpoint,
+            Accept::from_headers(request.headers()).aggregated(),
+        ) {
+            (Endpoint::Api | Endpoint::Apis, Some(format)) => {
                 ResponseFuture::new(aggregated(service, request, endpoint, format))
             }
-            None => ResponseFuture::new(service.oneshot(request)),
+            _ => ResponseFuture::new(service.oneshot(request)),
         }
     }
 }

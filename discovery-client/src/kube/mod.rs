@@ -19,11 +19,13 @@
 
 mod client;
 mod convert;
+mod error;
 mod layer;
 mod service;
 mod token;
 mod transport;
 
-pub use self::client::{CachedClient, Error, client};
+pub use self::client::{CachedClient, client};
+pub use self::error::Error;
 pub use self::layer::{CachedDiscovery, CachedDiscoveryLayer, layer};
 pub use self::service::{KubeService, ResponseBody, ResponseFuture};

@@ -32,17 +32,29 @@ pub struct ResponseFuture<B>(Pin<Box<dyn Future<Output = Result<Response<B>, Box
 /// A [`kube::Client`] as a tower service, which it is not itself: for a [`DiscoveryClient`](crate::DiscoveryClient)
 /// over a client that is there already, for example one with [cached discovery](super::client).
 ///
-/// ```no_run
-/// # async fn example(client: kube::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// ```
+/// # tokio_test::block_on(async {
+/// use bytes::Bytes;
 /// use discovery_client::DiscoveryClient;
 /// use discovery_client::kube::KubeService;
 /// use discovery_client::mapper::DeferredMapper;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use kube::client::Body;
 ///
-/// let discovery = DiscoveryClient::new(KubeService::new(client.clone()));
-/// let mapper = DeferredMapper::new(discovery);
-/// println!("{}", mapper.resolve("deploy").await?.full_name());
-/// # Ok(())
-/// # }
+/// # let server = tower::service_fn(|request: Request<Body>| async move {
+/// #     Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::from(match request.uri().path() {
+/// #         "/api" => r#"{"kind":"APIVersions","versions":["v1"]}"#,
+/// #         "/apis" => r#"{"kind":"APIGroupList","groups":[]}"#,
+/// #         _ => r#"{"kind":"APIResourceList","resources":[{"name":"pods","kind":"Pod","shortNames":["po"]}]}"#,
+/// #     })))
+/// # });
+/// // In a real program: `kube::Client::try_default().await?`.
+/// let client = kube::Client::new(server, "default");
+/// let mapper = DeferredMapper::new(DiscoveryClient::new(KubeService::new(client)));
+/// assert_eq!(mapper.resolve("po").await?.resource, "pods");
+/// # Ok::<(), discovery_client::mapper::MapError>(())
+/// # }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct KubeService(kube::Client);

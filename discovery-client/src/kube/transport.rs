@@ -1,8 +1,8 @@
 //! The transport of discovery.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use discovery_core::BoxError;
 use http::uri::{Parts, PathAndQuery};
 use http::{Request, Response, Uri};
@@ -13,9 +13,10 @@ use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::Error;
-use super::service::{ResponseBody, Shared, buffered, erased};
+use super::error::Error;
+use super::service::{KubeService, ResponseBody, Shared, erased};
 use super::token::{TokenFile, TokenLayer};
+use crate::HttpService;
 
 /// How long an answer may take, its body included, as in client-go.
 const TIMEOUT: Duration = Duration::from_secs(32);
@@ -23,19 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(32);
 /// The largest answer. The caches have a limit of their own.
 const MAX_BODY: usize = 1 << 30;
 
-/// What sends discovery's requests, and what gives them credentials, which is outside of the HTTP cache.
-pub(super) struct Transport {
-    pub(super) service: Shared,
-    pub(super) auth: Auth,
-}
-
 /// A layer for credentials: none if the transport has them.
-pub(super) struct Auth(Option<Credentials>);
-
-struct Credentials {
-    token: Option<TokenFile>,
-    config: Config,
-}
+pub(super) struct Auth(Option<(Config, Option<TokenFile>)>);
 
 /// kube's own transport, to which the server's base path is nothing new: it adds it to each request.
 pub(super) fn over<S>(service: S, base: &str) -> Shared
@@ -54,32 +44,40 @@ where
     }))
 }
 
-/// The transport of a configuration.
-pub(super) fn transport(config: &Config, token: Option<&TokenFile>) -> Result<Transport, Error> {
+/// The transport of a configuration. Nothing is made before a request is sent: a credential plugin may have to run.
+pub(super) fn transport(config: &Config, token: Option<TokenFile>) -> Shared {
     #[cfg(feature = "kube-rustls")]
     if config.proxy_url.is_none() {
-        let service = self::http2::transport(config)?;
-        return Ok(Transport {
-            service: bounded(service),
-            auth: Auth(Some(Credentials {
-                token: token.cloned(),
-                config: config.clone(),
-            })),
-        });
+        let config = config.clone();
+        return bounded(lazy(move || http2::transport(&config)));
     }
-    let mut without_repeats = config.clone();
-    without_repeats.default_retry = false;
-    let builder = ClientBuilder::try_from(without_repeats).map_err(Error::kube)?;
-    let builder = builder.with_layer(&TokenLayer(token.cloned()));
+    let mut config = config.clone();
+    config.default_retry = false;
     let base = config.cluster_url.path().trim_end_matches('/').to_owned();
-    let service = builder.with_layer(&tower::layer::layer_fn(buffered));
-    // The builder keeps its service for itself.
-    let client = service.build();
-    let service = super::KubeService::new(client);
-    Ok(Transport {
-        service: bounded(over(erased(service), &base)),
-        auth: Auth(None),
-    })
+    bounded(lazy(move || {
+        let builder = ClientBuilder::try_from(config.clone()).map_err(Error::kube)?;
+        let client = builder.with_layer(&TokenLayer(token.clone())).build();
+        Ok(over(erased(KubeService::new(client)), &base))
+    }))
+}
+
+/// A service that is made with its first request, and with the next one if that fails.
+fn lazy(make: impl Fn() -> Result<Shared, Error> + Send + Sync + 'static) -> Shared {
+    let made = Arc::new((Mutex::new(None), make));
+    erased(service_fn(move |request: Request<Body>| {
+        let made = Arc::clone(&made);
+        async move {
+            let service = {
+                let (made, make) = &*made;
+                let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+                match &*made {
+                    Some(service) => Shared::clone(service),
+                    None => made.insert(make()?).clone(),
+                }
+            };
+            service.oneshot(request).await
+        }
+    }))
 }
 
 /// Reads answers whole, in a bounded time; but for a watch, which has no end.
@@ -112,53 +110,29 @@ fn bounded(service: Shared) -> Shared {
     }))
 }
 
-impl<S> Layer<S> for Auth
-where
-    S: Service<Request<Body>, Error = BoxError> + Clone + Send + Sync + 'static,
-    S::Response: IntoResponse,
-    S::Future: Send,
-{
-    type Service = Shared;
-
-    fn layer(&self, inner: S) -> Shared {
-        let inner = erased(inner.map_response(IntoResponse::into_response));
-        let Some(Credentials { token, config }) = &self.0 else {
-            return inner;
-        };
-        let auth = config.auth_layer();
-        let headers = config.extra_headers_layer();
-        let (auth, headers) = match (auth, headers) {
-            (Ok(auth), Ok(headers)) => (auth, headers),
-            (Err(error), _) | (_, Err(error)) => {
-                let error = error.to_string();
-                return erased(service_fn(move |_: Request<Body>| {
-                    let error = BoxError::from(error.clone());
-                    async move { Err::<Response<ResponseBody>, _>(error) }
-                }));
-            }
-        };
-        erased(
-            ServiceBuilder::new()
-                .layer(TokenLayer(token.clone()))
-                .option_layer(auth)
-                .layer(headers)
-                .service(inner),
-        )
+impl Auth {
+    pub(super) fn new(config: &Config, token: Option<TokenFile>) -> Self {
+        let is_own = cfg!(feature = "kube-rustls") && config.proxy_url.is_none();
+        Self(is_own.then(|| (config.clone(), token)))
     }
 }
 
-/// A response of some body.
-pub(super) trait IntoResponse {
-    fn into_response(self) -> Response<ResponseBody>;
-}
+impl Layer<HttpService<Shared>> for Auth {
+    type Service = Shared;
 
-impl<B> IntoResponse for Response<B>
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    fn into_response(self) -> Response<ResponseBody> {
-        self.map(ResponseBody::new)
+    fn layer(&self, inner: HttpService<Shared>) -> Shared {
+        let inner = erased(inner);
+        let Some((config, token)) = self.0.clone() else {
+            return inner;
+        };
+        lazy(move || {
+            let service = ServiceBuilder::new()
+                .layer(TokenLayer(token.clone()))
+                .option_layer(config.auth_layer().map_err(Error::kube)?)
+                .layer(config.extra_headers_layer().map_err(Error::kube)?)
+                .service(inner.clone());
+            Ok(erased(service))
+        })
     }
 }
 
