@@ -160,7 +160,7 @@ async fn nesting_has_an_end() {
                     .expect_err("too deep");
                 assert!(error.to_string().contains("/apis"), "{error}");
             }
-            // What nobody looks at is passed over, and takes no stack.
+            // A field that nobody looks at is passed over, and takes no stack.
             let field = format!(r#"{{"kind":"APIGroupDiscoveryList","items":[],"more":{nested}}}"#);
             let found = discover(&server(Format::V2, field)).await.unwrap();
             assert!(found.snapshot.group_versions().is_empty());

@@ -59,7 +59,7 @@ impl Publication {
     }
 }
 
-/// What has to be done before the entry is there.
+/// Changes the variants, before the entry is there.
 fn prepare(cache: Arc<Cache>, key: String, variants: Variants) -> Op<()> {
     match variants {
         Variants::Unchanged => Op::Ready(()),

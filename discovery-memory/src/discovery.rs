@@ -249,7 +249,7 @@ impl MemoryBackend {
     fn flush(&self, pending: &mut Pending) {
         let Pending { lists, since } = std::mem::take(pending);
         if since.is_some() {
-            // Whether or not that has expired since: what came in its time belongs to it.
+            // These came in its time and belong to it, even if it has expired since.
             self.add(&State::clone(&self.state.load()), &Arc::new(lists), since);
         }
         self.has_pending.store(false, Ordering::Release);

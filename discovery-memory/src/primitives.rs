@@ -1,4 +1,4 @@
-//! What threads share: the tests put others in their place, which try the schedules of threads.
+//! The primitives that threads share. Tests put others in their place, which try the schedules of threads.
 
 pub(crate) use std::sync::atomic::AtomicBool;
 pub(crate) use std::sync::{Mutex, MutexGuard};

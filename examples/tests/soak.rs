@@ -157,7 +157,7 @@ fn check_lists(snapshot: &Snapshot, what: &str) {
     }
 }
 
-/// What the tasks share.
+/// The state that the tasks share.
 #[derive(Clone)]
 struct Soak {
     control: Control,

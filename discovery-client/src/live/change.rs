@@ -85,7 +85,7 @@ impl Change {
     }
 }
 
-/// What the server has. A stale group version is there, though its resources are not told.
+/// The group versions of the server. A stale one is among them, though its resources are not told.
 fn served(snapshot: &Snapshot) -> HashSet<&GroupVersion> {
     let listed = snapshot.group_versions().iter();
     listed.chain(snapshot.stale()).collect()

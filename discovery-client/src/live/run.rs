@@ -137,7 +137,7 @@ where
                 self.next = Instant::now();
             }
             if is_told {
-                // What it told of may have come too late for the refresh.
+                // The refresh may have been too early for it.
                 self.event = Some((Instant::now() + TOGETHER, 0));
             }
             for reply in replies {

@@ -72,7 +72,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     mapper: Option<RestMapper>,
-    /// What it was made of, if the server had to be asked for each list.
+    /// The snapshot that it was made of, if the server had to be asked for each list.
     listed: Option<Arc<Snapshot>>,
     /// How many discoveries have begun.
     begun: u64,
@@ -336,7 +336,7 @@ impl Shared {
 }
 
 impl State {
-    /// What a discovery of these groups has found that has begun after `begun`.
+    /// The mapper of a discovery of these groups that has begun after `begun`.
     fn since(&self, groups: Groups<'_>, begun: u64) -> Option<RestMapper> {
         let of_some = |(name, number): &(String, u64)| {
             *number > begun && groups.name().is_some_and(|groups| groups == *name)

@@ -63,7 +63,7 @@ fn fly(how: Vec<(Ends, bool)>) {
     assert!(led.load(Ordering::SeqCst) > 0, "nobody has led");
 }
 
-/// Whoever waits is told, whatever happens at the same time; a schedule that hangs is an error.
+/// All that wait are told, whatever happens at the same time; a schedule that hangs is an error.
 #[test]
 fn all_schedules_of_two_threads_end() {
     for how in [

@@ -72,7 +72,7 @@ fn has(backend: &MemoryBackend, number: usize, whole: bool) -> bool {
     now(backend.load(&need)).knows(&group_version)
 }
 
-/// What a thread has saved it finds, and others do; after an invalidation nobody finds it.
+/// A thread finds what it and others have saved; after an invalidation nobody does.
 #[test]
 fn nothing_saved_is_lost_and_nothing_forgotten_comes_back() {
     let threads = || {

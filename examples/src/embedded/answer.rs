@@ -70,7 +70,7 @@ pub(super) enum Payload {
     Unsized(Bytes),
     /// These bytes, and then an open stream.
     Open(Bytes),
-    /// What comes.
+    /// Bytes as they come.
     Watch(UnboundedReceiver<Bytes>),
 }
 

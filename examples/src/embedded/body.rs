@@ -37,7 +37,7 @@ pub(super) enum Plan {
     Cut(Bytes, Option<u64>, Arc<Notify>),
     /// This over and over.
     Endless(Bytes),
-    /// What comes, as long as something can come.
+    /// Bytes as they come, as long as some can come.
     Watch(UnboundedReceiver<Bytes>),
 }
 

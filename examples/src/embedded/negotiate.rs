@@ -10,7 +10,7 @@ pub(super) struct Offer {
     pub(super) v2beta1: bool,
     /// The aggregated form is all that is offered, whatever is asked for.
     pub(super) always: bool,
-    /// Who names an aggregated form gets nothing.
+    /// A request that names an aggregated form gets nothing.
     pub(super) never: bool,
 }
 

@@ -66,7 +66,7 @@ impl Derived {
                             object.push((&version.name, Some(resource), version.stale));
                         }
                     }
-                    // What a group version has is told by its definitions.
+                    // Its definitions tell what a group version has.
                     Self::ApiServices => {
                         let object = objects.entry(of(&version.name)).or_default();
                         object.push((&version.name, None, version.stale));

@@ -158,7 +158,7 @@ fn damaged_files_are_found_and_removed() {
     assert!(run.failed().contains("have been removed"), "{run:?}");
     assert!(!entry.exists() && !list.exists() && !other.exists());
     home.run(&["cache", "verify"]).ok();
-    // What the program stores for OpenAPI is whole, too.
+    // The entries for OpenAPI are whole, too.
     home.ask(&server, &["openapi", "apps/v1"]).ok();
     home.ask(&server, &["version"]).ok();
     home.run(&["cache", "verify"]).ok();

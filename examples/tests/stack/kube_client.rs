@@ -141,7 +141,7 @@ async fn nothing_but_discovery_is_kept() {
     assert!(matches!(first, Ok(Some(kube::api::WatchEvent::Added(_)))));
 }
 
-/// What bare kube-rs does, and what it does through the caches: the README has these as a table.
+/// Bare kube-rs, and kube-rs through the caches: the README has these as a table.
 #[tokio::test]
 async fn servers_that_bare_kube_rs_has_trouble_with() {
     // A legacy server: an empty cluster.

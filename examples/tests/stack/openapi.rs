@@ -48,7 +48,7 @@ async fn documents_of_other_hashes_go() {
             assert_eq!(holding(&marker), 1, "{wire:?} {order:?}");
             assert_eq!(holding("marker-"), 1, "{wire:?} {order:?}");
         }
-        // What is still right is there still.
+        // The right ones are there still.
         rig.control.clear_log();
         let openapi = rig.program().client.openapi();
         assert!(

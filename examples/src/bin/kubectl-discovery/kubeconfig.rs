@@ -221,7 +221,7 @@ impl Chosen {
         }
     }
 
-    /// What a user may not be, as client-go's validation has it.
+    /// The contradictions that client-go's validation finds.
     fn contradictions(&self) -> Vec<String> {
         let mut found = Vec::new();
         let of = &self.user_name;

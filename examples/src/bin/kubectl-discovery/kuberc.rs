@@ -217,7 +217,7 @@ mod tests {
             let error = of(&text).unwrap_err();
             assert!(error.contains(message), "{text}: {error}");
         }
-        // What kubectl does not take for preferences, neither do we.
+        // These are no preferences to kubectl either.
         for text in ["}{", "kind: Foo", "credentialPluginPolicy: DenyAll"] {
             assert_eq!(read(Path::new("rc"), text).unwrap(), Plugins::All);
         }

@@ -9,7 +9,7 @@ use kube::config::{AuthInfo, Cluster};
 use crate::kubeconfig::Chosen;
 use crate::values;
 
-/// What the command line says of the cluster and the user.
+/// The fields of the cluster and the user that the command line tells.
 #[derive(Clone, Default, Args)]
 pub(crate) struct Overrides {
     /// The name of the kubeconfig cluster to use.

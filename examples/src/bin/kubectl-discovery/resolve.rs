@@ -25,7 +25,7 @@ pub(crate) struct Resolve {
     output: Option<String>,
 }
 
-/// What a name means.
+/// The meaning of a name.
 struct Meaning<'a> {
     asked: &'a str,
     mapping: Arc<Mapping>,
@@ -47,7 +47,7 @@ pub(crate) fn run(session: &Session, flags: &Resolve) -> Result<(), Fatal> {
         let mut names = flags.names.iter();
         names.all(|name| !mapper.resolve(name).is_err_and(|error| error.is_no_match()))
     };
-    // What is cached may be outdated.
+    // The caches may be outdated.
     if !is_known(&mapper) && found.origin.is_some_and(|origin| origin.hit) {
         session.forget();
         (found, mapper) = discover(session)?;

@@ -80,7 +80,7 @@ impl Session {
         });
         let mut stack = Stack::new(&address, &root)
             .map_err(|_| Server::no_url(&address))?
-            // What there is counts, where there is nothing else.
+            // Files of any age count, where there is nothing else.
             .ttl(if flags.offline {
                 Duration::MAX
             } else {
@@ -117,7 +117,7 @@ impl Session {
         })
     }
 
-    /// What the caches know counts no more, unless nothing else can be had.
+    /// The caches forget what they know, unless nothing else can be had.
     pub(crate) fn forget(&self) {
         if !self.offline {
             self.client.invalidate();

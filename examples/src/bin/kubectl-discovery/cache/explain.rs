@@ -159,7 +159,7 @@ fn http_look(path: &Path) -> Look {
     }
 }
 
-/// What the answer says of itself. Whether it is fresh depends on the request as well.
+/// The freshness that the answer tells. The request decides as well.
 fn freshness(headers: &HeaderMap) -> String {
     let text = |name| {
         headers

@@ -19,7 +19,7 @@ const TEMPORARY: &str = ".diskv-temp";
 /// How many directories may lie in each other: more than servers and group versions make.
 const MAX_DEPTH: usize = 32;
 
-/// What a file is for.
+/// The use of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum What {
     Groups,
