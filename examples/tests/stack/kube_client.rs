@@ -54,22 +54,19 @@ fn names(discovery: &Discovery) -> Vec<String> {
     names
 }
 
+async fn aggregated(client: &Client) -> Discovery {
+    let discovery = Discovery::new(client.clone()).run_aggregated();
+    discovery.await.expect("discovery")
+}
+
 #[tokio::test]
 async fn discovery_survives_a_restart() {
     let rig = rig(EmbeddedServer::builder().crds(10)).await;
-    let expected = names(
-        &Discovery::new(bare(&rig))
-            .run_aggregated()
-            .await
-            .expect("discovery"),
-    );
+    let expected = names(&aggregated(&bare(&rig)).await);
     rig.control.clear_log();
     for run in 0..3 {
         let (client, handles) = cached(&rig);
-        let aggregated = Discovery::new(client.clone())
-            .run_aggregated()
-            .await
-            .expect("discovery");
+        let aggregated = aggregated(&client).await;
         assert_eq!(names(&aggregated), expected);
         let legacy = Discovery::new(client.clone())
             .run()
@@ -110,10 +107,7 @@ async fn nothing_but_discovery_is_kept() {
     assert!(maps.get("settings").await.is_ok());
     assert!(maps.get("nothing").await.is_err());
     // Any discovery fills the directory.
-    Discovery::new(client.clone())
-        .run_aggregated()
-        .await
-        .expect("discovery");
+    aggregated(&client).await;
     for marker in [SECRET_MARKER, CONFIG_MAP_MARKER] {
         assert_eq!(rig.tree().contains(marker.as_bytes()), None);
     }
@@ -147,44 +141,28 @@ async fn servers_that_bare_kube_rs_has_trouble_with() {
     // A legacy server: an empty cluster.
     let rig1 = rig(EmbeddedServer::builder().crds(5).legacy_only(true)).await;
     let all = names(&Discovery::new(bare(&rig1)).run().await.expect("discovery"));
-    let aggregated = Discovery::new(bare(&rig1)).run_aggregated().await;
-    assert!(aggregated.is_err() || aggregated.is_ok_and(|found| names(&found).is_empty()));
+    let legacy = Discovery::new(bare(&rig1)).run_aggregated().await;
+    assert!(legacy.is_err() || legacy.is_ok_and(|found| names(&found).is_empty()));
     rig1.control.clear_log();
     let (client, _) = cached(&rig1);
-    let found = Discovery::new(client)
-        .run_aggregated()
-        .await
-        .expect("discovery");
+    let found = aggregated(&client).await;
     assert_eq!(names(&found), all);
     let lists = rig1.taken().len();
     assert!(lists > 20, "each list once: {lists}");
 
     // kcp: one endpoint in each form. Groups are missing.
     let rig2 = rig(EmbeddedServer::builder().crds(5)).await;
-    let all = names(
-        &Discovery::new(bare(&rig2))
-            .run_aggregated()
-            .await
-            .expect("discovery"),
-    );
+    let all = names(&aggregated(&bare(&rig2)).await);
     rig2.control.set_legacy_path("/apis", true);
     let bare_found = Discovery::new(bare(&rig2)).run_aggregated().await;
     assert!(bare_found.is_err() || bare_found.is_ok_and(|found| names(&found).len() < all.len()));
     let (client, _) = cached(&rig2);
-    let found = Discovery::new(client)
-        .run_aggregated()
-        .await
-        .expect("discovery");
+    let found = aggregated(&client).await;
     assert_eq!(names(&found), all);
 
     // A dead APIService: `run` fails, after minutes with kube's repeats.
     let rig3 = rig(EmbeddedServer::builder().crds(5)).await;
-    let all = names(
-        &Discovery::new(bare(&rig3))
-            .run_aggregated()
-            .await
-            .expect("discovery"),
-    );
+    let all = names(&aggregated(&bare(&rig3)).await);
     rig3.control.set_stale("g00.example.test/v1", true);
     assert!(Discovery::new(bare(&rig3)).run().await.is_err());
     rig3.control.clear_log();
@@ -200,10 +178,7 @@ async fn servers_that_bare_kube_rs_has_trouble_with() {
             .await
             .expect("discovery");
         assert_eq!(names(&found), alive);
-        let found = Discovery::new(client.clone())
-            .run_aggregated()
-            .await
-            .expect("discovery");
+        let found = aggregated(&client).await;
         assert_eq!(names(&found), alive);
     }
     assert_eq!(rig3.take_paths(), ["/api", "/apis"]);
@@ -213,15 +188,7 @@ async fn servers_that_bare_kube_rs_has_trouble_with() {
 async fn what_is_new_is_seen_when_it_is_asked_for() {
     let rig = rig(EmbeddedServer::builder().crds(1)).await;
     let (client, handles) = cached(&rig);
-    let count = async || {
-        names(
-            &Discovery::new(client.clone())
-                .run_aggregated()
-                .await
-                .expect("discovery"),
-        )
-        .len()
-    };
+    let count = async || names(&aggregated(&client).await).len();
     let before = count().await;
     rig.control.set_crds(2);
     assert_eq!(count().await, before);
@@ -250,15 +217,7 @@ async fn a_program_that_runs_sees_what_comes_by_itself() {
     let maps = Api::<ConfigMap>::default_namespaced(client.clone());
     assert!(maps.list(&ListParams::default()).await.is_ok());
     assert_eq!(rig.take_paths().len(), 1);
-    let count = async || {
-        names(
-            &Discovery::new(client.clone())
-                .run_aggregated()
-                .await
-                .expect("discovery"),
-        )
-        .len()
-    };
+    let count = async || names(&aggregated(&client).await).len();
     let before = count().await;
     // Both watches are there, and see it.
     let watches =
@@ -284,6 +243,24 @@ async fn a_program_that_runs_sees_what_comes_by_itself() {
     // It ends with the client.
     drop((client, maps));
     rig.until(|counters| counters.in_flight == 0).await;
+
+    // Another run knows what this one has learnt, and finds that it is the same.
+    rig.control.clear_log();
+    let cached = CachedClient::new(config(&rig.server), rig.root.path()).expect("an address");
+    let (client, _) = cached.build().expect("a client");
+    assert!(names(&aggregated(&client).await).len() > before);
+    let is_groups = |path: &str| path == "/api" || path == "/apis";
+    let answers = || {
+        let log = rig.control.log().into_iter();
+        let groups = log.filter(|entry| is_groups(&entry.path));
+        groups.filter_map(|entry| entry.status).collect::<Vec<_>>()
+    };
+    rig.until(|_| answers().len() >= 2).await;
+    assert!(
+        answers()
+            .iter()
+            .all(|status| *status == StatusCode::NOT_MODIFIED)
+    );
 }
 
 #[tokio::test]
@@ -293,22 +270,14 @@ async fn a_layer_for_a_builder_of_ones_own() {
             .crds(5)
             .base_path("/k8s/clusters/c-1");
         let rig = Rig::new(wire, Order::LongLived, server).await;
-        let expected = names(
-            &Discovery::new(bare(&rig))
-                .run_aggregated()
-                .await
-                .expect("discovery"),
-        );
+        let expected = names(&aggregated(&bare(&rig)).await);
         rig.control.clear_log();
         for requests in [2, 0] {
             let config = config(&rig.server);
             let cached = layer(&config, rig.root.path()).expect("an address");
             let builder = ClientBuilder::try_from(config).expect("a client");
             let client = builder.with_layer(&cached).build();
-            let found = Discovery::new(client.clone())
-                .run_aggregated()
-                .await
-                .expect("discovery");
+            let found = aggregated(&client).await;
             assert_eq!(names(&found), expected, "{wire:?}");
             assert_eq!(rig.taken().len(), requests, "{wire:?}");
             let secrets = Api::<Secret>::default_namespaced(client);
@@ -332,10 +301,7 @@ async fn two_clusters_share_a_directory() {
         for (server, crds) in [(&one.server, 1), (&other, 9)] {
             let cached = CachedClient::new(config(server), one.root.path()).expect("an address");
             let (client, _) = cached.live(false).build().expect("a client");
-            let found = Discovery::new(client)
-                .run_aggregated()
-                .await
-                .expect("discovery");
+            let found = aggregated(&client).await;
             let widgets = names(&found)
                 .into_iter()
                 .filter(|name| name.contains("example.test/v1/widget"));
