@@ -361,3 +361,28 @@ fn the_first_file_that_says_something_counts() {
     let home = Home::new().variable("KUBECONFIG", list);
     home.run(&["api-versions"]).ok();
 }
+
+/// A proxy of the kubeconfig is one, however its scheme is written, and whatever the environment has for this host.
+#[test]
+fn the_proxy_of_a_kubeconfig_is_used() {
+    let scene = Scene::new();
+    let proxy = "http://127.0.0.1:1";
+    let home = Home::new()
+        .variable("HTTPS_PROXY", proxy)
+        .variable("NO_PROXY", "127.0.0.1");
+    let file = scene.home.path().join("config");
+    let run = |cluster: &str| {
+        let kubeconfig = scene.kubeconfig(&Parts {
+            cluster: Some(cluster),
+            ..Parts::default()
+        });
+        fs::write(&file, kubeconfig).unwrap();
+        home.run(&["--kubeconfig", file.to_str().unwrap(), "api-versions"])
+    };
+    run(&scene.cluster()).ok();
+    for proxy in [proxy, "HTTP://127.0.0.1:1"] {
+        let cluster = format!("{}, proxy-url: '{proxy}'", scene.cluster());
+        let run = run(&cluster);
+        assert!(run.failed().contains("refused"), "{proxy}: {run:?}");
+    }
+}

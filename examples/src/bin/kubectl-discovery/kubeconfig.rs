@@ -50,10 +50,7 @@ pub(crate) fn read(named: Option<PathBuf>) -> Result<Option<Content>, Fatal> {
     let listed = env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
     let files: Vec<_> = match listed {
         Some(value) => env::split_paths(&value).collect(),
-        None => env::home_dir()
-            .map(|home| home.join(".kube/config"))
-            .into_iter()
-            .collect(),
+        None => vec![home().join(".kube/config")],
     };
     let mut merged: Option<Content> = None;
     for file in files.into_iter().filter(|file| file.exists()) {
@@ -64,6 +61,11 @@ pub(crate) fn read(named: Option<PathBuf>) -> Result<Option<Content>, Fatal> {
         }
     }
     Ok(merged)
+}
+
+/// The user's home, as kubectl has it: where `HOME` is not set, it is the working directory.
+pub(crate) fn home() -> PathBuf {
+    env::var_os("HOME").unwrap_or_default().into()
 }
 
 /// The cluster and user of a context, or of the current one; `None` if there is no current one.
@@ -357,7 +359,10 @@ impl Chosen {
         let cluster = self.cluster.as_ref();
         let proxy = cluster.and_then(|cluster| cluster.proxy_url.as_deref());
         let proxy = proxy.unwrap_or_default();
-        match proxy.split_once("://") {
+        let scheme = proxy
+            .split_once("://")
+            .map(|(scheme, _)| scheme.to_ascii_lowercase());
+        match scheme.as_deref() {
             _ if proxy.is_empty() => Ok(()),
             _ if is_malformed(proxy) => {
                 let proxy = uri::without_user_info(proxy);
@@ -366,10 +371,10 @@ impl Chosen {
                     self.cluster_name
                 )))
             }
-            Some(("http" | "https" | "socks5", _)) => Ok(()),
+            Some("http" | "https" | "socks5") => Ok(()),
             // kubectl does not know this one; resolving names at the proxy does no harm.
-            Some(("socks5h", _)) => Ok(()),
-            Some((scheme, _)) => {
+            Some("socks5h") => Ok(()),
+            Some(scheme) => {
                 let proxy = uri::without_user_info(proxy);
                 Err(Fatal::new(format_args!(
                     "invalid 'proxy-url' \"{proxy}\" for cluster {:?}: unsupported scheme \

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::errors::{Fatal, go_words};
-use crate::kubeconfig::documents;
+use crate::kubeconfig::{documents, home};
 
 const VERSION: &str = "kubectl.config.k8s.io/v1beta1";
 
@@ -49,10 +49,7 @@ pub(crate) fn plugins(flag: Option<&Path>) -> Result<Plugins, Fatal> {
     let file = match &named {
         Some(file) if flag.is_none() && file.as_os_str() == "off" => return Ok(Plugins::All),
         Some(file) => file.clone(),
-        None => match env::home_dir() {
-            Some(home) => home.join(".kube/kuberc"),
-            None => return Ok(Plugins::All),
-        },
+        None => home().join(".kube/kuberc"),
     };
     match fs::read_to_string(&file) {
         Ok(text) => read(&file, &text),

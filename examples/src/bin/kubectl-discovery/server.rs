@@ -212,6 +212,7 @@ impl Server {
             cluster.certificate_authority = None;
             cluster.certificate_authority_data = None;
         }
+        let has_proxy = cluster.proxy_url.is_some();
         let name = || "chosen".to_owned();
         let kubeconfig = Kubeconfig {
             clusters: vec![NamedCluster {
@@ -236,9 +237,14 @@ impl Server {
             current_context: Some(name()),
             ..Kubeconfig::default()
         };
-        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .map_err(Fatal::new)
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        let mut config = config.map_err(Fatal::new)?;
+        if !has_proxy {
+            // kube puts one of the environment there, which is subject to NO_PROXY.
+            config.proxy_url = None;
+        }
+        Ok(config)
     }
 }
 

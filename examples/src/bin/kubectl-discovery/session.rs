@@ -24,6 +24,7 @@ use tower_http::set_header::{SetRequestHeader, SetRequestHeaderLayer};
 use crate::args::{EMBEDDED_PORT, Global};
 use crate::counted::{Counted, Written};
 use crate::errors::Fatal;
+use crate::kubeconfig::home;
 use crate::server::Server;
 use crate::transport::Transport;
 
@@ -189,5 +190,5 @@ pub(crate) fn cache_root(flag: Option<PathBuf>) -> PathBuf {
     let given = |dir: &PathBuf| !dir.as_os_str().is_empty();
     flag.filter(given)
         .or_else(|| env::var_os("KUBECACHEDIR").map(PathBuf::from).filter(given))
-        .unwrap_or_else(|| env::home_dir().unwrap_or_default().join(".kube/cache"))
+        .unwrap_or_else(|| home().join(".kube/cache"))
 }

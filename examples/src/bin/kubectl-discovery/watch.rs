@@ -45,10 +45,6 @@ pub(crate) fn run(session: &Session, flags: &Watch) -> Result<(), Fatal> {
 
 async fn follow(session: &Session, flags: &Watch) -> Result<(), Fatal> {
     let fail = |failure| Fatal::failure(&failure, &session.url);
-    // The transport's first request has its connection to itself; the others wait for it. The one that
-    // does must not be a watch, which nobody reads from while the server is asked.
-    session.forget();
-    drop(session.client.discover().await.map_err(fail)?);
     let live = Live::new(session.client.clone())
         .interval(flags.interval)
         .watch(!flags.no_watch)

@@ -83,14 +83,7 @@ pub(super) fn connect(config: &Config) -> Result<Connection, BoxError> {
 fn proxy(config: &Config) -> Result<Option<Intercept>, BoxError> {
     let target = &config.cluster_url;
     let given = config.proxy_url.as_ref();
-    let from_env = ["HTTPS_PROXY", "https_proxy"].into_iter().any(|name| {
-        // kube puts these where a proxy of the kubeconfig would be.
-        let value = std::env::var(name)
-            .ok()
-            .and_then(|value| value.parse::<Uri>().ok());
-        value.is_some() && value.as_ref() == given
-    });
-    if let (Some(proxy), false) = (given, from_env) {
+    if let Some(proxy) = given {
         let found = Matcher::builder()
             .all(proxy.to_string())
             .build()
