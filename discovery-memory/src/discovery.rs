@@ -216,9 +216,7 @@ impl MemoryBackend {
             _ => false,
         }
     }
-}
 
-impl MemoryBackend {
     /// What is known, expired or not, or else what was known before.
     fn last_good_of(&self, state: &State) -> Option<Arc<Snapshot>> {
         let known = Some(&state.snapshot).filter(|known| known.groups().is_some());
@@ -250,7 +248,7 @@ impl MemoryBackend {
         let Pending { lists, since } = std::mem::take(pending);
         if since.is_some() {
             // These came in its time and belong to it, even if it has expired since.
-            self.add(&State::clone(&self.state.load()), &Arc::new(lists), since);
+            self.add(State::clone(&self.state.load()), &Arc::new(lists), since);
         }
         self.has_pending.store(false, Ordering::Release);
     }
@@ -267,9 +265,8 @@ impl MemoryBackend {
         }
     }
 
-    /// Makes a new state of one, with these documents, which came at that time. Only one at a time.
-    fn add(&self, to: &State, found: &Arc<Snapshot>, since: Option<SystemTime>) {
-        let mut next = State::clone(to);
+    /// Puts a state with these documents more, which came at that time, in the place of the last. Only one at a time.
+    fn add(&self, mut next: State, found: &Arc<Snapshot>, since: Option<SystemTime>) {
         if found.groups().is_some() {
             next.last_good = None;
         }
@@ -313,7 +310,7 @@ impl Cache for MemoryBackend {
             return Op::Ready(());
         }
         self.flush(&mut pending);
-        self.add(&self.current(), found, Some(now));
+        self.add(self.current(), found, Some(now));
         Op::Ready(())
     }
 
