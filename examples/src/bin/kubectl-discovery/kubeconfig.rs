@@ -24,7 +24,7 @@ const EXEC_VERSIONS: [&str; 2] = [
 ];
 
 /// The cluster and the user of a context.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Chosen {
     cluster_name: String,
     pub(crate) cluster: Option<Cluster>,

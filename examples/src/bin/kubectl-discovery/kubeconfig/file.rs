@@ -4,6 +4,7 @@
 //! of empty fields. So a file is read as plain data here, and only what the chosen context uses becomes one of kube's
 //! types.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +38,6 @@ pub(crate) struct Content {
 }
 
 /// A named entry of a list.
-#[derive(Debug)]
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) fields: Map<String, Value>,
@@ -117,6 +117,16 @@ impl Content {
         add(&mut self.contexts, other.contexts);
         add(&mut self.clusters, other.clusters);
         add(&mut self.users, other.users);
+    }
+}
+
+/// Without the fields, which may be secrets.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("name", &self.name)
+            .field("file", &self.file)
+            .finish_non_exhaustive()
     }
 }
 
