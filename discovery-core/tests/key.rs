@@ -395,3 +395,30 @@ fn errors_are_shown_without_the_key_and_without_other_urls() {
         assert_eq!(RedactedError::new(&error, key).to_string(), shown);
     }
 }
+
+#[test]
+fn an_errors_causes_are_shown_and_redacted() {
+    #[derive(Debug)]
+    struct Outer(&'static str, std::io::Error);
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.1)
+        }
+    }
+    let cause = || std::io::Error::other("no route to https://u:p@h/?q=SECRET");
+    let error = Outer(
+        "cannot open /x",
+        std::io::Error::other(Outer("asked", cause())),
+    );
+    let shown = RedactedError::new(&error, "").to_string();
+    assert_eq!(shown, "cannot open /x: asked: no route to https://h/");
+    // An error that tells its cause itself.
+    let error = Outer("failed: no route to https://u:p@h/?q=SECRET", cause());
+    let shown = RedactedError::new(&error, "").to_string();
+    assert_eq!(shown, "failed: no route to https://h/");
+}

@@ -81,9 +81,7 @@ pub struct Redacted<'a> {
 }
 
 /// Displays an error for a log: each URL in its text is [redacted](Redacted), and so is the key that
-/// the failed operation was for. Control characters are escaped.
-///
-/// The error's sources are not shown.
+/// the failed operation was for. Control characters are escaped. The texts of the error's sources follow its own.
 ///
 /// ```
 /// use discovery_core::http::uri::RedactedError;
@@ -586,6 +584,16 @@ impl fmt::Debug for Redacted<'_> {
 impl fmt::Display for RedactedError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = self.error.to_string();
+        let mut cause = self.error.source();
+        while let Some(error) = cause {
+            let reason = error.to_string();
+            // Some errors have their cause's text in their own.
+            if !text.contains(&reason) {
+                text.push_str(": ");
+                text.push_str(&reason);
+            }
+            cause = error.source();
+        }
         if !self.key.is_empty() {
             text = text.replace(self.key, &Redacted::new(self.key).to_string());
         }

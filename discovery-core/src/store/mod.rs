@@ -97,6 +97,7 @@ mod order;
 
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -127,6 +128,8 @@ pub struct Value {
     pub head: Bytes,
     /// The bytes after them.
     pub body: Bytes,
+    /// When the value was stored or renewed, in a value that a store returns, if the store knows.
+    pub stored_at: Option<SystemTime>,
 }
 
 impl Value {
@@ -136,6 +139,7 @@ impl Value {
         Self {
             head: head.into(),
             body: body.into(),
+            stored_at: None,
         }
     }
 
@@ -164,7 +168,7 @@ impl Value {
     }
 }
 
-/// Values are equal when their bytes are, wherever they are split.
+/// Values are equal when their bytes are, wherever they are split, and whenever they were stored.
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len()

@@ -195,7 +195,9 @@ fn rest(value: Value, size: usize) -> Result<Bytes, DumpError> {
     if size > value.len() {
         return Err(Kind::Truncated.into());
     }
-    let Value { mut head, mut body } = value;
+    let Value {
+        mut head, mut body, ..
+    } = value;
     Ok(match size.checked_sub(head.len()) {
         Some(size) => {
             body.advance(size);
@@ -203,7 +205,7 @@ fn rest(value: Value, size: usize) -> Result<Bytes, DumpError> {
         }
         None => {
             head.advance(size);
-            Value { head, body }.into_bytes()
+            Value::new(head, body).into_bytes()
         }
     })
 }

@@ -16,16 +16,13 @@ type Line<'a> = (&'a [u8], &'a HeaderValue);
 pub fn encode(method: &Method, parts: &response::Parts, framing: Framing, body: Bytes) -> Value {
     let head = encode_head(method, parts, framing, Some(body.len() as u64));
     if method == Method::HEAD || !status_has_body(parts.status) {
-        return Value {
-            head,
-            body: Bytes::new(),
-        };
+        return Value::new(head, Bytes::new());
     }
     let body = match framing {
         Framing::Chunked => chunked::encode(&body),
         Framing::Length | Framing::Close | Framing::Bare => body,
     };
-    Value { head, body }
+    Value::new(head, body)
 }
 
 /// The head alone, blank line included, for a body of `length` bytes or of unknown length.
