@@ -179,6 +179,27 @@ fn no_event_has_a_credential_a_query_or_a_line_break_and_each_warning_is_given_o
         assert!(name.starts_with("https%3a%2f%2fh%2fx~"), "{name}");
     }
 
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let open = sub("open to all");
+        std::fs::create_dir(&open).unwrap();
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+        events.capture(|| {
+            let store = DiskStore::new(&open);
+            for _ in 0..2 {
+                assert_eq!(block_on(store.get("key")).unwrap(), None);
+                block_on(store.put("key", Value::default())).unwrap_err();
+            }
+            let warnings = take_warnings(&events, "not trusted");
+            assert_eq!(warnings.len(), 1);
+            assert!(
+                warnings[0].contains("others may write to it"),
+                "{warnings:?}"
+            );
+        });
+    }
+
     let occupied = sub("file");
     std::fs::write(&occupied, "no directory").unwrap();
     events.capture(|| {
@@ -205,7 +226,10 @@ fn no_event_has_a_credential_a_query_or_a_line_break_and_each_warning_is_given_o
                 let _ = block_on(service.clone().oneshot(request));
             }
         }
-        assert_eq!(take_warnings(&events, "discovery").len(), 1);
+        let warnings = take_warnings(&events, "discovery");
+        assert_eq!(warnings.len(), 1);
+        // The reason, and not only the action that failed.
+        assert!(warnings[0].contains("Not a directory"), "{warnings:?}");
         discovery_decisions(&events, &sub("decisions"));
     });
 }
@@ -256,7 +280,7 @@ fn discovery_decisions(events: &Events, dir: &Path) {
         &hit,
         &[
             "decision=read file=",
-            "servergroups.json age=Some(6",
+            "servergroups.json age=Some(",
             "decision=hit path=/api",
         ],
     );

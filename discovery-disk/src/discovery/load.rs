@@ -12,7 +12,7 @@ use super::backend::{CACHE, MANY, Shared};
 use super::read_lists::ReadList;
 use super::state::Part;
 use super::tree::{Name, Opened, has_expired};
-use crate::store::error::Shown;
+use crate::store::error::{Shown, why};
 use crate::store::fs::Stamp;
 
 /// The largest number of threads that read files at the same time.
@@ -219,7 +219,7 @@ impl Shared {
             .inspect_err(|error| {
                 let reason = "it failed to be opened";
                 let file = self.tree.shown(name);
-                tracing::debug!(decision = "skip", reason, %file, %error);
+                tracing::debug!(decision = "skip", reason, %file, error = %why(error));
             })
             .ok()??;
         if kept.is_some_and(|since| opened.modified <= since) {
@@ -251,7 +251,7 @@ impl Shared {
         let path = Shown(&opened.path);
         if let Err(error) = self.tree.read(opened, buffer) {
             let reason = "it failed to be read";
-            tracing::debug!(decision = "skip", reason, file = %path, %error);
+            tracing::debug!(decision = "skip", reason, file = %path, error = %why(&error));
             return None;
         }
         let decoded: Result<Document<T>, DecodeError> = if keep_json {
@@ -263,7 +263,7 @@ impl Shared {
             .map(|document| document.from_cache(CACHE, opened.modified))
             .inspect_err(|error| {
                 let reason = "it is not such a document";
-                tracing::debug!(decision = "skip", reason, file = %path, %error);
+                tracing::debug!(decision = "skip", reason, file = %path, error = %why(error));
             })
             .ok()
     }

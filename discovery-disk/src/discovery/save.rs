@@ -11,6 +11,7 @@ use super::backend::Shared;
 use super::state::Part;
 use super::state::Turn;
 use super::tree::{Name, Written};
+use crate::store::error::why;
 
 /// The largest number of threads that write files at the same time. They wait for the disk, or for a server
 /// of files, and so may be more than processors; kubectl's writes come from as many goroutines as
@@ -123,14 +124,14 @@ impl Shared {
                 if self.warned.is_first() {
                     let dir = &self.tree.dir;
                     tracing::warn!(
-                        ?dir, %error,
+                        ?dir, error = %why(error),
                         "discovery files can't be written, answers are kept in memory; \
                          further cases are logged at DEBUG"
                     );
                 } else {
                     let reason = "it failed to be written";
                     let file = self.tree.shown(name);
-                    tracing::debug!(decision = "keep in memory", reason, %file, %error);
+                    tracing::debug!(decision = "keep in memory", reason, %file, error = %why(error));
                 }
             }
         }

@@ -1,5 +1,6 @@
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::Metadata;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -9,10 +10,20 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use discovery_core::store::{Op, PutOptions, Store, StoreSize, Value, Writer};
 
+use super::bounds::{Bounds, Usage};
 use super::error::at;
-use super::fs::{Fs, is_absence};
+use super::form::Compression;
+use super::fs::{Fs, Stamp, is_absence};
+use super::index::Index;
 use super::names::{is_plain, stays_inside};
+#[cfg(feature = "read-cache")]
+use super::read_cache::ReadCache;
 use super::recent_misses::RecentMisses;
+use super::stats::{Counters, DiskStoreStats};
+use super::temp::{elsewhere, make_dir};
+use super::trust::Trust;
+use super::verified::Verified;
+use super::writer::ValueWriter;
 use super::{DiskStoreOptions, DiskWriter};
 
 /// A store in a directory: one file per key, for any number of processes.
@@ -50,6 +61,13 @@ struct Inner {
     temp: PathBuf,
     taken: Taken,
     misses: RecentMisses,
+    verified: Verified,
+    index: Option<Index>,
+    #[cfg(feature = "read-cache")]
+    read_cache: Option<ReadCache>,
+    usage: Usage,
+    trust: Trust,
+    counters: Counters,
     /// Whether old temporary files have been looked for.
     swept: AtomicBool,
     options: DiskStoreOptions,
@@ -76,12 +94,62 @@ impl DiskStore {
             inner: Arc::new(Inner {
                 taken: Taken::of(&dir, &temp),
                 misses: RecentMisses::default(),
+                verified: Verified::default(),
+                index: options.index.then(Index::default),
+                #[cfg(feature = "read-cache")]
+                read_cache: options.read_cache.map(ReadCache::new),
+                usage: Usage::default(),
+                trust: match options.trust_any_owner {
+                    true => Trust::blind(),
+                    false => Trust::default(),
+                },
+                counters: Counters::default(),
                 swept: AtomicBool::new(false),
                 temp,
                 dir,
                 options,
             }),
         }
+    }
+
+    /// Opens a store in `dir`, and makes its directories. What would make each write fail is an error here.
+    ///
+    /// ```
+    /// use discovery_disk::DiskStore;
+    /// use discovery_disk::store::DiskStoreOptions;
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let store = DiskStore::open(dir.path().join("cache"), DiskStoreOptions::new())?;
+    /// assert!(store.dir().is_dir());
+    ///
+    /// std::fs::write(dir.path().join("file"), "")?;
+    /// assert!(DiskStore::open(dir.path().join("file"), DiskStoreOptions::new()).is_err());
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When a directory can't be made or written, is not [trusted](DiskStoreOptions::trust_any_owner), or is the
+    /// [one for temporary files](DiskStoreOptions::temp_dir) and the store's, or one above, at the same time;
+    /// [`CrossesDevices`](io::ErrorKind::CrossesDevices) when temporary files are on another file system;
+    /// [`Unsupported`](io::ErrorKind::Unsupported) when there is a bound or an index, and the file names can't be read
+    /// back.
+    pub fn open(dir: impl Into<PathBuf>, options: DiskStoreOptions) -> io::Result<Self> {
+        let store = Self::with_options(dir, options);
+        let options = store.options();
+        if matches!(store.inner.taken, Taken::All) {
+            return Err(wrong("the store is in its directory for temporary files"));
+        }
+        if options.bounds != Bounds::default() || options.index {
+            store.files()?;
+        }
+        make_dir(store.fs(), store.dir(), options.publish)?;
+        // Made and removed again.
+        drop(store.open_temp()?);
+        if !are_together(store.dir(), store.temp())? {
+            return Err(at("use directory", store.temp())(elsewhere()));
+        }
+        Ok(store)
     }
 
     /// The store's directory.
@@ -111,7 +179,8 @@ impl DiskStore {
     ///
     /// # Errors
     ///
-    /// When the key has no file. The bytes reach the disk when there are many and at the commit, and
+    /// When the key has no file, or when the store has [checksums](DiskStoreOptions::checksum) or
+    /// [compression](DiskStoreOptions::compression). The bytes reach the disk when there are many and at the commit, and
     /// then other errors come.
     pub fn create_reserved(
         &self,
@@ -119,9 +188,49 @@ impl DiskStore {
         reserved: usize,
         head: &[u8],
     ) -> io::Result<DiskWriter> {
+        if !self.options().form.is_plain() {
+            return Err(wrong("the store has a form of its own for values"));
+        }
         let target = self.target(key)?;
         let is_new = self.inner.misses.take(key);
         DiskWriter::new(self.clone(), target, is_new, reserved, head)
+    }
+
+    /// Whether there is a value under `key`, as far as its file tells without being read.
+    ///
+    /// ```
+    /// use discovery_core::store::{Store, Value};
+    /// use discovery_disk::DiskStore;
+    ///
+    /// # tokio_test::block_on(async {
+    /// let dir = tempfile::tempdir()?;
+    /// let store = DiskStore::new(dir.path());
+    /// assert!(!store.contains("key")?);
+    /// store.put("key", Value::default()).await?;
+    /// assert!(store.contains("key")?);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the store can't tell.
+    pub fn contains(&self, key: &str) -> io::Result<bool> {
+        let Some(path) = self.path(key).filter(|_| self.is_trusted()) else {
+            return Ok(false);
+        };
+        let found = self.fs().stat(&path).map_err(at("look at", &path))?;
+        let smallest = self.options().form.overhead() as u64;
+        Ok(found.is_some_and(|metadata| {
+            (smallest..=self.max_file_size()).contains(&metadata.len())
+                && !self.has_expired(&metadata)
+        }))
+    }
+
+    /// The counts of this store's operations. [`size`](Store::size) counts the values.
+    #[must_use]
+    pub fn stats(&self) -> DiskStoreStats {
+        self.inner.counters.read()
     }
 
     pub(crate) fn fs(&self) -> &Fs {
@@ -149,14 +258,120 @@ impl DiskStore {
         &self.inner.swept
     }
 
-    pub(crate) fn check_size(&self, len: u64) -> io::Result<()> {
-        if len > self.options().max_value_size {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                "the value is larger than the disk store takes",
-            ));
+    pub(crate) fn verified(&self) -> &Verified {
+        &self.inner.verified
+    }
+
+    pub(crate) fn index(&self) -> Option<&Index> {
+        self.inner.index.as_ref()
+    }
+
+    pub(crate) fn usage(&self) -> &Usage {
+        &self.inner.usage
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.inner.counters
+    }
+
+    /// Whether what is in the directory may be believed.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.inner.trust.allows(self.dir())
+    }
+
+    pub(crate) fn check_trust(&self) -> io::Result<()> {
+        self.inner
+            .trust
+            .check(self.dir())
+            .map_err(at("use directory", self.dir()))
+    }
+
+    pub(crate) fn has_expired(&self, metadata: &Metadata) -> bool {
+        let bounds = &self.options().bounds;
+        bounds.max_age.is_some() && bounds.has_expired(metadata.modified().ok(), self.now())
+    }
+
+    /// A value that is in memory, if its file is as it was.
+    #[cfg(feature = "read-cache")]
+    pub(crate) fn cached(&self, key: &str) -> Option<Value> {
+        let cache = self.inner.read_cache.as_ref()?;
+        let mut modified = None;
+        let bytes = cache.get(key, || {
+            let metadata = self.fs().stat(&self.path(key)?).ok()??;
+            modified = metadata.modified().ok();
+            Stamp::of(&metadata).filter(|_| !self.has_expired(&metadata))
+        })?;
+        Counters::count(&self.inner.counters.hits);
+        Counters::count(&self.inner.counters.cache_hits);
+        let mut value = Value::new(Bytes::new(), bytes);
+        value.stored_at = modified;
+        Some(value)
+    }
+
+    #[cfg(not(feature = "read-cache"))]
+    #[allow(clippy::unused_self, reason = "as the one with a cache")]
+    pub(crate) fn cached(&self, _key: &str) -> Option<Value> {
+        None
+    }
+
+    /// Keeps a value in memory, if the store has room for that.
+    #[cfg(feature = "read-cache")]
+    pub(crate) fn cache(&self, key: &str, stamp: Stamp, bytes: &Bytes) {
+        if let Some(cache) = &self.inner.read_cache {
+            cache.insert(key, stamp, bytes);
+        }
+    }
+
+    #[cfg(not(feature = "read-cache"))]
+    #[allow(clippy::unused_self, reason = "as the one with a cache")]
+    pub(crate) fn cache(&self, _key: &str, _stamp: Stamp, _bytes: &Bytes) {}
+
+    /// The size of a value's file, if there is one and it counts.
+    pub(crate) fn len_of(&self, path: &Path) -> Option<u64> {
+        if !self.options().bounds.limits_size() {
+            return None;
+        }
+        let metadata = self.fs().stat(path).ok()??;
+        Some(metadata.len())
+    }
+
+    /// The largest file that may be a value.
+    pub(crate) fn max_file_size(&self) -> u64 {
+        let form = self.options().form;
+        let max = self.options().max_value_size;
+        // Random bytes get larger by less than that.
+        let is_compressed = form.compression != Compression::None;
+        let more = is_compressed.then_some(max / 128 + 1024);
+        max.saturating_add(more.unwrap_or(0))
+            .saturating_add(form.overhead() as u64)
+    }
+
+    pub(crate) fn check_file_size(&self, len: u64) -> io::Result<()> {
+        if len > self.max_file_size() {
+            return Err(too_large());
         }
         Ok(())
+    }
+
+    pub(crate) fn check_size(&self, len: u64) -> io::Result<()> {
+        let bound = self.options().bounds.max_bytes.unwrap_or(u64::MAX);
+        if len > self.options().max_value_size.min(bound) {
+            return Err(too_large());
+        }
+        Ok(())
+    }
+
+    /// Removes the directories in which there was a value and now is none, up to the store's. Whoever writes into one of
+    /// them at this moment makes it anew.
+    pub(crate) fn prune(&self, path: &Path) {
+        let directories = path.ancestors().skip(1);
+        let below = |dir: &&Path| dir.starts_with(self.dir()) && *dir != self.dir();
+        for directory in directories.take_while(below) {
+            // One that is not empty stays.
+            if self.fs().remove_dir(directory).is_err() {
+                break;
+            }
+        }
     }
 
     /// The key's file, if it has one that is inside the directory and not among the temporary ones.
@@ -175,7 +390,6 @@ impl DiskStore {
     }
 
     pub(crate) fn target(&self, key: &str) -> io::Result<PathBuf> {
-        let wrong = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
         if matches!(self.inner.taken, Taken::All) {
             return Err(wrong("the store is in its directory for temporary files"));
         }
@@ -206,6 +420,34 @@ impl Taken {
     }
 }
 
+fn wrong(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
+fn too_large() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::FileTooLarge,
+        "the value is larger than the disk store takes",
+    )
+}
+
+/// Whether two directories are on one file system.
+#[cfg(unix)]
+fn are_together(one: &Path, other: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let device = |dir: &Path| {
+        dir.metadata()
+            .map(|metadata| metadata.dev())
+            .map_err(at("look at", dir))
+    };
+    Ok(device(one)? == device(other)?)
+}
+
+#[cfg(not(unix))]
+fn are_together(_: &Path, _: &Path) -> io::Result<bool> {
+    Ok(true)
+}
+
 /// As [`Path::join`], but for the allocations.
 fn join(dir: &Path, name: &Path) -> PathBuf {
     let size = dir.as_os_str().len() + 1 + name.as_os_str().len();
@@ -217,14 +459,11 @@ fn join(dir: &Path, name: &Path) -> PathBuf {
 
 impl Store for DiskStore {
     fn get(&self, key: &str) -> Op<io::Result<Option<Value>>> {
-        self.read(key, |body, _, _| Some(Value::new(Bytes::new(), body)))
+        self.read(key)
     }
 
     fn put_with(&self, key: &str, value: Value, _options: PutOptions) -> Op<io::Result<()>> {
-        let len = value.len() as u64;
-        let parts = [Bytes::new(), value.head, value.body];
-        self.replace(key, len, || parts)
-            .map(|written| written.map(drop))
+        self.replace(key, value)
     }
 
     fn create_with(
@@ -233,17 +472,28 @@ impl Store for DiskStore {
         head: Bytes,
         _options: PutOptions,
     ) -> Op<io::Result<Box<dyn Writer>>> {
-        let created = self.create_reserved(key, 0, &head);
-        Op::Ready(created.map(|writer| Box::new(writer) as Box<dyn Writer>))
+        let create = || {
+            let target = self.target(key)?;
+            let is_new = self.inner.misses.take(key);
+            let mut writer = ValueWriter::new(self.clone(), target, is_new)?;
+            writer.append(&head)?;
+            Ok(Box::new(writer) as Box<dyn Writer>)
+        };
+        Op::Ready(create())
     }
 
+    /// Directories that are empty then go as well, but for the store's own.
     fn remove(&self, key: &str) -> Op<io::Result<()>> {
-        let Some(path) = self.path(key) else {
+        let Some(path) = self.path(key).filter(|_| self.is_trusted()) else {
             return Op::Ready(Ok(()));
         };
         Op::Ready(match self.fs().remove(&path) {
             Err(error) if !is_absence(&error) => Err(at("remove", &path)(error)),
-            _ => Ok(()),
+            _ => {
+                self.forget(&path);
+                self.prune(&path);
+                Ok(())
+            }
         })
     }
 
@@ -256,7 +506,7 @@ impl Store for DiskStore {
     }
 
     /// Removes each regular file whose name [may be that of a key](super::FileNames::file_of), in
-    /// the store's directory and below. Nothing else is removed, no directory either.
+    /// the store's directory and below, and the directories that are empty then. Nothing else is removed.
     fn clear(&self) -> Op<io::Result<()>> {
         self.remove_all()
     }

@@ -3,7 +3,7 @@ use std::fmt::{self, Write};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use discovery_core::http::uri::Redacted;
+use discovery_core::http::uri::{Redacted, RedactedError};
 
 /// An action that failed, and its path; the cause is the source.
 #[derive(Debug)]
@@ -25,6 +25,11 @@ pub(crate) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) ->
             },
         )
     }
+}
+
+/// Displays an error with its causes, and without what must not be logged.
+pub(crate) fn why(error: &dyn Error) -> RedactedError<'_> {
+    RedactedError::new(error, "")
 }
 
 /// Displays a path without what must not be logged: names that a program has chosen may be keys.

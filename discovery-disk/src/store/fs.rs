@@ -1,6 +1,6 @@
 //! The few calls to the file system, in one place, so that tests can make any of them fail.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, FileTimes, Metadata, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
 use std::path::Path;
 use std::time::SystemTime;
@@ -248,6 +248,18 @@ impl Fs {
     pub(crate) fn touch(&self, file: &File, path: &Path, now: SystemTime) -> io::Result<()> {
         self.check(Step::Touch, path)?;
         file.set_modified(now)
+    }
+
+    /// Notes that a value was read.
+    pub(crate) fn mark_used(&self, file: &File, path: &Path, now: SystemTime) -> io::Result<()> {
+        self.check(Step::Touch, path)?;
+        file.set_times(FileTimes::new().set_accessed(now))
+    }
+
+    /// Removes a directory if it is empty.
+    pub(crate) fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.check(Step::Remove, path)?;
+        fs::remove_dir(path)
     }
 
     #[cfg(feature = "testing")]

@@ -2,18 +2,12 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use discovery_core::store::{Op, PutOptions, Store, StoreSize, Value, Writer};
-use sha2::{Digest, Sha256};
 
-use super::error::Shown;
-use super::fs::Stamp;
+use super::form::{Compression, Form, Sum};
 use super::names::HashedNames;
-use super::verified::Verified;
-use super::{DiskStore, DiskStoreOptions, DiskWriter};
-
-/// The length of a checksum.
-const SUM: usize = 32;
+use super::{DiskStore, DiskStoreOptions};
 
 /// kubectl's HTTP cache directory: kubectl reads the values that are put, and the values that kubectl
 /// wrote are found.
@@ -47,13 +41,6 @@ const SUM: usize = 32;
 #[derive(Clone)]
 pub struct KubectlStore {
     disk: DiskStore,
-    verified: Verified,
-}
-
-struct KubectlWriter {
-    writer: DiskWriter,
-    sum: Sha256,
-    verified: Verified,
 }
 
 impl KubectlStore {
@@ -62,7 +49,7 @@ impl KubectlStore {
         Self::with_options(dir, DiskStoreOptions::new())
     }
 
-    /// A store in `dir` with all `options` but the file names, which are kubectl's.
+    /// A store in `dir` with all `options` but the file names, the checksum and the compression, which are kubectl's.
     ///
     /// ```
     /// use discovery_disk::KubectlStore;
@@ -74,9 +61,28 @@ impl KubectlStore {
     /// ```
     pub fn with_options(dir: impl Into<PathBuf>, options: DiskStoreOptions) -> Self {
         Self {
-            disk: DiskStore::with_options(dir, options.file_names(HashedNames)),
-            verified: Verified::default(),
+            disk: DiskStore::with_options(dir, of_kubectl(options)),
         }
+    }
+
+    /// Opens a store in `dir`, as [`DiskStore::open`] does.
+    ///
+    /// ```
+    /// use discovery_disk::KubectlStore;
+    /// use discovery_disk::store::DiskStoreOptions;
+    ///
+    /// let root = tempfile::tempdir()?;
+    /// let store = KubectlStore::open(root.path().join("http"), DiskStoreOptions::new())?;
+    /// assert!(store.dir().join(".diskv-temp").is_dir());
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`DiskStore::open`].
+    pub fn open(dir: impl Into<PathBuf>, options: DiskStoreOptions) -> io::Result<Self> {
+        let disk = DiskStore::open(dir, of_kubectl(options))?;
+        Ok(Self { disk })
     }
 
     /// The store's directory.
@@ -85,77 +91,39 @@ impl KubectlStore {
         self.disk.dir()
     }
 
-    /// The files underneath, sums and all: to [sweep](DiskStore::sweep) them, for example.
+    /// The store underneath: to [sweep](DiskStore::sweep) or to [verify](DiskStore::verify) it, for example.
     #[must_use]
     pub fn disk(&self) -> &DiskStore {
         &self.disk
     }
 }
 
-impl Verified {
-    /// Takes the outcome of a write whose sum was right by construction.
-    fn learn(&self, written: io::Result<Option<Stamp>>) -> io::Result<()> {
-        if let Some(stamp) = written? {
-            self.insert(stamp);
-        }
-        Ok(())
-    }
+/// The options of a store for kubectl's files.
+fn of_kubectl(options: DiskStoreOptions) -> DiskStoreOptions {
+    let mut options = options.file_names(HashedNames);
+    options.form = Form {
+        sum: Sum::First,
+        compression: Compression::None,
+    };
+    options
 }
 
 impl Store for KubectlStore {
     fn get(&self, key: &str) -> Op<io::Result<Option<Value>>> {
-        let verified = self.verified.clone();
-        self.disk.read(key, move |mut file, stamp, path| {
-            if file.len() < SUM {
-                tracing::debug!(path = %Shown(path), "file too short for its checksum");
-                return None;
-            }
-            let (sum, body) = file.split_at(SUM);
-            if !stamp.is_some_and(|stamp| verified.contains(&stamp)) {
-                if *Sha256::digest(body) != *sum {
-                    tracing::debug!(path = %Shown(path), "file has a wrong checksum");
-                    return None;
-                }
-                if let Some(stamp) = stamp {
-                    verified.insert(stamp);
-                }
-            }
-            file.advance(SUM);
-            Some(Value::new(Bytes::new(), file))
-        })
+        self.disk.get(key)
     }
 
-    fn put_with(&self, key: &str, value: Value, _options: PutOptions) -> Op<io::Result<()>> {
-        let len = (SUM + value.len()) as u64;
-        let verified = self.verified.clone();
-        let parts = move || {
-            let sum = Sha256::new()
-                .chain_update(&value.head)
-                .chain_update(&value.body)
-                .finalize();
-            [Bytes::copy_from_slice(&sum), value.head, value.body]
-        };
-        self.disk
-            .replace(key, len, parts)
-            .map(move |written| verified.learn(written))
+    fn put_with(&self, key: &str, value: Value, options: PutOptions) -> Op<io::Result<()>> {
+        self.disk.put_with(key, value, options)
     }
 
     fn create_with(
         &self,
         key: &str,
         head: Bytes,
-        _options: PutOptions,
+        options: PutOptions,
     ) -> Op<io::Result<Box<dyn Writer>>> {
-        let sum = Sha256::new_with_prefix(&head);
-        let verified = self.verified.clone();
-        let created = self.disk.create_reserved(key, SUM, &head);
-        Op::Ready(created.map(|writer| {
-            Box::new(KubectlWriter {
-                writer,
-                sum,
-                verified,
-            }) as Box<dyn Writer>
-        }))
+        self.disk.create_with(key, head, options)
     }
 
     fn remove(&self, key: &str) -> Op<io::Result<()>> {
@@ -170,25 +138,6 @@ impl Store for KubectlStore {
     /// The bytes are those of the files, checksums included.
     fn size(&self) -> Op<io::Result<StoreSize>> {
         self.disk.size()
-    }
-}
-
-impl Writer for KubectlWriter {
-    fn write(mut self: Box<Self>, data: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
-        self.sum.update(&data);
-        let appended = self.writer.append(&data);
-        Op::Ready(appended.map(|()| self as Box<dyn Writer>))
-    }
-
-    fn commit(self: Box<Self>) -> Op<io::Result<()>> {
-        let Self {
-            writer,
-            sum,
-            verified,
-        } = *self;
-        writer
-            .publish(&sum.finalize())
-            .map(move |written| verified.learn(written))
     }
 }
 
@@ -207,6 +156,7 @@ mod tests {
     use tokio_test::block_on;
 
     use super::*;
+    use crate::store::fs::Stamp;
 
     fn stamp(store: &KubectlStore, key: &str) -> Stamp {
         let name = super::super::FileNames::file_name(&HashedNames, key);
@@ -219,21 +169,30 @@ mod tests {
         let store = KubectlStore::new(dir.path());
         let long = Bytes::from(vec![7; 600_000]);
         block_on(store.put("put", Value::new("", "value"))).unwrap();
-        assert!(store.verified.contains(&stamp(&store, "put")));
+        assert!(store.disk.verified().contains(&stamp(&store, "put")));
         block_on(store.put("put", Value::new("", "value"))).unwrap();
-        assert!(store.verified.contains(&stamp(&store, "put")), "touched");
+        assert!(
+            store.disk.verified().contains(&stamp(&store, "put")),
+            "touched"
+        );
         for (key, body) in [("short", Bytes::new()), ("long", long)] {
             let writer = block_on(store.create(key, "head".into())).unwrap();
             let writer = block_on(writer.write(body)).unwrap();
             block_on(writer.commit()).unwrap();
-            assert!(store.verified.contains(&stamp(&store, key)), "{key}");
+            assert!(store.disk.verified().contains(&stamp(&store, key)), "{key}");
         }
 
         let other = KubectlStore::new(dir.path());
-        assert!(!other.verified.contains(&stamp(&other, "long")));
+        assert!(!other.disk.verified().contains(&stamp(&other, "long")));
         block_on(other.get("long")).unwrap().unwrap();
-        assert!(other.verified.contains(&stamp(&other, "long")));
-        assert!(other.clone().verified.contains(&stamp(&other, "long")));
+        assert!(other.disk.verified().contains(&stamp(&other, "long")));
+        assert!(
+            other
+                .clone()
+                .disk
+                .verified()
+                .contains(&stamp(&other, "long"))
+        );
     }
 
     /// Shown by a file with a wrong sum that is made to count as checked.
@@ -242,11 +201,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = KubectlStore::new(dir.path());
         let name = super::super::FileNames::file_name(&HashedNames, "key");
-        fs::write(dir.path().join(name), [b'x'; SUM + 5]).unwrap();
+        fs::write(dir.path().join(name), [b'x'; 32 + 5]).unwrap();
         assert_eq!(block_on(store.get("key")).unwrap(), None);
         let stamp = stamp(&store, "key");
-        assert!(!store.verified.contains(&stamp));
-        store.verified.insert(stamp);
+        assert!(!store.disk.verified().contains(&stamp));
+        store.disk.verified().insert(stamp);
         let got = block_on(store.get("key")).unwrap();
         assert_eq!(got, Some(Value::new("", "xxxxx")));
     }

@@ -32,22 +32,39 @@
 pub mod faults;
 
 mod access;
+mod bounds;
 mod disk;
 pub(crate) mod error;
+mod form;
 pub(crate) mod fs;
+mod import;
+mod index;
 mod kubectl;
 mod list;
 mod names;
 mod offload;
 mod options;
+#[cfg(feature = "read-cache")]
+mod read_cache;
+mod reader;
 mod recent_misses;
+mod stats;
 pub(crate) mod sweep;
 pub(crate) mod temp;
+pub(crate) mod trust;
 mod verified;
+mod verify;
 mod writer;
 
 pub use self::disk::DiskStore;
+pub use self::form::Compression;
+pub use self::import::Import;
 pub use self::kubectl::KubectlStore;
+pub use self::list::Keys;
 pub use self::names::{EscapedNames, FileNames, FileOf};
 pub use self::options::DiskStoreOptions;
+pub use self::reader::DiskReader;
+pub use self::stats::DiskStoreStats;
+pub use self::sweep::SweepReport;
+pub use self::verify::VerifyReport;
 pub use self::writer::DiskWriter;

@@ -59,3 +59,12 @@ where
         outcome.unwrap_or_else(|error| Err(io::Error::other(error)))
     })
 }
+
+/// Runs `work` on Tokio's blocking threads, where nobody waits for it, or here if there is no runtime. A runtime that ends
+/// may drop it.
+pub(crate) fn offload_detached(work: impl FnOnce() + Send + 'static) {
+    match Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(work)),
+        Err(_) => work(),
+    }
+}

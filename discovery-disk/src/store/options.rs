@@ -1,9 +1,12 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use discovery_core::sync::clock::{Clock, SystemClock};
 
+use super::bounds::Bounds;
+use super::form::{Compression, Form, Sum};
 use super::fs::Fs;
 use super::names::{EscapedNames, FileNames};
 use super::temp::Publish;
@@ -27,6 +30,12 @@ pub struct DiskStoreOptions {
     pub(crate) publish: Publish,
     pub(crate) max_inline_size: u64,
     pub(crate) max_value_size: u64,
+    pub(crate) form: Form,
+    pub(crate) bounds: Bounds,
+    pub(crate) index: bool,
+    pub(crate) trust_any_owner: bool,
+    #[cfg(feature = "read-cache")]
+    pub(crate) read_cache: Option<u64>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) fs: Fs,
 }
@@ -45,6 +54,12 @@ impl DiskStoreOptions {
             },
             max_inline_size: 1024 * 1024,
             max_value_size: 256 * 1024 * 1024,
+            form: Form::default(),
+            bounds: Bounds::default(),
+            index: false,
+            trust_any_owner: false,
+            #[cfg(feature = "read-cache")]
+            read_cache: None,
             clock: Arc::new(SystemClock),
             fs: Fs::default(),
         }
@@ -97,7 +112,7 @@ impl DiskStoreOptions {
     /// longer than most requests, and a value that is lost can be asked for again.
     ///
     /// Without it, a power cut may leave a damaged value. A [`KubectlStore`](super::KubectlStore)
-    /// finds that by the checksum; a store without checksums can't tell, and returns it. Use this,
+    /// finds that by the checksum; a store without [checksums](Self::checksum) can't tell, and returns it. Use this,
     /// or a checksum, where that matters. With it, `put` and `commit` return when the value, its
     /// name and the directories that were made for it are on the disk, also where the bytes were
     /// there already.
@@ -112,6 +127,118 @@ impl DiskStoreOptions {
     #[must_use]
     pub fn max_value_size(mut self, bytes: u64) -> Self {
         self.max_value_size = bytes;
+        self
+    }
+
+    /// Sets whether each value is kept with its SHA-256, as the last line of its file (`sha256` and 64 hexadecimal
+    /// digits): not unless set. A file with another sum, or without one, is no value. A sum is computed once for each
+    /// state of a file, and again by [`verify`](super::DiskStore::verify).
+    ///
+    /// All stores in a directory have to agree on it. A [`KubectlStore`](super::KubectlStore) has kubectl's checksums in
+    /// any case.
+    ///
+    /// ```
+    /// use discovery_core::store::{Store, Value};
+    /// use discovery_disk::DiskStore;
+    /// use discovery_disk::store::DiskStoreOptions;
+    ///
+    /// # tokio_test::block_on(async {
+    /// let dir = tempfile::tempdir()?;
+    /// let store = DiskStore::with_options(dir.path(), DiskStoreOptions::new().checksum(true));
+    /// store.put("key", Value::new("", "a value")).await?;
+    /// let file = std::fs::read_to_string(dir.path().join("key"))?;
+    /// assert!(file.starts_with("a value\nsha256 "));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn checksum(mut self, checksum: bool) -> Self {
+        self.form.sum = if checksum { Sum::Last } else { Sum::None };
+        self
+    }
+
+    /// Sets how values are compressed: not unless set. All stores in a directory have to agree on it. A
+    /// [`KubectlStore`](super::KubectlStore) compresses nothing.
+    ///
+    /// The forms need a feature of the crate: `gzip` or `zstd`.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.form.compression = compression;
+        self
+    }
+
+    /// Sets how many bytes the files may have together: no bound unless set. The values that were not used for the
+    /// longest time make room for others.
+    ///
+    /// A write that exceeds the bound leads to a count of all files, by which a tenth of the bound becomes free; in a
+    /// program with a runtime on another thread, so that there may be more for a moment. Reads are noted in the files'
+    /// access time, to the minute, whatever the file system is told to do with it: all processes that have a bound know
+    /// which values are used. A value that is larger than the bound is refused.
+    ///
+    /// ```
+    /// use discovery_core::store::{Store, Value};
+    /// use discovery_disk::DiskStore;
+    /// use discovery_disk::store::DiskStoreOptions;
+    ///
+    /// # tokio_test::block_on(async {
+    /// let dir = tempfile::tempdir()?;
+    /// let options = DiskStoreOptions::new().max_bytes(10_000);
+    /// let store = DiskStore::with_options(dir.path(), options);
+    /// for n in 0..20 {
+    ///     store.put(&n.to_string(), Value::new("", vec![0; 1_000])).await?;
+    /// }
+    /// store.sweep(std::time::Duration::MAX)?;
+    /// assert!(store.size().await?.bytes <= 10_000);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.bounds.max_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets how many values there may be: no bound unless set. It is kept as that on [bytes](Self::max_bytes).
+    #[must_use]
+    pub fn max_values(mut self, values: u64) -> Self {
+        self.bounds.max_values = Some(values);
+        self
+    }
+
+    /// Sets for how long a value counts after it was written or renewed: for ever unless set. An older one is no value,
+    /// and is removed by a [sweep](super::DiskStore::sweep).
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.bounds.max_age = Some(age);
+        self
+    }
+
+    /// Sets whether the keys are kept in memory in their order, for
+    /// [`keys_from`](super::DiskStore::keys_from): not unless set.
+    #[must_use]
+    pub fn index(mut self, index: bool) -> Self {
+        self.index = index;
+        self
+    }
+
+    /// Sets how many bytes of values may be kept in memory: none unless set. A value in memory is told after a look at
+    /// its file, so that other processes' writes are seen; the open, the read and the checksum are spared.
+    #[cfg(feature = "read-cache")]
+    #[must_use]
+    pub fn read_cache(mut self, bytes: u64) -> Self {
+        self.read_cache = Some(bytes);
+        self
+    }
+
+    /// Sets whether the store's directory is used whoever owns it, and whoever may write to it: not unless set, because
+    /// whoever can put a file there decides what a program believes.
+    ///
+    /// Otherwise a directory that belongs to another user than root or the process' own, or that all may write to, is
+    /// left alone: nothing is found, writes are errors, and one warning says so. This is for Unix; elsewhere all
+    /// directories are used.
+    #[must_use]
+    pub fn trust_any_owner(mut self, trust: bool) -> Self {
+        self.trust_any_owner = trust;
         self
     }
 
@@ -144,6 +271,10 @@ impl fmt::Debug for DiskStoreOptions {
             .field("publish", &self.publish)
             .field("max_inline_size", &self.max_inline_size)
             .field("max_value_size", &self.max_value_size)
+            .field("form", &self.form)
+            .field("bounds", &self.bounds)
+            .field("index", &self.index)
+            .field("trust_any_owner", &self.trust_any_owner)
             .finish_non_exhaustive()
     }
 }

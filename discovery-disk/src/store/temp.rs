@@ -1,13 +1,17 @@
-use std::fs::File;
+use std::fs::{File, FileTimes};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use super::error::{Shown, at};
+use super::error::{Shown, at, why};
 use super::fs::{Fs, Stamp};
 
 /// How often a name may be taken before it is given up, as Go's `os.CreateTemp` does.
 const MAX_ATTEMPTS: u32 = 10_000;
+
+/// How often the directory of a value is made before that is given up.
+const MAX_DIRECTORIES: u32 = 100;
 
 /// A file that is being written. Dropped before it is published, it is removed.
 pub(crate) struct TempFile {
@@ -30,6 +34,14 @@ pub(crate) struct Publish {
 }
 
 impl TempFile {
+    /// Sets the times of the last use and the last change.
+    pub(crate) fn set_times(&self, now: SystemTime) -> io::Result<()> {
+        let times = FileTimes::new().set_accessed(now).set_modified(now);
+        self.file
+            .set_times(times)
+            .map_err(at("set the times of", &self.path))
+    }
+
     /// Opens a file in `dir` whose name is `prefix` and decimal digits, as Go's are. Makes the
     /// directory if it is not there.
     pub(crate) fn create(fs: &Fs, dir: &Path, prefix: &str, how: Publish) -> io::Result<Self> {
@@ -109,12 +121,27 @@ impl TempFile {
     /// Gives the file its name, in place of a file that has it. Makes the directory if it is not
     /// there.
     pub(crate) fn rename(mut self, target: &Path, how: Publish) -> io::Result<Renamed> {
-        let mut renamed = self.fs.rename(&self.path, target);
-        if matches!(&renamed, Err(error) if error.kind() == io::ErrorKind::NotFound) {
-            make_dir(&self.fs, parent(target), how)?;
-            renamed = self.fs.rename(&self.path, target);
+        let mut attempts = 0;
+        loop {
+            match self.fs.rename(&self.path, target) {
+                Ok(()) => break,
+                // The directory is not there, or was removed, being empty, by whoever removed the last value in it.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && attempts < MAX_DIRECTORIES =>
+                {
+                    attempts += 1;
+                    match make_dir(&self.fs, parent(target), how) {
+                        // One above it went meanwhile.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        made => made?,
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                    return Err(at("rename a temporary file to", target)(elsewhere()));
+                }
+                Err(error) => return Err(at("rename a temporary file to", target)(error)),
+            }
         }
-        renamed.map_err(at("rename a temporary file to", target))?;
         self.published = true;
         Ok(Renamed(self))
     }
@@ -135,8 +162,16 @@ impl Renamed {
     }
 }
 
+/// The error of a directory for temporary files from which nothing can be renamed into the store.
+pub(crate) fn elsewhere() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::CrossesDevices,
+        "the directory for temporary files is on another file system",
+    )
+}
+
 /// Makes a directory and those above it.
-fn make_dir(fs: &Fs, dir: &Path, how: Publish) -> io::Result<()> {
+pub(crate) fn make_dir(fs: &Fs, dir: &Path, how: Publish) -> io::Result<()> {
     let missing = |dir: &&Path| how.fsync && !dir.as_os_str().is_empty() && !dir.exists();
     let made: Vec<_> = dir.ancestors().take_while(missing).collect();
     fs.make_dir(dir, how.dir_mode)
@@ -164,7 +199,7 @@ impl Drop for TempFile {
             return;
         }
         if let Err(error) = self.fs.remove(&self.path) {
-            tracing::debug!(path = %Shown(&self.path), %error, "temporary file not removed");
+            tracing::debug!(path = %Shown(&self.path), error = %why(&error), "temporary file not removed");
         }
     }
 }

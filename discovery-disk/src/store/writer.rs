@@ -6,8 +6,7 @@ use bytes::Bytes;
 use discovery_core::store::{Op, Writer};
 
 use super::DiskStore;
-use super::access::Parts;
-use super::fs::Stamp;
+use super::form::Encoder;
 use super::offload::{Permit, offload};
 use super::temp::TempFile;
 
@@ -66,7 +65,7 @@ impl DiskWriter {
     /// When it could not be published, when bytes of it could not be taken, or when `prefix` is not
     /// as long as was reserved. The value that was there before is still there.
     pub fn commit_with(self, prefix: &[u8]) -> Op<io::Result<()>> {
-        self.publish(prefix).map(|published| published.map(drop))
+        self.publish(Bytes::copy_from_slice(prefix))
     }
 
     /// Takes more bytes, behind those it has.
@@ -82,36 +81,37 @@ impl DiskWriter {
         Ok(())
     }
 
-    pub(crate) fn publish(mut self, prefix: &[u8]) -> Op<io::Result<Option<Stamp>>> {
+    fn publish(self, prefix: Bytes) -> Op<io::Result<()>> {
+        let options = self.store.options();
+        let is_long = self.temp.is_none() && self.len > options.max_inline_size;
+        if is_long || options.publish.fsync {
+            offload(move |permit| self.publish_here(&prefix, permit))
+        } else {
+            Op::Ready(self.publish_here(&prefix, &Permit::default()))
+        }
+    }
+
+    fn publish_here(mut self, prefix: &[u8], permit: &Permit) -> io::Result<()> {
         if prefix.len() != self.reserved {
-            return Op::Ready(Err(io::Error::new(
+            return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the prefix is not as long as was reserved",
-            )));
+            ));
         }
         if self.failed {
-            return Op::Ready(Err(io::Error::other("the value was not written whole")));
+            return Err(io::Error::other("the value was not written whole"));
         }
+        let (store, target) = (&self.store, &self.target);
         let Some(temp) = self.temp else {
             self.held[..prefix.len()].copy_from_slice(prefix);
-            let parts: Parts = [Bytes::new(), Bytes::new(), self.held.into()];
-            return self
-                .store
-                .replace_at(self.target, self.len, self.is_new, || parts);
+            let held = Bytes::from(self.held);
+            let parts = || Ok([Bytes::new(), Bytes::new(), held, Bytes::new()]);
+            return store.replace_here(target, self.is_new, parts, permit);
         };
-        let prefix = Bytes::copy_from_slice(prefix);
-        let (store, target, held) = (self.store, self.target, self.held);
-        let fsync = store.options().publish.fsync;
-        let finish = move |permit: &Permit| {
-            temp.write(&held)?;
-            temp.fill_in(&prefix)?;
-            store.publish(temp, &target, permit)
-        };
-        if fsync {
-            offload(finish)
-        } else {
-            Op::Ready(finish(&Permit::default()))
-        }
+        temp.write(&self.held)?;
+        temp.fill_in(prefix)?;
+        let replaced = store.len_of(target);
+        store.publish(temp, target, self.len, replaced, permit)
     }
 
     /// Moves what is held to the temporary file.
@@ -128,7 +128,7 @@ impl DiskWriter {
 
     fn take(&mut self, data: &[u8]) -> io::Result<()> {
         let len = self.len + data.len() as u64;
-        self.store.check_size(len)?;
+        self.store.check_file_size(len)?;
         if self.held.len() + data.len() <= HELD {
             self.held.extend_from_slice(data);
         } else {
@@ -151,6 +151,64 @@ impl Writer for DiskWriter {
 
     fn commit(self: Box<Self>) -> Op<io::Result<()>> {
         self.commit_with(&[])
+    }
+}
+
+/// Takes the bytes of one value, and writes them in the store's form.
+pub(crate) struct ValueWriter {
+    writer: DiskWriter,
+    encoder: Encoder,
+    /// The size of the value so far.
+    len: u64,
+}
+
+impl ValueWriter {
+    pub(crate) fn new(store: DiskStore, target: PathBuf, is_new: bool) -> io::Result<Self> {
+        let encoder = Encoder::new(store.options().form)?;
+        let writer = DiskWriter::new(store, target, is_new, encoder.reserved(), &[])?;
+        Ok(Self {
+            writer,
+            encoder,
+            len: 0,
+        })
+    }
+
+    pub(crate) fn append(&mut self, data: &[u8]) -> io::Result<()> {
+        let len = self.len + data.len() as u64;
+        let taken = self.writer.store.check_size(len).and_then(|()| {
+            let bytes = self.encoder.push(data)?;
+            self.writer.append(&bytes)
+        });
+        self.writer.failed |= taken.is_err();
+        self.len = len;
+        taken
+    }
+
+    pub(crate) fn publish_here(self, permit: &Permit) -> io::Result<()> {
+        let (writer, first) = self.end()?;
+        writer.publish_here(&first, permit)
+    }
+
+    /// Writes all but the first bytes.
+    fn end(mut self) -> io::Result<(DiskWriter, Bytes)> {
+        let end = self.encoder.finish()?;
+        if !end.rest.is_empty() {
+            self.writer.append(&end.rest)?;
+        }
+        Ok((self.writer, end.first))
+    }
+}
+
+impl Writer for ValueWriter {
+    fn write(mut self: Box<Self>, data: Bytes) -> Op<io::Result<Box<dyn Writer>>> {
+        Op::Ready(self.append(&data).map(|()| self as Box<dyn Writer>))
+    }
+
+    fn commit(self: Box<Self>) -> Op<io::Result<()>> {
+        match self.end() {
+            Ok((writer, first)) => writer.publish(first),
+            Err(error) => Op::Ready(Err(error)),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use discovery_core::store::{Store, Value};
 use discovery_core::testing::conformance::{self, Suite};
-use discovery_disk::store::{DiskStoreOptions, EscapedNames};
+use discovery_disk::store::{Compression, DiskStoreOptions, EscapedNames};
 use discovery_disk::{DiskStore, KubectlStore};
 use tempfile::TempDir;
 use tokio_test::block_on;
@@ -116,6 +117,39 @@ fn two_kubectl_stores_share_a_directory() {
             assert_eq!(block_on(store.get("key")).unwrap(), None);
         }
     }
+    dirs.check();
+}
+
+/// Each with the checksum, since that is where the two meet.
+#[test]
+fn disk_stores_of_other_forms_conform() {
+    for form in [Compression::None, Compression::Zstd] {
+        let dirs = Directories::default();
+        let options = DiskStoreOptions::new().checksum(true).compression(form);
+        block_on(conformance::run(|| {
+            DiskStore::with_options(dirs.next(), options.clone())
+        }));
+        dirs.check();
+    }
+}
+
+/// All that a store keeps in memory, and bounds that nothing reaches.
+#[tokio::test]
+async fn a_disk_store_conforms_with_memory_and_bounds() {
+    let dirs = Directories::default();
+    let options = DiskStoreOptions::new()
+        .read_cache(1 << 20)
+        .index(true)
+        .max_bytes(1 << 40)
+        .max_values(1 << 40)
+        .max_age(Duration::from_secs(3600));
+    conformance::run(|| DiskStore::with_options(dirs.next(), options.clone())).await;
+    conformance::run_shared(|| {
+        let dir = dirs.next();
+        let store = || DiskStore::with_options(&dir, options.clone());
+        (store(), store())
+    })
+    .await;
     dirs.check();
 }
 

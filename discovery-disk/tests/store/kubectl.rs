@@ -166,9 +166,9 @@ fn a_file_that_changed_is_checked_again() {
 }
 
 #[test]
-fn the_limit_counts_the_sum() {
+fn the_limit_is_that_of_the_value_without_its_sum() {
     let (_dir, cache) = directory();
-    let store = KubectlStore::with_options(&cache, DiskStoreOptions::new().max_value_size(40));
+    let store = KubectlStore::with_options(&cache, DiskStoreOptions::new().max_value_size(8));
     put(&store, "key", "12345678");
     assert_eq!(get(&store, "key").as_deref(), Some("12345678"));
     block_on(store.put("key", Value::new("", "123456789"))).unwrap_err();

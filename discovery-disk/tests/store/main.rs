@@ -1,10 +1,14 @@
 //! The stores on disk: the contract, the files, faults, kubectl's entries, many processes.
 
+mod bounds;
 mod conforms;
 mod faults;
 #[path = "../shared/files.rs"]
 mod files;
+mod forms;
 mod fsync;
+mod import;
+mod keys;
 mod kubectl;
 mod large;
 mod names;
@@ -14,7 +18,9 @@ mod parts;
 #[cfg(unix)]
 mod processes;
 mod sweeping;
+mod trust;
 mod values;
+mod verify;
 mod writer;
 
 use std::path::PathBuf;

@@ -46,11 +46,11 @@ fn abandoned_temporary_files_are_swept() {
     assert_eq!(names(), ["3", "4", "5", "8", "not ours"]);
 
     // By hand, as old as one likes.
-    assert_eq!(store.sweep(DAY).unwrap(), 1);
-    assert_eq!(store.sweep(Duration::from_secs(1)).unwrap(), 1);
+    assert_eq!(store.sweep(DAY).unwrap().temporary, 1);
+    assert_eq!(store.sweep(Duration::from_secs(1)).unwrap().temporary, 1);
     assert_eq!(names(), ["4", "5", "not ours"]);
     clock.advance(DAY);
-    assert_eq!(store.sweep(Duration::ZERO).unwrap(), 2);
+    assert_eq!(store.sweep(Duration::ZERO).unwrap().temporary, 2);
     assert_eq!(names(), ["not ours"]);
     assert_eq!(get(&store, "key").as_deref(), Some("another"));
 }
@@ -95,7 +95,7 @@ fn files_behind_a_link_are_not_swept() {
     let store = DiskStore::new(&cache);
     put(&store, "key", "value");
     assert_eq!(get(&store, "key").as_deref(), Some("value"));
-    assert_eq!(store.sweep(DAY).unwrap(), 0);
+    assert_eq!(store.sweep(DAY).unwrap().temporary, 0);
     assert_eq!(tree(&elsewhere), expected);
 
     // There are links in it.
@@ -105,6 +105,6 @@ fn files_behind_a_link_are_not_swept() {
     symlink(&elsewhere, temp.join("3")).unwrap();
     let store = DiskStore::new(&cache);
     put(&store, "key", "another");
-    assert_eq!(store.sweep(DAY).unwrap(), 0);
+    assert_eq!(store.sweep(DAY).unwrap().temporary, 0);
     assert_eq!(tree(&elsewhere), expected);
 }

@@ -38,7 +38,7 @@ fn nothing_is_made_before_the_first_write() {
         block_on(store.remove("key")).unwrap();
         drop(create(&store, "key", "head"));
     }
-    assert_eq!(DiskStore::new(&cache).sweep(DAY).unwrap(), 0);
+    assert_eq!(DiskStore::new(&cache).sweep(DAY).unwrap().temporary, 0);
     assert_eq!(dir.path().read_dir().unwrap().count(), 0);
 }
 

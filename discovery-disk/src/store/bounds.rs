@@ -1,0 +1,310 @@
+//! Bounds on what a store holds, and which values have to go.
+
+use std::collections::BinaryHeap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use discovery_core::store::StoreSize;
+
+use super::DiskStore;
+use super::error::{Shown, why};
+use super::fs::Stamp;
+use super::list::Listed;
+use super::offload::offload_detached;
+use super::stats::Counters;
+
+/// How exactly the time of the last use is known. Noting each use would cost a hit a write.
+const USE_STEP: Duration = Duration::from_secs(60);
+
+/// How many of the values that were not used for the longest time are looked for at once: that bounds the memory.
+const CANDIDATES: usize = 16_384;
+
+/// What remains when values have to go, so that it is not the next write which has to look again.
+const KEPT_TENTHS: u64 = 9;
+
+/// The part of a bound after which other processes' writes are looked for.
+const RECOUNT_PART: u64 = 20;
+
+/// The least number of writes between two counts, unless a bound is reached.
+const RECOUNT_WRITES: u64 = 16;
+
+/// How much a store may hold, and for how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) max_bytes: Option<u64>,
+    pub(crate) max_values: Option<u64>,
+    pub(crate) max_age: Option<Duration>,
+}
+
+/// How much the store is thought to hold.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    estimate: Mutex<Estimate>,
+    /// Whether a thread counts.
+    counting: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Estimate {
+    /// `None` before the first count.
+    size: Option<StoreSize>,
+    /// Writes since the last count, whatever they have replaced.
+    written: StoreSize,
+}
+
+/// What [`DiskStore::evict`] has removed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Evicted {
+    pub(crate) expired: u64,
+    pub(crate) evicted: u64,
+    pub(crate) bytes: u64,
+}
+
+/// A count that is asked for. It may be dropped before it begins.
+struct Counting(DiskStore);
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        self.0.usage().counting.store(false, Ordering::Release);
+    }
+}
+
+/// A value that may have to go. The order is that of the last use.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    used: SystemTime,
+    path: PathBuf,
+    len: u64,
+}
+
+impl Bounds {
+    pub(crate) const fn limits_size(&self) -> bool {
+        self.max_bytes.is_some() || self.max_values.is_some()
+    }
+
+    fn allow(&self, size: StoreSize) -> bool {
+        self.max_bytes.is_none_or(|max| size.bytes <= max)
+            && self.max_values.is_none_or(|max| size.values <= max)
+    }
+
+    /// What is to remain when there is too much.
+    fn kept(&self) -> Self {
+        let kept = |max: u64| max - max / 10 * (10 - KEPT_TENTHS);
+        Self {
+            max_bytes: self.max_bytes.map(kept),
+            max_values: self.max_values.map(kept),
+            ..*self
+        }
+    }
+
+    /// Whether so much was written that other processes may have filled the store.
+    fn asks_for_count(&self, written: StoreSize) -> bool {
+        let much = |max: u64, least: u64| (max / RECOUNT_PART).max(least);
+        self.max_bytes
+            .is_some_and(|max| written.bytes > much(max, 1) && written.values > RECOUNT_WRITES)
+            || self
+                .max_values
+                .is_some_and(|max| written.values > much(max, RECOUNT_WRITES))
+    }
+
+    /// Whether a value of this age is not to be had any more.
+    pub(crate) fn has_expired(&self, modified: Option<SystemTime>, now: SystemTime) -> bool {
+        let age = modified.and_then(|modified| now.duration_since(modified).ok());
+        matches!((self.max_age, age), (Some(max), Some(age)) if age > max)
+    }
+}
+
+impl Usage {
+    fn estimate(&self) -> MutexGuard<'_, Estimate> {
+        self.estimate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A value of `len` bytes was written, in place of one of `replaced`. Returns whether the store has to be counted.
+    fn add(&self, bounds: &Bounds, len: u64, replaced: Option<u64>) -> bool {
+        let mut estimate = self.estimate();
+        estimate.written.values += 1;
+        estimate.written.bytes += len;
+        let written = estimate.written;
+        let Some(size) = &mut estimate.size else {
+            return true;
+        };
+        size.values += u64::from(replaced.is_none());
+        size.bytes = (size.bytes + len).saturating_sub(replaced.unwrap_or(0));
+        !bounds.allow(*size) || bounds.asks_for_count(written)
+    }
+
+    fn counted(&self, size: StoreSize) {
+        let written = StoreSize::default();
+        let size = Some(size);
+        *self.estimate() = Estimate { size, written };
+    }
+}
+
+impl DiskStore {
+    /// Notes a write, and has values removed on another thread if there are too many. `replaced` is the size of the file
+    /// that was there before.
+    pub(crate) fn note_write(&self, len: u64, replaced: Option<u64>) {
+        let bounds = self.options().bounds;
+        if !bounds.limits_size() || !self.usage().add(&bounds, len, replaced) {
+            return;
+        }
+        if self.usage().counting.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let counting = Counting(self.clone());
+        offload_detached(move || {
+            let store = &counting.0;
+            // Writes during a count are noted before it ends, and forgotten with it: the next ones lead to another.
+            if let Err(error) = store.evict() {
+                tracing::debug!(dir = %Shown(store.dir()), error = %why(&error), "the store's bounds were not kept");
+            }
+        });
+    }
+
+    /// Notes that a value was used, if the store has to know which are. Returns the file's stamp after that.
+    pub(crate) fn note_use(&self, file: &File, path: &Path, metadata: &Metadata) -> Option<Stamp> {
+        let stamp = Stamp::of(metadata);
+        if !self.options().bounds.limits_size() {
+            return stamp;
+        }
+        let now = self.now();
+        let used = last_use(metadata);
+        let is_known = used.is_some_and(|used| {
+            used > now || now.duration_since(used).is_ok_and(|since| since < USE_STEP)
+        });
+        // Not allowed for another user's file, nor on a disk that can't be written: it goes sooner than it might.
+        if is_known || self.fs().mark_used(file, path, now).is_err() {
+            return stamp;
+        }
+        let after = file.metadata().ok().as_ref().and_then(Stamp::of);
+        if let (Some(stamp), Some(after)) = (stamp, after)
+            && self.verified().contains(&stamp)
+        {
+            self.verified().insert(after);
+        }
+        after
+    }
+
+    /// Removes the values that are too old, and those that were not used for the longest time, if there are too many.
+    pub(crate) fn evict(&self) -> io::Result<Evicted> {
+        let bounds = self.options().bounds;
+        let mut evicted = Evicted::default();
+        if bounds == Bounds::default() {
+            return Ok(evicted);
+        }
+        let mut size = self.remove_expired(&mut evicted)?;
+        let kept = bounds.kept();
+        while !bounds.allow(size) {
+            let mut removed = 0;
+            for candidate in self.least_used()? {
+                if kept.allow(size) {
+                    break;
+                }
+                if self.remove_if_unchanged(&candidate.path, |metadata| {
+                    last_use(metadata) == Some(candidate.used)
+                }) {
+                    size.values = size.values.saturating_sub(1);
+                    size.bytes = size.bytes.saturating_sub(candidate.len);
+                    evicted.evicted += 1;
+                    evicted.bytes += candidate.len;
+                    removed += 1;
+                }
+            }
+            if removed == 0 {
+                break;
+            }
+        }
+        self.usage().counted(size);
+        let removed = evicted.evicted + evicted.expired;
+        if removed > 0 {
+            Counters::add(&self.counters().evicted, removed);
+            tracing::debug!(
+                dir = %Shown(self.dir()),
+                expired = evicted.expired, evicted = evicted.evicted, bytes = evicted.bytes,
+                "removed values"
+            );
+        }
+        Ok(evicted)
+    }
+
+    /// Removes the values that are too old, and counts the others.
+    fn remove_expired(&self, evicted: &mut Evicted) -> io::Result<StoreSize> {
+        let bounds = self.options().bounds;
+        let now = self.now();
+        let mut size = StoreSize::default();
+        for listed in self.files()? {
+            let Listed {
+                path,
+                len,
+                metadata,
+                ..
+            } = listed?;
+            let has_expired =
+                |metadata: &Metadata| bounds.has_expired(metadata.modified().ok(), now);
+            if has_expired(&metadata) && self.remove_if_unchanged(&path, has_expired) {
+                evicted.expired += 1;
+                evicted.bytes += len;
+            } else {
+                size.values += 1;
+                size.bytes += len;
+            }
+        }
+        Ok(size)
+    }
+
+    /// The values that were not used for the longest time, those first.
+    fn least_used(&self) -> io::Result<Vec<Candidate>> {
+        let mut latest_first = BinaryHeap::with_capacity(CANDIDATES.min(1024));
+        for listed in self.files()? {
+            let Listed {
+                path,
+                len,
+                metadata,
+                ..
+            } = listed?;
+            let used = last_use(&metadata).unwrap_or(SystemTime::UNIX_EPOCH);
+            latest_first.push(Candidate { used, path, len });
+            if latest_first.len() > CANDIDATES {
+                latest_first.pop();
+            }
+        }
+        Ok(latest_first.into_sorted_vec())
+    }
+
+    /// Removes a value that is still as it was when it was chosen. A value that takes its place in the very moment goes
+    /// instead, which a cache may do.
+    pub(crate) fn remove_if_unchanged(
+        &self,
+        path: &Path,
+        is_unchanged: impl FnOnce(&Metadata) -> bool,
+    ) -> bool {
+        match self.fs().stat(path) {
+            Ok(Some(metadata)) if is_unchanged(&metadata) => {}
+            _ => return false,
+        }
+        match self.fs().remove(path) {
+            Ok(()) => {
+                self.forget(path);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(path = %Shown(path), error = %why(&error), "value not removed");
+                false
+            }
+        }
+    }
+}
+
+/// When a value was used last: read, as far as that was noted, or written.
+fn last_use(metadata: &Metadata) -> Option<SystemTime> {
+    let written = metadata.modified().ok()?;
+    Some(
+        metadata
+            .accessed()
+            .map_or(written, |read| read.max(written)),
+    )
+}

@@ -1,0 +1,115 @@
+use std::io::{self, Read};
+use std::path::Path;
+
+use discovery_core::store::Op;
+
+use super::DiskStore;
+use super::error::at;
+use super::offload::{Permit, offload};
+use super::temp::parent;
+use super::writer::ValueWriter;
+
+/// How much is read of a file at a time.
+const PIECE: usize = 256 * 1024;
+
+/// What becomes of a file that is [imported](DiskStore::import).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Import {
+    /// It stays, and the store gets a copy.
+    Copy,
+    /// It goes. It is renamed into the store if it can be: on the same file system, and with a store that keeps values
+    /// as they are. Nobody may hold it open for writing then.
+    Move,
+}
+
+impl DiskStore {
+    /// Takes the bytes of the file `source` as the value of `key`.
+    ///
+    /// ```
+    /// use discovery_core::store::{Store, Value};
+    /// use discovery_disk::DiskStore;
+    /// use discovery_disk::store::Import;
+    ///
+    /// # tokio_test::block_on(async {
+    /// let dir = tempfile::tempdir()?;
+    /// let source = dir.path().join("download");
+    /// std::fs::write(&source, "value")?;
+    /// let store = DiskStore::new(dir.path().join("cache"));
+    /// store.import(&source, "copied", Import::Copy).await?;
+    /// store.import(&source, "moved", Import::Move).await?;
+    /// assert!(!source.exists());
+    /// assert_eq!(store.get("copied").await?, Some(Value::new("", "value")));
+    /// assert_eq!(store.get("moved").await?, Some(Value::new("", "value")));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the source is no regular file (a link is none) or is too large, when it can't be read, or when the value
+    /// can't be written: the source and the value that was there before are still there then. When the source was copied
+    /// and could not be removed, the value is there.
+    pub fn import(&self, source: impl AsRef<Path>, key: &str, how: Import) -> Op<io::Result<()>> {
+        let target = match self.target(key) {
+            Ok(target) => target,
+            Err(error) => return Op::Ready(Err(error)),
+        };
+        self.misses().take(key);
+        let (store, source) = (self.clone(), source.as_ref().to_owned());
+        offload(move |permit: &Permit| {
+            let absent =
+                || io::Error::new(io::ErrorKind::NotFound, "there is no such regular file");
+            let opened = store.fs().open(&source).map_err(at("open", &source))?;
+            let (mut file, metadata) = opened.ok_or_else(|| at("import", &source)(absent()))?;
+            store.check_size(metadata.len())?;
+            if how == Import::Move && store.options().form.is_plain() {
+                let renamed = permit.run(|| store.take_file(&source, &target, metadata.len()))?;
+                if renamed {
+                    return Ok(());
+                }
+            }
+            let mut writer = ValueWriter::new(store.clone(), target, false)?;
+            let mut piece = vec![0; PIECE];
+            loop {
+                match file.read(&mut piece) {
+                    Ok(0) => break,
+                    Ok(len) => writer.append(&piece[..len])?,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(at("read", &source)(error)),
+                }
+            }
+            writer.publish_here(permit)?;
+            if how == Import::Move {
+                store.fs().remove(&source).map_err(at("remove", &source))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Renames a file into the store. `false` if it is on another file system.
+    fn take_file(&self, source: &Path, target: &Path, len: u64) -> io::Result<bool> {
+        self.check_trust()?;
+        let how = self.options().publish;
+        let replaced = self.fs().stat(target).ok().flatten();
+        let replaced = replaced.map(|metadata| metadata.len());
+        self.fs()
+            .make_dir(parent(target), how.dir_mode)
+            .map_err(at("make directory", parent(target)))?;
+        match self.fs().rename(source, target) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => return Ok(false),
+            renamed => renamed.map_err(at("rename a file to", target))?,
+        }
+        if let Ok(Some((file, _))) = self.fs().open(target) {
+            self.fs()
+                .set_mode(&file, target, how.file_mode)
+                .map_err(at("set the mode of", target))?;
+            if how.fsync {
+                self.fs().sync(&file, target).map_err(at("sync", target))?;
+                super::temp::sync_dir(self.fs(), parent(target))?;
+            }
+            self.fs().touch(&file, target, self.now()).ok();
+        }
+        self.note_written(target, len, replaced);
+        Ok(true)
+    }
+}

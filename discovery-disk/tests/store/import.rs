@@ -1,0 +1,113 @@
+//! Files that become values.
+
+use std::fs;
+use std::io::ErrorKind;
+
+use discovery_core::store::Store;
+use discovery_disk::store::{Compression, DiskStoreOptions, Import};
+use discovery_disk::{DiskStore, KubectlStore};
+use tokio_test::block_on;
+
+use crate::{directory, files::tree, get, put};
+
+#[test]
+fn a_file_becomes_a_value_in_each_form() {
+    let options = [
+        DiskStoreOptions::new(),
+        DiskStoreOptions::new().fsync(true),
+        DiskStoreOptions::new().checksum(true),
+        DiskStoreOptions::new().compression(Compression::Zstd),
+    ];
+    for options in options {
+        for how in [Import::Copy, Import::Move] {
+            let (dir, cache) = directory();
+            let source = dir.path().join("source");
+            let content = "line\n".repeat(200_000);
+            fs::write(&source, &content).unwrap();
+            let store = DiskStore::with_options(&cache, options.clone());
+            put(&store, "key", "before");
+            block_on(store.import(&source, "key", how)).unwrap();
+            assert_eq!(get(&store, "key").as_deref(), Some(&*content));
+            assert_eq!(source.exists(), how == Import::Copy);
+            assert_eq!(tree(&cache).len(), 1, "no temporary file is left");
+            #[cfg(unix)]
+            assert_eq!(crate::files::mode(cache.join("key")), 0o660);
+            assert_eq!(store.stats().written, 2);
+        }
+    }
+    let (dir, cache) = directory();
+    fs::write(dir.path().join("source"), "value").unwrap();
+    let store = KubectlStore::new(&cache);
+    block_on(
+        store
+            .disk()
+            .import(dir.path().join("source"), "key", Import::Move),
+    )
+    .unwrap();
+    assert_eq!(get(&store, "key").as_deref(), Some("value"));
+}
+
+#[test]
+fn a_source_that_can_not_be_taken_is_an_error_and_stays() {
+    let (dir, cache) = directory();
+    let store = DiskStore::with_options(&cache, DiskStoreOptions::new().max_value_size(5));
+    put(&store, "key", "old");
+    let source = dir.path().join("source");
+    fs::write(&source, "too long").unwrap();
+    for how in [Import::Copy, Import::Move] {
+        let import = |source: &str, key| {
+            let error = block_on(store.import(dir.path().join(source), key, how)).unwrap_err();
+            error.kind()
+        };
+        assert_eq!(import("source", "key"), ErrorKind::FileTooLarge);
+        assert_eq!(import("absent", "key"), ErrorKind::NotFound);
+        assert_eq!(import(".", "key"), ErrorKind::NotFound);
+        #[cfg(unix)]
+        {
+            let link = dir.path().join("link");
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(&source, &link).unwrap();
+            assert_eq!(import("link", "key"), ErrorKind::NotFound);
+        }
+    }
+    assert!(source.exists());
+    assert_eq!(get(&store, "key").as_deref(), Some("old"));
+    let refused = DiskStoreOptions::new().file_names(|_: &str| "../out".into());
+    let store = DiskStore::with_options(&cache, refused);
+    assert!(block_on(store.import(&source, "key", Import::Move)).is_err());
+    assert!(source.exists());
+}
+
+/// `/dev/shm` is another file system than the one of the test's directory, where there is one.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_moves_from_another_file_system() {
+    use std::os::unix::fs::MetadataExt;
+    let (_dir, cache) = directory();
+    let Ok(shm) = tempfile::tempdir_in("/dev/shm") else {
+        return;
+    };
+    let store = DiskStore::open(&cache, DiskStoreOptions::new()).unwrap();
+    let device = |path: &std::path::Path| fs::metadata(path).unwrap().dev();
+    let is_other = device(shm.path()) != device(&cache);
+    let source = shm.path().join("source");
+    fs::write(&source, "value").unwrap();
+    block_on(store.import(&source, "key", Import::Move)).unwrap();
+    assert_eq!(get(&store, "key").as_deref(), Some("value"));
+    assert!(!source.exists());
+
+    if is_other {
+        let options = DiskStoreOptions::new().temp_dir(shm.path().join("temp"));
+        let error = DiskStore::open(&cache, options.clone()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CrossesDevices);
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        assert!(
+            format!("{error:?} {source:?}").contains("another file system"),
+            "{error:?}"
+        );
+        let store = DiskStore::with_options(&cache, options);
+        let error = block_on(store.put("key", discovery_core::store::Value::default()));
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::CrossesDevices);
+        assert_eq!(get(&store, "key").as_deref(), Some("value"));
+    }
+}
