@@ -1,6 +1,7 @@
 //! Fetches: the requests that are sent on a miss, and the use of their answers.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -11,7 +12,7 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use super::request::{DiscoveryRequest, FlightKey, Scope};
-use super::state::{Cache, Counters, Failed, Inner, Landing, status};
+use super::state::{Cache, Counters, Failed, Inner, Landing, Stale, status};
 use crate::http::body::Body;
 use crate::http::exchange::{Collected, exchange};
 use crate::http::uri::RedactedError;
@@ -57,14 +58,24 @@ enum Coalesced<RB, E> {
 /// The answer to one request, as it came.
 struct Exchanged<RB: HttpBody, E>(Result<(response::Parts, Collected<RB>), E>);
 
+/// Ends a fetch in the background, also one that is dropped.
+struct Revalidating<C>(Arc<Inner<C>>);
+
+impl<C> Drop for Revalidating<C> {
+    fn drop(&mut self) {
+        self.0.revalidating.store(false, Ordering::Release);
+    }
+}
+
 impl<S, B, C, RB> Miss<S, B, C>
 where
     C: Cache,
-    S: Service<Request<B>, Response = Response<RB>> + Clone,
+    S: Service<Request<B>, Response = Response<RB>> + Clone + Send + 'static,
     S::Error: Send + 'static,
-    B: From<Bytes>,
-    RB: HttpBody<Data = Bytes>,
-    RB::Error: Into<BoxError>,
+    S::Future: Send,
+    B: From<Bytes> + Send + 'static,
+    RB: HttpBody<Data = Bytes> + Send + 'static,
+    RB::Error: Into<BoxError> + Send,
 {
     /// Answers from the cache once it has loaded, and otherwise from a fetch.
     pub(super) async fn answer(
@@ -86,8 +97,16 @@ where
             self.known = Some(snapshot);
             reason = "its documents are not known";
         }
+        if let Some(answer) = self.stale_while_revalidate().await {
+            return Ok(answer);
+        }
         Counters::count(&self.inner.counters.misses);
         tracing::debug!(cache, decision = "miss", reason, path = %self.path());
+        self.ask().await
+    }
+
+    /// Answers from a fetch.
+    async fn ask(mut self) -> Answered<RB, S::Error> {
         match self.discovery.list().cloned() {
             None => match self.coalesce(Scope::Groups).await {
                 Coalesced::Answer(answer) => answer,
@@ -96,6 +115,42 @@ where
             },
             Some(group_version) => self.answer_list(group_version).await,
         }
+    }
+
+    /// Answers with documents that have expired, and has them fetched in the background, once for all callers.
+    async fn stale_while_revalidate(&mut self) -> Option<Response<Body<RB>>> {
+        let inner = Arc::clone(&self.inner);
+        if self.discovery.no_cache {
+            return None;
+        }
+        let snapshot = inner.cache.stale(&self.discovery.scope())?.await;
+        let answer = inner.answer(&self.discovery, &snapshot, true)?;
+        let cache = inner.cache.name();
+        if !inner.revalidating.swap(true, Ordering::AcqRel) {
+            let revalidating = Revalidating(Arc::clone(&inner));
+            let miss = Self {
+                inner: Arc::clone(&inner),
+                discovery: self.discovery.clone(),
+                parts: self.parts.clone(),
+                body: Bytes::new().into(),
+                service: self.service.clone(),
+                known: self.known.clone(),
+                saves: self.saves,
+            };
+            let refresh = async move {
+                let _revalidating = revalidating;
+                if miss.ask().await.is_err() {
+                    tracing::debug!(cache, "stale documents could not be fetched anew");
+                }
+            };
+            if !inner.cache.spawn(Box::pin(refresh)) {
+                return None;
+            }
+        }
+        Counters::count(&inner.counters.hits);
+        let reason = "its documents have expired and are fetched anew meanwhile";
+        tracing::debug!(cache, decision = "hit", reason, path = %self.path());
+        Some(inner.marked(answer, Stale::WhileRevalidate))
     }
 
     /// Answers a request for one list, from all lists at once if the cache prefers that.
@@ -167,6 +222,14 @@ where
                 leader.complete_with(Landing::Found(snapshot));
                 return Coalesced::Answer(Ok(answer));
             }
+            let permit = inner.cache.begin_fetch(&scope).await;
+            if permit.has_waited()
+                && let Some((answer, snapshot)) = self.look().await
+            {
+                Counters::count(&inner.counters.coalesced);
+                leader.complete_with(Landing::Found(snapshot));
+                return Coalesced::Answer(Ok(answer));
+            }
             return self.fetch(&scope, Some(leader)).await;
         }
         self.fetch(&scope, None).await
@@ -181,6 +244,12 @@ where
             return None;
         }
         self.saves = saves;
+        self.look().await
+    }
+
+    /// Looks into the cache once more.
+    async fn look(&mut self) -> Option<(Response<Body<RB>>, Arc<Snapshot>)> {
+        let inner = &self.inner;
         let snapshot = inner.load(&self.discovery)?.await;
         let answer = inner.answer(&self.discovery, &snapshot, true);
         if answer.is_none() {
@@ -245,11 +314,21 @@ where
         let limit = inner.options.max_body_size;
         let exchanged = Exchanged(exchange(self.service.clone(), request, limit).await);
         let answer = exchanged.to_answer(url, limit);
+        if exchanged.is_error()
+            && let Ok(answer) = &answer
+        {
+            inner.cache.note_failure(group_version, answer).await;
+        }
         let found = answer.as_ref().ok();
         let Some(snapshot) = found.and_then(|answer| read_list(group_version, answer)) else {
             if let Some(leader) = leader {
                 let failed = Failed::of(&discovery.endpoint, &answer);
                 leader.complete_with(Landing::Failed([failed].into()));
+            }
+            if is_outage(&answer)
+                && let Some(answer) = inner.last_good(discovery)
+            {
+                return Ok(answer);
             }
             return exchanged.into_answer();
         };
@@ -326,6 +405,11 @@ where
                     leader.complete_with(Landing::Failed(failed.into()));
                 }
                 if let Some(answer) = inner.last_resort(discovery, self.known.as_ref()) {
+                    return Coalesced::Answer(Ok(answer));
+                }
+                if error.is_transient()
+                    && let Some(answer) = inner.last_good(discovery)
+                {
                     return Coalesced::Answer(Ok(answer));
                 }
                 let answer = mine.and_then(|mine| inner.answer_half(discovery, &own, mine));
@@ -533,6 +617,14 @@ fn negative_answer(answer: &Response<Bytes>) -> Option<NegativeAnswer> {
         content_type: answer.headers().get(CONTENT_TYPE).cloned(),
         body: answer.body().clone(),
     })
+}
+
+/// Whether the server is in trouble, rather than having said something about the request.
+fn is_outage(answer: &Result<Response<Bytes>, Error>) -> bool {
+    match answer {
+        Ok(answer) => is_transient(answer.status()),
+        Err(error) => error.is_transient(),
+    }
 }
 
 /// Makes the caller's request one for another path and with another `Accept`.

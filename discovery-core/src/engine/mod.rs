@@ -39,6 +39,6 @@ mod state;
 
 pub use self::request::{Options, Scope};
 pub use self::service::{Configured, DiscoveryService, Engine, ResponseFuture, Settings};
-pub use self::state::{Cache, Handle, Stats};
+pub use self::state::{Cache, FetchPermit, Handle, Stats};
 pub use crate::http::body::Body;
 pub use crate::kube::extensions::{GroupsOnly, ParsedAnswer, Refresh, WantParsed};

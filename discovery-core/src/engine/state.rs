@@ -2,7 +2,9 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -14,7 +16,7 @@ use crate::http::body::Body;
 use crate::kube::extensions::{ParsedAnswer, Refresh};
 use crate::store::Op;
 use crate::sync::single_flight::SingleFlight;
-use crate::{Answer, Endpoint, Error, Format, Snapshot};
+use crate::{Answer, Endpoint, Error, Format, GroupVersion, Snapshot};
 
 /// A place where an [`Engine`](super::Engine) keeps discovery documents.
 ///
@@ -54,10 +56,37 @@ pub trait Cache: Send + Sync + 'static {
         true
     }
 
-    /// The groups and lists from before the last invalidation, for callers of parsed documents that would get nothing
+    /// The groups and lists from before the last invalidation or their expiry, for callers that would get nothing
     /// otherwise, since the server gives no answer. `None` unless the cache keeps them for that.
     fn last_good(&self) -> Option<Arc<Snapshot>> {
         None
+    }
+
+    /// The documents of `scope` that have expired, but not so long ago that they may not be told while they are fetched
+    /// anew. `None` unless the cache has such a time.
+    fn stale(&self, scope: &Scope) -> Option<Op<Arc<Snapshot>>> {
+        let _ = scope;
+        None
+    }
+
+    /// Runs `refresh` in the background, for documents that were told although they are [stale](Self::stale). `false` if
+    /// the cache has nothing to run it on: it is not told any then.
+    fn spawn(&self, refresh: Pin<Box<dyn Future<Output = ()> + Send>>) -> bool {
+        drop(refresh);
+        false
+    }
+
+    /// Waits until this process may fetch `scope`. Caches that processes share may let one of them fetch, and the others
+    /// wait for what it has found, for a bounded time. The engine holds the permit until the documents are saved.
+    fn begin_fetch(&self, scope: &Scope) -> Op<FetchPermit> {
+        let _ = scope;
+        Op::Ready(FetchPermit::default())
+    }
+
+    /// Notes that the server has answered a request for one list with an error.
+    fn note_failure(&self, group_version: &GroupVersion, answer: &Response<Bytes>) -> Op<()> {
+        let _ = (group_version, answer);
+        Op::Ready(())
     }
 
     /// Whether a list that is not known is looked for in the aggregated answer of the server, and asked for alone only
@@ -66,6 +95,57 @@ pub trait Cache: Send + Sync + 'static {
     fn prefers_aggregated(&self) -> bool {
         false
     }
+}
+
+/// Permission to fetch, for as long as it lives.
+///
+/// ```
+/// use discovery_core::engine::FetchPermit;
+///
+/// // One that nothing had to be waited for.
+/// assert!(!FetchPermit::default().has_waited());
+/// let lock = std::sync::Arc::new(());
+/// assert!(FetchPermit::new(lock, true).has_waited());
+/// ```
+#[derive(Default)]
+#[must_use = "the permission ends when it is dropped"]
+pub struct FetchPermit {
+    has_waited: bool,
+    _lock: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl FetchPermit {
+    /// A permission that `lock` stands for. `has_waited` tells that somebody else may have fetched meanwhile, so that the
+    /// cache is to be asked once more.
+    pub fn new(lock: impl Send + Sync + 'static, has_waited: bool) -> Self {
+        Self {
+            has_waited,
+            _lock: Some(Box::new(lock)),
+        }
+    }
+
+    /// Whether it was waited for.
+    #[must_use]
+    pub const fn has_waited(&self) -> bool {
+        self.has_waited
+    }
+}
+
+impl fmt::Debug for FetchPermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FetchPermit")
+            .field("has_waited", &self.has_waited)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an answer is told although it has expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stale {
+    /// It is fetched anew meanwhile.
+    WhileRevalidate,
+    /// The server gives no answer.
+    LastGood,
 }
 
 /// Shared by the clones of an engine, its services and its handles.
@@ -79,6 +159,8 @@ pub(super) struct Inner<C> {
     /// old.
     changing: Mutex<()>,
     saves: AtomicU64,
+    /// Whether stale documents are being fetched anew.
+    pub(super) revalidating: AtomicBool,
     pub(super) counters: Counters,
 }
 
@@ -173,6 +255,7 @@ impl<C: Cache> Inner<C> {
             refreshed: AtomicU64::new(0),
             changing: Mutex::default(),
             saves: AtomicU64::new(0),
+            revalidating: AtomicBool::new(false),
             counters: Counters::default(),
         }
     }
@@ -218,7 +301,8 @@ impl<C: Cache> Inner<C> {
             snapshot.groups()?;
             let wants_lists = request.endpoint == Endpoint::Apis && !request.groups_only;
             let legacy = snapshot.format() == Some(Format::Legacy);
-            if wants_lists && !legacy && snapshot.missing().next().is_some() {
+            let is_unknown = |listed: &GroupVersion| !snapshot.knows(listed);
+            if wants_lists && !legacy && snapshot.missing().any(is_unknown) {
                 return None;
             }
             Response::new(Body::default())
@@ -261,14 +345,39 @@ impl<C: Cache> Inner<C> {
             tracing::debug!(cache, decision = "hit", reason, %path);
             return Some(self.with_parsed(Response::new(Body::default()), known, true));
         }
+        self.last_good(request)
+    }
+
+    /// What was known before, for any caller, when the server gives no answer.
+    pub(super) fn last_good<B>(&self, request: &DiscoveryRequest) -> Option<Response<Body<B>>> {
         let last_good = self.cache.last_good()?;
+        let response = if request.takes_groups() {
+            self.with_parsed(Response::new(Body::default()), &last_good, true)
+        } else {
+            self.answer(request, &last_good, true)?
+        };
+        let cache = self.cache.name();
+        let path = request.endpoint.path();
         let reason = "the server has no answer: what was known before is told";
         tracing::warn!(cache, decision = "hit", reason, %path);
-        let mut response = self.with_parsed(Response::new(Body::default()), &last_good, true);
+        Some(self.marked(response, Stale::LastGood))
+    }
+
+    /// Says in a response that it has expired: in [`ParsedAnswer`], and in `Cache-Status` (RFC 9211 §2).
+    pub(super) fn marked<B>(&self, mut response: Response<B>, stale: Stale) -> Response<B> {
         if let Some(parsed) = response.extensions_mut().get_mut::<ParsedAnswer>() {
-            parsed.last_good = true;
+            parsed.stale = true;
+            parsed.last_good = stale == Stale::LastGood;
         }
-        Some(response)
+        let detail = match stale {
+            Stale::WhileRevalidate => "stale, and fetched anew meanwhile",
+            Stale::LastGood => "stale, since the server gives no answer",
+        };
+        let status = format!("discovery-{}; hit; detail=\"{detail}\"", self.cache.name());
+        if let Ok(status) = HeaderValue::from_str(&status) {
+            response.headers_mut().insert("cache-status", status);
+        }
+        response
     }
 
     fn with_parsed<B>(
@@ -286,6 +395,7 @@ impl<C: Cache> Inner<C> {
             cache: self.cache.name(),
             hit,
             last_good: false,
+            stale: false,
         });
         response
     }

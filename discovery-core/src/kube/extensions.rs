@@ -87,6 +87,8 @@ pub struct ParsedAnswer {
     pub hit: bool,
     /// Whether the cache was to forget the answer, and has told it since the server gave none.
     pub last_good: bool,
+    /// Whether the answer has expired: it is fetched anew meanwhile, or the server gave none.
+    pub stale: bool,
 }
 
 impl ParsedAnswer {
@@ -98,6 +100,7 @@ impl ParsedAnswer {
             cache,
             hit,
             last_good: false,
+            stale: false,
         }
     }
 }
