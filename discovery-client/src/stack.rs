@@ -62,8 +62,10 @@ pub type LongLivedService<T> =
 #[must_use]
 pub struct Stack {
     server: Uri,
+    root: PathBuf,
     discovery_dir: Option<PathBuf>,
     http_store: Option<Arc<dyn Store>>,
+    files: Arc<dyn Fn(DiskDiscoveryLayer) -> DiskDiscoveryLayer + Send + Sync>,
     ttl: Option<Duration>,
     timeout: Option<Duration>,
     max_body_size: Option<u64>,
@@ -135,7 +137,9 @@ impl Stack {
             .map(|name| root.join("discovery").join(name));
         Ok(Self {
             server: uri,
+            root: root.to_owned(),
             discovery_dir,
+            files: Arc::new(|layer| layer),
             http_store: Some(Arc::new(KubectlStore::new(root.join("http")))),
             ttl: None,
             timeout: None,
@@ -148,6 +152,50 @@ impl Stack {
     /// HTTP cache out.
     pub fn http_store(mut self, store: Option<Arc<dyn Store>>) -> Self {
         self.http_store = store;
+        self
+    }
+
+    /// Sets options of the discovery files' layer, for which the stack has no names of its own.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let root = tempfile::tempdir()?;
+    /// let stack = discovery_client::Stack::new("https://10.0.0.1:6443", root.path())?.files(|layer| {
+    ///     let layer = layer.keep_last_good(true).negative_ttl(Duration::from_secs(600));
+    ///     layer.stale_while_revalidate(Duration::from_secs(3600))
+    /// });
+    /// # let _ = stack;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn files(
+        mut self,
+        set: impl Fn(DiskDiscoveryLayer) -> DiskDiscoveryLayer + Send + Sync + 'static,
+    ) -> Self {
+        self.files = Arc::new(set);
+        self
+    }
+
+    /// Keeps the caches of this identity apart from those of others, in directories beside kubectl's that kubectl does not
+    /// know: the discovery files as [`DiskDiscoveryLayer::partition`] tells, and the HTTP cache in kubectl's place, whatever
+    /// [store](Self::http_store) was set before. An identity is whatever tells two users, or two clusters behind one
+    /// address, apart.
+    ///
+    /// ```
+    /// let root = tempfile::tempdir()?;
+    /// let stack = discovery_client::Stack::new("https://10.0.0.1:6443", root.path())?.partition("alice");
+    /// # let _ = stack;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn partition(mut self, identity: impl AsRef<[u8]>) -> Self {
+        let identity: Arc<[u8]> = identity.as_ref().into();
+        let store = KubectlStore::new(discovery_disk::partition(
+            &self.root.join("http"),
+            &identity,
+        ));
+        self.http_store = Some(Arc::new(store));
+        let set = self.files;
+        self.files = Arc::new(move |layer| set(layer.partition(&identity)));
         self
     }
 
@@ -266,13 +314,15 @@ impl Stack {
 
     fn layers(&self) -> Layers {
         let mut files = match &self.discovery_dir {
-            Some(dir) => DiskDiscoveryLayer::new(dir),
+            Some(dir) => {
+                DiskDiscoveryLayer::new(dir).state_dir(self.root.join(DiskDiscoveryLayer::STATE))
+            }
             None => DiskDiscoveryLayer::without_files(),
         };
         if let Some(ttl) = self.ttl {
             files = files.ttl(ttl);
         }
-        files = files.server(&self.server);
+        files = (self.files)(files.server(&self.server));
         let mut memory = MemoryDiscoveryLayer::new().server(&self.server);
         if let Some(bytes) = self.max_body_size {
             files = files.max_body_size(bytes);

@@ -1,22 +1,30 @@
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use discovery_core::engine::{Cache, Scope};
+use bytes::Bytes;
+use discovery_core::engine::{Cache, FetchPermit, Scope};
 use discovery_core::internal::WarnOnce;
 use discovery_core::store::Op;
 use discovery_core::sync::clock::Clock;
-use discovery_core::{Format, Snapshot};
+use discovery_core::{Format, GroupVersion, Snapshot};
+use http::Response;
 use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
 
+use super::lock::ProcessLock;
+use super::negative::Negatives;
 use super::read_lists::{All, ReadLists};
 use super::settings::DiskSettings;
 use super::state::State;
 use super::stats::{Counters, DiskStats};
-use super::tree::{Name, Tree};
+use super::tree::{Limit, Name, Tree};
 use crate::store::fs::Stamp;
+use crate::store::trust::Trust;
+use crate::store::{EscapedNames, FileNames};
 
 /// The name of the cache.
 pub(super) const CACHE: &str = "disk";
@@ -38,6 +46,12 @@ pub struct DiskBackend {
 pub(super) struct Shared {
     pub(super) tree: Tree,
     single_lists: bool,
+    keep_last_good: bool,
+    stale_while_revalidate: Duration,
+    lock: Option<Arc<ProcessLock>>,
+    pub(super) negatives: Option<Negatives>,
+    /// Whether files that nobody needs have been looked for.
+    pub(super) tidied: AtomicBool,
     pub(super) ttl: Duration,
     pub(super) clock: Arc<dyn Clock>,
     /// Whether only files count that this process wrote.
@@ -58,15 +72,38 @@ pub(super) struct Shared {
 
 impl DiskBackend {
     pub(super) fn new(settings: &DiskSettings) -> Self {
+        let trust = match settings.trust_any_owner {
+            true => Trust::blind(),
+            false => Trust::default(),
+        };
         #[cfg_attr(not(feature = "testing"), expect(unused_mut))]
-        let mut tree = Tree::new(settings.dir.clone());
+        let mut tree = Tree::new(settings.dir.clone(), trust);
         #[cfg(feature = "testing")]
         {
             tree.fs.hook.clone_from(&settings.faults);
         }
+        let state = settings.dir.as_ref().zip(settings.state_dir.as_ref());
+        let lock = state
+            .filter(|_| !settings.max_lock_wait.is_zero())
+            .map(|(dir, state)| {
+                let name = EscapedNames.file_name(&dir.to_string_lossy());
+                let path = state.join("locks").join(name);
+                ProcessLock::new(path, settings.max_lock_wait)
+            });
+        let negatives = state
+            .filter(|_| !settings.negative_ttl.is_zero())
+            .map(|(dir, state)| {
+                let (place, clock) = (state.join("negative"), Arc::clone(&settings.clock));
+                Negatives::new(place, dir, settings.negative_ttl, clock)
+            });
         let shared = Shared {
             tree,
             single_lists: settings.single_lists,
+            keep_last_good: settings.keep_last_good,
+            stale_while_revalidate: settings.stale_while_revalidate,
+            lock,
+            negatives,
+            tidied: AtomicBool::new(false),
             ttl: settings.ttl,
             clock: Arc::clone(&settings.clock),
             invalidated: AtomicBool::new(false),
@@ -90,7 +127,76 @@ impl DiskBackend {
     }
 }
 
+impl DiskBackend {
+    fn load_within(&self, need: &Scope, limit: Limit) -> Op<Arc<Snapshot>> {
+        let shared = &self.shared;
+        if let Scope::Resources(group_version) = need {
+            let mut snapshot = Snapshot::default();
+            snapshot.extend(shared.load_some(slice::from_ref(group_version), limit));
+            if let Some(format) = shared.format() {
+                snapshot.set_format(format);
+            }
+            if let Some(negatives) = &shared.negatives
+                && !snapshot.knows(group_version)
+            {
+                negatives.load(group_version, &mut snapshot);
+            }
+            return Op::Ready(Arc::new(snapshot));
+        }
+        let snapshot = shared.load_groups(limit);
+        if *need == Scope::Groups {
+            return Op::Ready(snapshot);
+        }
+        if *need == Scope::Core {
+            let missing = snapshot.missing();
+            let core: Vec<_> = missing
+                .filter(|name| name.group().is_empty())
+                .cloned()
+                .collect();
+            let mut snapshot = Snapshot::clone(&snapshot);
+            snapshot.extend(shared.load_lists(&core, limit));
+            return Op::Ready(Arc::new(snapshot));
+        }
+        let missing: Vec<_> = snapshot.missing().cloned().collect();
+        // A program with one thread has nothing else to do.
+        let many = missing.len() >= MANY && has_many_threads();
+        let shared = Arc::clone(shared);
+        offload_if(many, move || shared.load_all(snapshot, &missing, limit))
+    }
+}
+
 impl Shared {
+    /// The limit of documents that may be so old now.
+    pub(super) fn limit(&self, ttl: Duration) -> Limit {
+        Limit {
+            now: self.clock.now(),
+            ttl,
+            also_invalidated: false,
+        }
+    }
+
+    fn load_all(
+        &self,
+        groups: Arc<Snapshot>,
+        missing: &[GroupVersion],
+        limit: Limit,
+    ) -> Arc<Snapshot> {
+        let lists = self.load_lists(missing, limit);
+        let snapshot = self.all().load(groups, lists);
+        let Some(negatives) = &self.negatives else {
+            return snapshot;
+        };
+        let unknown: Vec<_> = snapshot.missing().cloned().collect();
+        if unknown.is_empty() {
+            return snapshot;
+        }
+        let mut with_negatives = Snapshot::clone(&snapshot);
+        for group_version in unknown {
+            negatives.load(&group_version, &mut with_negatives);
+        }
+        Arc::new(with_negatives)
+    }
+
     /// The form in which the server answered this process.
     pub(super) fn format(&self) -> Option<Format> {
         *self.format.read().unwrap_or_else(PoisonError::into_inner)
@@ -111,38 +217,7 @@ impl Cache for DiskBackend {
     }
 
     fn load(&self, need: &Scope) -> Op<Arc<Snapshot>> {
-        let shared = &self.shared;
-        let now = shared.clock.now();
-        if let Scope::Resources(group_version) = need {
-            let mut snapshot = Snapshot::default();
-            snapshot.extend(shared.load_some(slice::from_ref(group_version), now));
-            if let Some(format) = shared.format() {
-                snapshot.set_format(format);
-            }
-            return Op::Ready(Arc::new(snapshot));
-        }
-        let snapshot = shared.load_groups(now);
-        if *need == Scope::Groups {
-            return Op::Ready(snapshot);
-        }
-        if *need == Scope::Core {
-            let missing = snapshot.missing();
-            let core: Vec<_> = missing
-                .filter(|name| name.group().is_empty())
-                .cloned()
-                .collect();
-            let mut snapshot = Snapshot::clone(&snapshot);
-            snapshot.extend(shared.load_lists(&core, now));
-            return Op::Ready(Arc::new(snapshot));
-        }
-        let missing: Vec<_> = snapshot.missing().cloned().collect();
-        // A program with one thread has nothing else to do.
-        let many = missing.len() >= MANY && has_many_threads();
-        let shared = Arc::clone(shared);
-        offload_if(many, move || {
-            let lists = shared.load_lists(&missing, now);
-            shared.all().load(snapshot, lists)
-        })
+        self.load_within(need, self.shared.limit(self.shared.ttl))
     }
 
     fn save(&self, found: &Arc<Snapshot>) -> Op<()> {
@@ -167,6 +242,9 @@ impl Cache for DiskBackend {
         let shared = &self.shared;
         let mut state = shared.state();
         state.invalidate();
+        if let Some(negatives) = &shared.negatives {
+            negatives.invalidate();
+        }
         shared.invalidated.store(true, Ordering::Release);
         shared.fresh.store(true, Ordering::Release);
     }
@@ -185,6 +263,58 @@ impl Cache for DiskBackend {
         false
     }
 
+    fn last_good(&self) -> Option<Arc<Snapshot>> {
+        let shared = &self.shared;
+        if !shared.keep_last_good {
+            return None;
+        }
+        let limit = Limit {
+            also_invalidated: true,
+            ..shared.limit(Duration::MAX)
+        };
+        let groups = shared.load_groups(limit);
+        groups.groups()?;
+        let missing: Vec<_> = groups.missing().cloned().collect();
+        let mut all = Snapshot::clone(&groups);
+        all.extend(shared.load_lists(&missing, limit));
+        Some(Arc::new(all))
+    }
+
+    fn stale(&self, need: &Scope) -> Option<Op<Arc<Snapshot>>> {
+        let shared = &self.shared;
+        if shared.stale_while_revalidate.is_zero() {
+            return None;
+        }
+        let ttl = shared.ttl.saturating_add(shared.stale_while_revalidate);
+        Some(self.load_within(need, shared.limit(ttl)))
+    }
+
+    fn spawn(&self, refresh: Pin<Box<dyn Future<Output = ()> + Send>>) -> bool {
+        match Runtime::try_current() {
+            Ok(runtime) => {
+                drop(runtime.spawn(refresh));
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn begin_fetch(&self, _: &Scope) -> Op<FetchPermit> {
+        let shared = &self.shared;
+        match &shared.lock {
+            // Another process' answer would not count.
+            Some(lock) if !shared.invalidated.load(Ordering::Acquire) => lock.begin(),
+            _ => Op::Ready(FetchPermit::default()),
+        }
+    }
+
+    fn note_failure(&self, group_version: &GroupVersion, answer: &Response<Bytes>) -> Op<()> {
+        match &self.shared.negatives {
+            Some(negatives) => negatives.save_failure(group_version, answer),
+            None => Op::Ready(()),
+        }
+    }
+
     /// kubectl's files have the lists of the aggregated answer.
     fn prefers_aggregated(&self) -> bool {
         !self.shared.single_lists
@@ -198,7 +328,7 @@ fn has_many_threads() -> bool {
 
 /// Runs `work` on a blocking thread if it is long and there is a runtime, and here otherwise. On a
 /// blocking thread it goes on to its end, even if nobody waits for it any more.
-fn offload_if<T: Default + Send + 'static>(
+pub(super) fn offload_if<T: Default + Send + 'static>(
     long: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Op<T> {

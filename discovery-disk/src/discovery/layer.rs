@@ -55,6 +55,9 @@ pub struct DiskDiscoveryLayer {
 pub type DiskDiscovery<S> = DiscoveryService<S, DiskBackend>;
 
 impl DiskDiscoveryLayer {
+    /// The name of the [state directory](Self::state_dir) below a cache's root: `discovery-state`.
+    pub const STATE: &str = "discovery-state";
+
     /// Makes a layer over the files in `dir`, the directory of one server, for a server without a base path.
     /// [`for_server`](Self::for_server) finds kubectl's directory.
     ///
@@ -79,8 +82,9 @@ impl DiskDiscoveryLayer {
     /// When the address gives no name for a directory, or one that leads out of `root`.
     pub fn for_server(root: impl AsRef<Path>, address: &Uri) -> Result<Self, NameError> {
         let name = server_directory(&address.to_string())?;
-        let dir = root.as_ref().join("discovery").join(name);
-        Ok(Self::new(dir).server(address))
+        let root = root.as_ref();
+        let layer = Self::new(root.join("discovery").join(name));
+        Ok(layer.state_dir(root.join(Self::STATE)).server(address))
     }
 
     /// Makes a layer without a directory, for a server whose address gives no safe name for one: answers are
@@ -125,6 +129,90 @@ impl DiskDiscoveryLayer {
     #[must_use]
     pub fn single_lists(self, single: bool) -> Self {
         self.set(|settings| settings.single_lists = single)
+    }
+
+    /// Keeps the files of this identity apart from those of others, in a directory beside the server's that has `~` and a
+    /// sum of the identity behind its name. kubectl does not find them.
+    ///
+    /// An identity is whatever tells two users or two clusters apart that have one address: the user's name, the cluster's
+    /// CA, the TLS server name. The sum does not tell it.
+    ///
+    /// ```
+    /// use discovery_disk::DiskDiscoveryLayer;
+    ///
+    /// let layer = DiskDiscoveryLayer::for_server("cache", &"https://proxy:6443".parse()?)?;
+    /// let (one, other) = (layer.clone().partition("one"), layer.clone().partition("other"));
+    /// assert_ne!(one.dir(), other.dir());
+    /// assert_ne!(one.dir(), layer.dir());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn partition(self, identity: impl AsRef<[u8]>) -> Self {
+        self.set(|settings| {
+            settings.dir = settings
+                .dir
+                .take()
+                .map(|dir| crate::partition(&dir, identity.as_ref()));
+        })
+    }
+
+    /// Chooses whether expired or invalidated files are told when the server gives no answer (none at all, a broken one,
+    /// 429 or 5xx). Off unless set, as in kubectl.
+    ///
+    /// Such an answer says so: [`ParsedAnswer::last_good`] is set, and with it that of
+    /// [`Discovered::origin`](discovery_core::Discovered::origin); other callers see it in the response's `Cache-Status`
+    /// (RFC 9211).
+    ///
+    /// [`ParsedAnswer::last_good`]: discovery_core::engine::ParsedAnswer::last_good
+    #[must_use]
+    pub fn keep_last_good(self, keep: bool) -> Self {
+        self.set(|settings| settings.keep_last_good = keep)
+    }
+
+    /// Sets for how long after its time to live a file is told while it is fetched anew in the background, once for all
+    /// callers: not at all unless set. `stale-while-revalidate` in terms of RFC 5861.
+    ///
+    /// Such an answer says so in [`ParsedAnswer::stale`](discovery_core::engine::ParsedAnswer::stale) and in the response's
+    /// `Cache-Status`. The background is Tokio's: without a runtime, the caller waits for the server as ever.
+    #[must_use]
+    pub fn stale_while_revalidate(self, time: Duration) -> Self {
+        self.set(|settings| settings.stale_while_revalidate = time)
+    }
+
+    /// Sets for how long the answer for a group version that has no resources, or whose server gives none (4xx and 5xx but
+    /// 401, 403, 407, 408 and 429), is told again: not at all unless set. A 5xx is kept when it comes twice.
+    ///
+    /// kubectl asks for these at each run. They are kept in the [state directory](Self::state_dir), where kubectl does not
+    /// look; without one they are not.
+    #[must_use]
+    pub fn negative_ttl(self, ttl: Duration) -> Self {
+        self.set(|settings| settings.negative_ttl = ttl)
+    }
+
+    /// Sets the directory for what kubectl does not have: locks and negative entries. In
+    /// [`for_server`](Self::for_server) it is `<root>/discovery-state`; [`new`](Self::new) has none. Servers may share it.
+    #[must_use]
+    pub fn state_dir(self, dir: impl Into<PathBuf>) -> Self {
+        self.set(|settings| settings.state_dir = Some(dir.into()))
+    }
+
+    /// Sets how long a process waits for another one that asks the same server for all groups, so that of twenty that
+    /// start with nothing only one asks: 10 s unless set. Zero waits for nobody.
+    ///
+    /// This needs a [state directory](Self::state_dir) and a file system with locks, and is left out otherwise. A process
+    /// that was told to [invalidate](Handle::invalidate) what it knows waits for none. The lock ends with its process.
+    #[must_use]
+    pub fn max_lock_wait(self, wait: Duration) -> Self {
+        self.set(|settings| settings.max_lock_wait = wait)
+    }
+
+    /// Sets whether the directory is used whoever owns it, and whoever may write to it: not unless set, because whoever can
+    /// put a file there decides what a program believes. [`DiskStoreOptions::trust_any_owner`] tells more.
+    ///
+    /// [`DiskStoreOptions::trust_any_owner`]: crate::store::DiskStoreOptions::trust_any_owner
+    #[must_use]
+    pub fn trust_any_owner(self, trust: bool) -> Self {
+        self.set(|settings| settings.trust_any_owner = trust)
     }
 
     /// Sets the path that relative URIs begin with, such as `/k8s/clusters/c-1`. None unless set.

@@ -5,13 +5,15 @@ use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::SystemTime;
 
-use discovery_core::kube::document::{ApiResourceList, DecodeError, Document, Kind, decode_exact};
+use discovery_core::kube::document::{
+    ApiGroupList, ApiResourceList, DecodeError, Document, Kind, decode_exact,
+};
 use discovery_core::{GroupVersion, Snapshot};
 
 use super::backend::{CACHE, MANY, Shared};
 use super::read_lists::ReadList;
 use super::state::Part;
-use super::tree::{Name, Opened, has_expired};
+use super::tree::{Limit, Name, Opened};
 use crate::store::error::{Shown, why};
 use crate::store::fs::Stamp;
 
@@ -27,12 +29,12 @@ pub(super) type List = (GroupVersion, Arc<Document<ApiResourceList>>);
 impl Shared {
     /// The groups, without lists. `/api` and `/apis` are asked at the same time, and both need them:
     /// they are parsed once.
-    pub(super) fn load_groups(&self, now: SystemTime) -> Arc<Snapshot> {
+    pub(super) fn load_groups(&self, limit: Limit) -> Arc<Snapshot> {
         let mut snapshot = Snapshot::default();
         let mut stamp = None;
-        let kept = self.state().kept(&Name::Groups, now, self.ttl);
+        let kept = self.state().kept(&Name::Groups, limit);
         let since = kept.as_ref().map(|(since, _)| *since);
-        if let Some(opened) = self.open(&Name::Groups, now, since) {
+        if let Some(opened) = self.open(&Name::Groups, limit, since) {
             let latest = self
                 .groups()
                 .as_ref()
@@ -41,7 +43,10 @@ impl Shared {
             if let Some(latest) = latest {
                 return latest;
             }
-            if let Some(groups) = self.decode(&opened, &mut Vec::new(), true) {
+            let groups: Option<Document<ApiGroupList>> =
+                self.decode(&opened, &mut Vec::new(), true);
+            // Neither program writes a list without groups: it had some.
+            if let Some(groups) = groups.filter(|groups| !groups.groups.is_empty()) {
                 snapshot.set_groups(groups);
                 stamp = opened.stamp;
             }
@@ -63,12 +68,12 @@ impl Shared {
 
     /// Lists from their files, in no order. Many of them are read and parsed by several threads,
     /// because a program that waits for all of them has nothing else to do.
-    pub(super) fn load_lists(&self, group_versions: &[GroupVersion], now: SystemTime) -> Vec<List> {
+    pub(super) fn load_lists(&self, group_versions: &[GroupVersion], limit: Limit) -> Vec<List> {
         // A look at a file that is as it was takes less time than to share it out among threads.
-        let (mut known, unknown) = self.unchanged_lists(group_versions, now);
+        let (mut known, unknown) = self.unchanged_lists(group_versions, limit);
         let group_versions = &unknown[..];
         if group_versions.len() < MANY {
-            known.extend(self.load_some(group_versions, now));
+            known.extend(self.load_some(group_versions, limit));
             return known;
         }
         let batches: Vec<_> = group_versions.chunks(BATCH).collect();
@@ -77,7 +82,7 @@ impl Shared {
         let work = || {
             let mut lists = Vec::new();
             while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                lists.extend(self.load_some(batch, now));
+                lists.extend(self.load_some(batch, limit));
             }
             lists
         };
@@ -105,7 +110,7 @@ impl Shared {
     fn unchanged_lists(
         &self,
         group_versions: &[GroupVersion],
-        now: SystemTime,
+        limit: Limit,
     ) -> (Vec<List>, Vec<GroupVersion>) {
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
         if self.lists.is_empty() {
@@ -113,9 +118,9 @@ impl Shared {
         }
         for group_version in group_versions {
             let name = Name::Resources(group_version.clone());
-            let kept = self.state().kept(&name, now, self.ttl);
+            let kept = self.state().kept(&name, limit);
             let since = kept.map(|(since, _)| since);
-            match self.unchanged(group_version, &name, now, since) {
+            match self.unchanged(group_version, &name, limit, since) {
                 Some(list) => known.push((group_version.clone(), list)),
                 None => unknown.push(group_version.clone()),
             }
@@ -123,18 +128,18 @@ impl Shared {
         (known, unknown)
     }
 
-    pub(super) fn load_some(&self, group_versions: &[GroupVersion], now: SystemTime) -> Vec<List> {
+    pub(super) fn load_some(&self, group_versions: &[GroupVersion], limit: Limit) -> Vec<List> {
         // If many are read, their JSON is seldom asked for, and then made anew.
         let keep_json = group_versions.len() == 1;
         let mut buffer = Vec::new();
         let load = |group_version: &GroupVersion| {
             let name = Name::Resources(group_version.clone());
-            let kept = self.state().kept(&name, now, self.ttl);
+            let kept = self.state().kept(&name, limit);
             let since = kept.as_ref().map(|(since, _)| *since);
             let list = self
-                .unchanged(group_version, &name, now, since)
+                .unchanged(group_version, &name, limit, since)
                 .or_else(|| {
-                    let opened = self.open(&name, now, since)?;
+                    let opened = self.open(&name, limit, since)?;
                     self.read_list(group_version, &opened, &mut buffer, keep_json)
                 });
             let list = match (list, kept) {
@@ -154,6 +159,12 @@ impl Shared {
         keep_json: bool,
     ) -> Option<Arc<Document<ApiResourceList>>> {
         let list: Document<ApiResourceList> = self.decode(opened, buffer, keep_json)?;
+        // Neither program writes one: it had some.
+        if list.resources.is_empty() {
+            let reason = "it has no resources";
+            tracing::debug!(decision = "skip", reason, file = %Shown(&opened.path));
+            return None;
+        }
         if list.group_version != group_version.as_str() {
             tracing::debug!(
                 decision = "skip",
@@ -181,7 +192,7 @@ impl Shared {
         &self,
         group_version: &GroupVersion,
         name: &Name,
-        now: SystemTime,
+        limit: Limit,
         kept: Option<SystemTime>,
     ) -> Option<Arc<Document<ApiResourceList>>> {
         let read = self.lists.get(group_version)?;
@@ -190,8 +201,8 @@ impl Shared {
             return None;
         }
         let is_ours = self.state().is_ours(name);
-        if (!is_ours && self.invalidated.load(Ordering::Acquire))
-            || has_expired(read.modified, self.ttl, now)
+        if self.is_invalidated(is_ours, limit)
+            || limit.excludes(read.modified)
             || kept.is_some_and(|since| read.modified <= since)
         {
             return None;
@@ -202,11 +213,16 @@ impl Shared {
         Some(read.list)
     }
 
+    /// Whether a file does not count, since this process has not written it after an invalidation.
+    fn is_invalidated(&self, is_ours: bool, limit: Limit) -> bool {
+        !is_ours && !limit.also_invalidated && self.invalidated.load(Ordering::Acquire)
+    }
+
     /// Opens a file that counts: not expired, not older than an invalidation, and newer than what
     /// is kept because it could not be written.
-    fn open(&self, name: &Name, now: SystemTime, kept: Option<SystemTime>) -> Option<Opened> {
+    fn open(&self, name: &Name, limit: Limit, kept: Option<SystemTime>) -> Option<Opened> {
         let is_ours = self.state().is_ours(name);
-        if !is_ours && self.invalidated.load(Ordering::Acquire) {
+        if self.is_invalidated(is_ours, limit) {
             tracing::debug!(
                 decision = "skip",
                 reason = "this process has not written it since the cache was invalidated",
@@ -214,7 +230,7 @@ impl Shared {
             );
             return None;
         }
-        let opened = self.tree.open(name, now, self.ttl);
+        let opened = self.tree.open(name, limit);
         let opened = opened
             .inspect_err(|error| {
                 let reason = "it failed to be opened";
@@ -233,7 +249,7 @@ impl Shared {
         tracing::debug!(
             decision = "read",
             file = %Shown(&opened.path),
-            age = ?now.duration_since(opened.modified).ok(),
+            age = ?limit.now.duration_since(opened.modified).ok(),
         );
         self.counters.files_read.fetch_add(1, Ordering::Relaxed);
         if !is_ours {

@@ -18,16 +18,27 @@
 //!   kept in memory: a directory of that name would be in the way of the file, for ever and for
 //!   kubectl too.
 //! - A process that is killed leaves the temporary file that it wrote, `<name>.<digits>`. Those older
-//!   than a day are removed by the first process that publishes a file beside them.
+//!   than a day are removed by the first process that publishes a file beside them, or that asks for all groups.
+//! - Lists of group versions that the server does not serve any more are removed when a process has asked for all groups.
+//!   (kubectl leaves them, and does not miss them.)
+//! - A directory that belongs to another user than root and the process' own, or that all may write to, is left alone,
+//!   unless [that is allowed](DiskDiscoveryLayer::trust_any_owner): answers are kept in memory, and one warning says so.
+//!
+//! What kubectl has not is elsewhere, in the [state directory](DiskDiscoveryLayer::state_dir): the lock by which of several
+//! processes that start at once [only one asks the server](DiskDiscoveryLayer::max_lock_wait), and answers for group
+//! versions that [have no list](DiskDiscoveryLayer::negative_ttl).
 
 mod backend;
 mod layer;
 mod load;
+mod lock;
+mod negative;
 mod read_lists;
 mod save;
 mod settings;
 mod state;
 mod stats;
+mod tidy;
 mod tree;
 
 pub use self::backend::DiskBackend;

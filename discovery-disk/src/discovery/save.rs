@@ -39,9 +39,33 @@ impl Shared {
             })
             .collect();
         self.write_all(&lists, turn);
+        self.save_empty(found);
         // Last, so that whoever sees new groups finds their lists as well.
         if let Some(groups) = found.groups().filter(|groups| !groups.groups.is_empty()) {
-            self.write(&Name::Groups, &Part::Groups(Arc::clone(groups)), turn);
+            let had_files = self.tree.stamp(&Name::Groups).is_some();
+            let part = Part::Groups(Arc::clone(groups));
+            let Some(written) = self.write(&Name::Groups, &part, turn) else {
+                return;
+            };
+            // A new directory has nothing that is to go.
+            let is_first = !self.tidied.swap(true, Ordering::Relaxed);
+            if had_files && (is_first || written == Written::Content) {
+                let served = found.group_versions().iter().chain(found.stale());
+                self.tree.tidy(&served.cloned().collect(), self.clock.now());
+            }
+        }
+    }
+
+    /// Keeps lists without resources where kubectl does not look.
+    fn save_empty(&self, found: &Snapshot) {
+        let Some(negatives) = &self.negatives else {
+            return;
+        };
+        for (group_version, list) in found.lists() {
+            if list.resources.is_empty() {
+                // They are small enough to be written in place.
+                drop(negatives.save_empty(group_version, list.json()));
+            }
         }
     }
 
@@ -67,23 +91,22 @@ impl Shared {
     }
 
     /// Writes a file, or keeps what can't be written. Does nothing if that is not wanted any more.
-    fn write(&self, name: &Name, part: &Part, turn: Turn) {
-        let Some(_busy) = self.begin(name, turn) else {
-            return;
-        };
+    fn write(&self, name: &Name, part: &Part, turn: Turn) -> Option<Written> {
+        let _busy = self.begin(name, turn)?;
         let now = self.clock.now();
         let wanted = || self.state().wants(name, turn);
         let written = self.tree.write(name, part.json(), now, wanted);
         self.count(name, part.json(), &written);
         let mut state = self.state();
         if !state.wants(name, turn) {
-            return;
+            return None;
         }
         match written {
             Ok(Written::Content | Written::Renewed) => state.landed(name, turn),
             Ok(Written::Unwanted) => {}
             Ok(Written::NoFile) | Err(_) => state.keep(name, now, part.clone(), turn),
         }
+        written.ok()
     }
 
     /// Waits until no other thread writes this file. `None` if it is not to be written any more.

@@ -1,10 +1,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use discovery_core::kube::document::{ApiGroupList, ApiResourceList, Document};
 
-use super::tree::{Name, has_expired};
+use super::tree::{Limit, Name, has_expired};
 
 /// The writes of this process. It is locked for moments, never while a file is read
 /// or written.
@@ -85,19 +85,18 @@ impl State {
     }
 
     /// The document that failed to be written, if it has not expired, and the time when it came.
-    pub(super) fn kept(
-        &mut self,
-        name: &Name,
-        now: SystemTime,
-        ttl: Duration,
-    ) -> Option<(SystemTime, Part)> {
+    pub(super) fn kept(&mut self, name: &Name, limit: Limit) -> Option<(SystemTime, Part)> {
         if self.kept.is_empty() {
             return None;
         }
         let Kept { since, part, .. } = self.kept.get(name)?;
         // From further ahead than it may last: a clock that was set back would keep it for ever.
-        if has_expired(*since, ttl, now) || has_expired(now, ttl, *since) {
-            self.kept.remove(name);
+        let is_ahead = has_expired(limit.now, limit.ttl, *since);
+        if limit.excludes(*since) || is_ahead {
+            // Those of the past are kept for whoever takes expired documents as well.
+            if is_ahead {
+                self.kept.remove(name);
+            }
             return None;
         }
         Some((*since, part.clone()))

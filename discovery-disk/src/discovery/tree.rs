@@ -11,10 +11,11 @@ use crate::store::error::Shown;
 use crate::store::fs::{Fs, Stamp, has_mode};
 use crate::store::sweep::sweep_quietly;
 use crate::store::temp::{Publish, TempFile};
+use crate::store::trust::Trust;
 
-const GROUPS: &str = "servergroups.json";
+pub(super) const GROUPS: &str = "servergroups.json";
 
-const RESOURCES: &str = "serverresources.json";
+pub(super) const RESOURCES: &str = "serverresources.json";
 
 const PUBLISH: Publish = Publish {
     dir_mode: 0o750,
@@ -45,6 +46,7 @@ pub(super) struct Tree {
     pub(super) fs: Fs,
     /// The directories in which old temporary files have been looked for.
     swept: Mutex<HashSet<PathBuf>>,
+    pub(super) trust: Trust,
 }
 
 /// A file that counts.
@@ -71,18 +73,24 @@ pub(super) enum Written {
 }
 
 impl Tree {
-    pub(super) fn new(dir: Option<PathBuf>) -> Self {
+    pub(super) fn new(dir: Option<PathBuf>, trust: Trust) -> Self {
         Self {
             dir,
             fs: Fs::default(),
             swept: Mutex::default(),
+            trust,
         }
+    }
+
+    /// The directory, unless it is not to be believed.
+    fn trusted_dir(&self) -> Option<&Path> {
+        self.dir.as_deref().filter(|dir| self.trust.allows(dir))
     }
 
     /// A group version's names are always fit for a path, so that none of this leaves the
     /// directory. But they may be those of files.
     fn path(&self, name: &Name) -> Option<PathBuf> {
-        let dir = self.dir.as_deref()?;
+        let dir = self.trusted_dir()?;
         if let Name::Resources(group_version) = name
             && is_in_the_way(group_version)
         {
@@ -106,13 +114,8 @@ impl Tree {
             .map_or_else(String::new, |path| Shown(&path).to_string())
     }
 
-    /// Opens a file that was modified at most `ttl` before `now`.
-    pub(super) fn open(
-        &self,
-        name: &Name,
-        now: SystemTime,
-        ttl: Duration,
-    ) -> io::Result<Option<Opened>> {
+    /// Opens a file that is within the limit.
+    pub(super) fn open(&self, name: &Name, limit: Limit) -> io::Result<Option<Opened>> {
         let Some(path) = self.path(name) else {
             return Ok(None);
         };
@@ -120,8 +123,8 @@ impl Tree {
             return Ok(None);
         };
         let modified = metadata.modified()?;
-        if has_expired(modified, ttl, now) {
-            let age = now.duration_since(modified).ok();
+        if limit.excludes(modified) {
+            let age = limit.now.duration_since(modified).ok();
             tracing::debug!(decision = "skip", reason = "expired", file = %Shown(&path), ?age);
             return Ok(None);
         }
@@ -139,13 +142,13 @@ impl Tree {
         }))
     }
 
-    /// Reads all of a file.
     /// Which file is there, and in which state.
     pub(super) fn stamp(&self, name: &Name) -> Option<Stamp> {
         let metadata = self.fs.stat(&self.path(name)?).ok()??;
         Stamp::of(&metadata)
     }
 
+    /// Reads all of a file.
     pub(super) fn read(&self, opened: &Opened, content: &mut Vec<u8>) -> io::Result<()> {
         content.resize(opened.len, 0);
         self.fs.read_exact(&opened.file, &opened.path, content)
@@ -221,6 +224,21 @@ fn is_in_the_way(group_version: &GroupVersion) -> bool {
         "" => is(group_version.version(), GROUPS),
         // The core group's version of the other group's name has its file there.
         group => is(group, GROUPS) || is(group_version.version(), RESOURCES),
+    }
+}
+
+/// How old a document may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    pub(super) now: SystemTime,
+    pub(super) ttl: Duration,
+    /// Whether those from before an invalidation count.
+    pub(super) also_invalidated: bool,
+}
+
+impl Limit {
+    pub(super) fn excludes(self, since: SystemTime) -> bool {
+        has_expired(since, self.ttl, self.now)
     }
 }
 

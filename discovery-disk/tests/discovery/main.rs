@@ -2,14 +2,17 @@
 
 mod bad;
 mod concurrent;
+mod expired;
 mod faults;
 #[path = "../shared/files.rs"]
 mod files;
 mod fresh;
+mod lock;
 mod many;
 #[cfg(unix)]
 mod modes;
 mod names;
+mod negative;
 mod partial;
 #[cfg(unix)]
 #[path = "../shared/processes.rs"]
@@ -18,5 +21,7 @@ mod parts;
 mod processes;
 mod rot;
 mod sweeping;
+mod tidy;
 mod tools;
+mod trust;
 mod writing;

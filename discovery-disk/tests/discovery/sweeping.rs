@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use discovery_core::Format;
+use discovery_disk::DiskDiscoveryLayer;
 
 use crate::tools::*;
 
@@ -44,16 +45,16 @@ fn the_first_write_beside_them_removes_them() {
     fs::create_dir(list.join("serverresources.json.6")).unwrap();
     leave(&dir.join("servergroups.json.7"), DAY * 2);
 
-    // Reading and renewing remove nothing.
+    // Reading removes nothing, nor does renewing one list.
     let (server, layer) = (Server::legacy(), of_single_lists(&dir));
     assert!(server.ask_all(&layer));
     layer.handle().invalidate();
-    server.ask_all(&layer);
+    server.ask(&layer, "/apis/a/v1");
     assert_eq!(names(&list).len(), 10);
 
     server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "new")));
     layer.handle().invalidate();
-    server.ask_all(&layer);
+    server.ask(&layer, "/apis/a/v1");
     let left = [
         "5",
         "servergroups.json.4",
@@ -72,8 +73,32 @@ fn the_first_write_beside_them_removes_them() {
     leave(&list.join("serverresources.json.8"), DAY * 2);
     server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "newer")));
     layer.handle().invalidate();
-    server.ask_all(&layer);
+    server.ask(&layer, "/apis/a/v1");
     assert_eq!(names(&list).len(), left.len() + 1);
+}
+
+/// Also where nothing has changed.
+#[test]
+fn a_process_that_asks_for_the_groups_removes_them_everywhere() {
+    let (_dir, dir) = warm_directory();
+    let left = [
+        "servergroups.json.1",
+        "v1/serverresources.json.2",
+        "a/v1/serverresources.json.3",
+        "a/v2/serverresources.json.4",
+    ];
+    for name in left {
+        leave(&dir.join(name), DAY * 2);
+    }
+    leave(&dir.join("a/v1/serverresources.json.5"), DAY / 2);
+    let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+    layer.handle().invalidate();
+    server.ask(&layer, "/apis");
+    assert_eq!(layer.disk_stats().files_written, 0, "nothing has changed");
+    for name in left {
+        assert!(!dir.join(name).exists(), "{name}");
+    }
+    assert!(dir.join("a/v1/serverresources.json.5").exists());
 }
 
 #[cfg(unix)]

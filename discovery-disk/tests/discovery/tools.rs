@@ -81,6 +81,16 @@ impl Server {
         self.service.respond_at(path, move |_| answer.clone());
     }
 
+    /// From now on no request gets an answer, but this error.
+    pub(crate) fn go_away(&self, error: &'static str) {
+        self.service.fallback(move |_| Err(io::Error::other(error)));
+    }
+
+    /// Answers wait for the gate.
+    pub(crate) fn hold(&self, gate: &testing::Gate) {
+        self.service.hold_answers(gate);
+    }
+
     /// The paths that were asked since the last call, sorted.
     pub(crate) fn asked(&self) -> Vec<String> {
         let mut asked = self.service.take_paths();

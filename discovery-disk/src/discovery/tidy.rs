@@ -1,0 +1,87 @@
+//! Files that nobody needs any more.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use discovery_core::GroupVersion;
+
+use super::tree::{GROUPS, RESOURCES, Tree};
+use crate::store::error::{Shown, why};
+use crate::store::sweep::sweep_quietly;
+
+impl Tree {
+    /// Removes the lists of group versions that the server does not serve any more, directories that are empty then, and
+    /// the temporary files of killed processes. kubectl leaves them all, and asks for none.
+    ///
+    /// A server below a path of this one's has its files in the same tree: a directory in which there are groups is left
+    /// alone, with all below it. So is what is behind links.
+    pub(super) fn tidy(&self, served: &HashSet<GroupVersion>, now: SystemTime) {
+        let Some(dir) = self.dir.as_deref() else {
+            return;
+        };
+        sweep_quietly(&self.fs, dir, &format!("{GROUPS}."), now);
+        for group in directories(dir) {
+            if is_anothers(&group) {
+                continue;
+            }
+            // The core group has no directory of its own.
+            self.tidy_version(&group, dir, served, now);
+            for version in directories(&group) {
+                if !is_anothers(&version) {
+                    self.tidy_version(&version, dir, served, now);
+                }
+            }
+            // One that is not empty stays.
+            let _ = self.fs.remove_dir(&group);
+        }
+    }
+
+    fn tidy_version(
+        &self,
+        version: &Path,
+        dir: &Path,
+        served: &HashSet<GroupVersion>,
+        now: SystemTime,
+    ) {
+        sweep_quietly(&self.fs, version, &format!("{RESOURCES}."), now);
+        let name = version.strip_prefix(dir).ok().and_then(Path::to_str);
+        let name = name.map(|name| name.replace(std::path::MAIN_SEPARATOR, "/"));
+        let Some(Ok(group_version)) = name.map(|name| name.parse::<GroupVersion>()) else {
+            return;
+        };
+        if served.contains(&group_version) {
+            return;
+        }
+        let file = version.join(RESOURCES);
+        match self.fs.stat(&file) {
+            Ok(Some(_)) => {}
+            _ => return,
+        }
+        match self.fs.remove(&file) {
+            Ok(()) => {
+                tracing::debug!(decision = "remove", reason = "it is not served any more", file = %Shown(&file));
+                let _ = self.fs.remove_dir(version);
+            }
+            Err(error) => {
+                tracing::debug!(file = %Shown(&file), error = %why(&error), "file not removed");
+            }
+        }
+    }
+}
+
+/// The directories in a directory, without links.
+fn directories(dir: &Path) -> Vec<std::path::PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let entries = entries.filter_map(Result::ok);
+    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    directories.map(|entry| entry.path()).collect()
+}
+
+/// Whether a directory is that of another server.
+fn is_anothers(dir: &Path) -> bool {
+    fs::symlink_metadata(dir.join(GROUPS)).is_ok()
+}

@@ -1,0 +1,184 @@
+//! Answers for group versions that have no list.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use discovery_core::Format;
+use discovery_core::sync::clock::ManualClock;
+use discovery_core::testing::fixtures;
+use discovery_disk::DiskDiscoveryLayer;
+
+use crate::partial::discover;
+use crate::tools::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+struct Place {
+    _outer: tempfile::TempDir,
+    dir: PathBuf,
+    state: PathBuf,
+    clock: ManualClock,
+}
+
+impl Place {
+    fn new() -> Self {
+        let (outer, dir) = directory();
+        Self {
+            state: outer.path().join("cache/state"),
+            _outer: outer,
+            dir,
+            clock: ManualClock::new(SystemTime::now()),
+        }
+    }
+
+    /// One of a new process.
+    fn layer(&self) -> DiskDiscoveryLayer {
+        DiskDiscoveryLayer::new(&self.dir)
+            .single_lists(true)
+            .state_dir(&self.state)
+            .negative_ttl(10 * MINUTE)
+            .clock(self.clock.clone())
+    }
+}
+
+#[test]
+fn a_failing_and_an_empty_group_version_are_asked_for_once_in_their_time() {
+    let place = Place::new();
+    let server = Server::legacy();
+    server.set("/apis/a/v1", fixtures::status(503));
+    let empty =
+        r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"a/v2","resources":[]}"#;
+    server.set("/apis/a/v2", json(Format::Legacy, empty));
+    let first = discover(&server, &place.layer());
+    assert_eq!(first.failed.len(), 2);
+    // client-go's walk asks twice for what may pass.
+    assert_eq!(
+        server.asked(),
+        [
+            "/api",
+            "/api/v1",
+            "/apis",
+            "/apis/a/v1",
+            "/apis/a/v1",
+            "/apis/a/v2"
+        ]
+    );
+    let files = tree(&place.dir);
+
+    // The next process asks for nothing, and knows the same.
+    let second = discover(&server, &place.layer());
+    assert_eq!(server.asked(), [""; 0]);
+    // Only of a legacy server is it known that an empty list is an error, and the files do not tell.
+    let failed: Vec<_> = second.failed.keys().map(ToString::to_string).collect();
+    assert_eq!(failed, ["a/v1"]);
+    assert!(
+        second
+            .snapshot
+            .resources("a/v2")
+            .unwrap()
+            .resources
+            .is_empty()
+    );
+    assert_eq!(server.ask(&place.layer(), "/apis/a/v1").status(), 503);
+    let list = server.ask(&place.layer(), "/apis/a/v2");
+    assert_eq!(list.status(), 200);
+    assert!(text(list).contains(r#""resources":[]"#));
+    // kubectl sees nothing of it.
+    assert_eq!(tree(&place.dir), files);
+    assert!(files.iter().all(|(name, _)| !name.starts_with("a/")));
+
+    place.clock.advance(10 * MINUTE + Duration::from_secs(1));
+    let _ = discover(&server, &place.layer());
+    let asked = server.asked();
+    assert!(asked.contains(&"/apis/a/v1".to_owned()) && asked.contains(&"/apis/a/v2".to_owned()));
+
+    // One answer may be an accident.
+    let place_of_one = Place::new();
+    let layer = place_of_one.layer();
+    for _ in 0..2 {
+        server.asked();
+        assert_eq!(server.ask(&layer, "/apis/a/v1").status(), 503);
+        assert_eq!(server.asked(), ["/apis/a/v1"]);
+    }
+    assert_eq!(server.ask(&layer, "/apis/a/v1").status(), 503);
+    assert_eq!(server.asked(), [""; 0]);
+
+    // A list that has come counts more.
+    place.clock.advance(20 * MINUTE);
+    server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "xs")));
+    assert!(
+        discover(&server, &place.layer())
+            .snapshot
+            .resources("a/v1")
+            .is_some()
+    );
+}
+
+#[test]
+fn what_is_about_the_user_is_not_kept() {
+    for status in [401, 403, 407, 408, 429] {
+        let place = Place::new();
+        let server = Server::legacy();
+        server.set("/apis/a/v1", fixtures::status(status));
+        let _ = discover(&server, &place.layer());
+        server.asked();
+        let _ = discover(&server, &place.layer());
+        assert!(
+            server.asked().contains(&"/apis/a/v1".to_owned()),
+            "{status}"
+        );
+    }
+}
+
+#[test]
+fn an_invalidation_forgets_them_in_its_process() {
+    let place = Place::new();
+    let server = Server::legacy();
+    server.set("/apis/a/v1", fixtures::status(404));
+    let _ = discover(&server, &place.layer());
+    server.asked();
+    let layer = place.layer();
+    layer.handle().invalidate();
+    assert_eq!(server.ask(&layer, "/apis/a/v1").status(), 404);
+    assert_eq!(server.asked(), ["/apis/a/v1"]);
+    assert_eq!(server.ask(&layer, "/apis/a/v1").status(), 404);
+    assert_eq!(server.asked(), [""; 0]);
+    layer.handle().invalidate();
+    server.ask(&layer, "/apis/a/v1");
+    assert_eq!(server.asked(), ["/apis/a/v1"]);
+}
+
+#[test]
+fn they_need_the_option_and_a_place() {
+    for layer in [
+        |place: &Place| place.layer().negative_ttl(Duration::ZERO),
+        |place: &Place| {
+            DiskDiscoveryLayer::new(&place.dir)
+                .single_lists(true)
+                .negative_ttl(MINUTE)
+        },
+    ] {
+        let place = Place::new();
+        let server = Server::legacy();
+        server.set("/apis/a/v1", fixtures::status(404));
+        server.ask(&layer(&place), "/apis/a/v1");
+        server.ask(&layer(&place), "/apis/a/v1");
+        assert_eq!(server.asked(), ["/apis/a/v1", "/apis/a/v1"]);
+        assert!(!place.state.join("negative").exists());
+    }
+}
+
+/// Servers share a place.
+#[test]
+fn each_server_has_its_own() {
+    let place = Place::new();
+    let server = Server::legacy();
+    server.set("/apis/a/v1", fixtures::status(404));
+    server.ask(&place.layer(), "/apis/a/v1");
+    let other = DiskDiscoveryLayer::new(place.dir.with_file_name("other"))
+        .single_lists(true)
+        .state_dir(&place.state)
+        .negative_ttl(MINUTE);
+    let working = Server::legacy();
+    assert_eq!(working.ask(&other, "/apis/a/v1").status(), 200);
+}

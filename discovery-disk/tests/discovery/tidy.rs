@@ -1,0 +1,104 @@
+//! Lists that the server does not serve any more.
+
+use std::fs;
+
+use discovery_core::Format;
+use discovery_core::testing::fixtures::{self, Group};
+use discovery_disk::DiskDiscoveryLayer;
+
+use crate::tools::*;
+
+fn refresh(server: &Server, layer: &DiskDiscoveryLayer) {
+    layer.handle().invalidate();
+    assert_eq!(server.ask(layer, "/apis").status(), 200);
+}
+
+#[test]
+fn lists_of_group_versions_that_are_gone_lose_their_files() {
+    let (_dir, dir) = warm_directory();
+    for name in ["gone/v1", "a/v0", "v0", "s/v1"] {
+        fs::create_dir_all(dir.join(name)).unwrap();
+        fs::write(dir.join(name).join("serverresources.json"), "{}").unwrap();
+    }
+    fs::write(dir.join("gone/note"), "not ours").unwrap();
+    fs::write(dir.join("note"), "not ours").unwrap();
+    let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+    refresh(&server, &layer);
+    let names: Vec<_> = tree(&dir).into_iter().map(|(name, _)| name).collect();
+    let left = [
+        "a/v1/serverresources.json",
+        "a/v2/serverresources.json",
+        "gone/note",
+        "note",
+        // It is stale, and may come back.
+        "s/v1/serverresources.json",
+        "servergroups.json",
+        "v1/serverresources.json",
+    ];
+    assert_eq!(names, left);
+    assert!(!dir.join("a/v0").exists() && !dir.join("v0").exists());
+
+    // In a process that runs long, when the groups have changed.
+    let groups = [Group::new("a").version("v2", &["xs"])];
+    server.set("/apis", json(Format::V2, &fixtures::aggregated(&groups)));
+    refresh(&server, &layer);
+    assert!(!dir.join("a/v1").exists() && dir.join("a/v2").exists());
+    assert!(!dir.join("s").exists());
+}
+
+/// A server at `/a/v1` of the same address has its files there, in kubectl's layout.
+#[test]
+fn another_servers_files_below_are_left() {
+    let (_dir, dir) = warm_directory();
+    let others = ["k8s/clusters/c-1", "b", "c/v1"];
+    for other in others {
+        for name in ["v1", "apps/v1", "x/v9"] {
+            let list = dir.join(other).join(name);
+            fs::create_dir_all(&list).unwrap();
+            fs::write(list.join("serverresources.json"), "{}").unwrap();
+        }
+        fs::write(dir.join(other).join("servergroups.json"), "{}").unwrap();
+    }
+    let before = tree(&dir).len();
+    refresh(&Server::default(), &DiskDiscoveryLayer::new(&dir));
+    assert_eq!(tree(&dir).len(), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_removed_behind_a_link() {
+    let (outer, dir) = warm_directory();
+    let elsewhere = outer.path().join("elsewhere/v1");
+    fs::create_dir_all(&elsewhere).unwrap();
+    fs::write(elsewhere.join("serverresources.json"), "{}").unwrap();
+    let link = |target: &std::path::Path, name: &str| {
+        std::os::unix::fs::symlink(target, dir.join(name)).unwrap();
+    };
+    link(&outer.path().join("elsewhere"), "group");
+    fs::create_dir(dir.join("other")).unwrap();
+    link(&elsewhere, "other/v1");
+    fs::create_dir_all(dir.join("file/v1")).unwrap();
+    link(
+        &elsewhere.join("serverresources.json"),
+        "file/v1/serverresources.json",
+    );
+    refresh(&Server::default(), &DiskDiscoveryLayer::new(&dir));
+    assert!(elsewhere.join("serverresources.json").exists());
+    assert!(dir.join("group").is_symlink() && dir.join("other/v1").is_symlink());
+}
+
+/// A file is not evidence of anything, if neither program writes such a one.
+#[test]
+fn a_list_without_content_is_no_list() {
+    let (_dir, dir) = warm_directory();
+    let empty =
+        r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"a/v1","resources":[]}"#;
+    fs::write(dir.join("a/v1/serverresources.json"), format!("{empty}\n")).unwrap();
+    let (server, layer) = (Server::legacy(), of_single_lists(&dir));
+    assert!(text(server.ask(&layer, "/apis/a/v1")).contains("xs"));
+    assert_eq!(server.asked(), ["/apis/a/v1"]);
+    let empty = r#"{"kind":"APIGroupList","apiVersion":"v1","groups":[]}"#;
+    fs::write(dir.join("servergroups.json"), format!("{empty}\n")).unwrap();
+    assert!(text(server.ask(&layer, "/apis")).contains("a/v1"));
+    assert_eq!(server.asked(), ["/api", "/apis"]);
+}
