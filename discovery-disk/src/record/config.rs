@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use discovery_core::http::dump::{self, DumpError};
@@ -10,6 +11,7 @@ use discovery_core::http::headers::{any_member, host_agrees, is_credential};
 use discovery_core::http::uri::{self, Origin, Redacted, RedactedError};
 use discovery_core::internal::WarnOnce;
 use discovery_core::store::{Store, Value};
+use discovery_core::sync::clock::{Clock, SystemClock};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header, request, response};
 use tracing::{debug, warn};
 
@@ -28,6 +30,9 @@ pub enum Mode {
     ReadThrough,
     /// The inner service always; what it answers replaces what is stored.
     Record,
+    /// The inner service first, and what it answers replaces what is stored. Where it gives no answer, or one of 429 or
+    /// 5xx, the store's is told, if there is one.
+    Refresh,
     /// The store only. A request that is not there, whatever its method, is answered with
     /// 504 Gateway Timeout, as an HTTP cache answers `only-if-cached`. The inner service is never
     /// called, and need not be ready.
@@ -39,6 +44,8 @@ pub(super) struct Config {
     pub(super) store: Arc<dyn Store>,
     pub(super) mode: Mode,
     pub(super) max_body_size: u64,
+    pub(super) max_age: Option<Duration>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) record_if: Arc<RecordIf>,
     pub(super) key: Key,
     pub(super) credentials: bool,
@@ -69,6 +76,8 @@ impl Config {
             store: Arc::new(store),
             mode: Mode::default(),
             max_body_size: 64 * 1024 * 1024,
+            max_age: None,
+            clock: Arc::new(SystemClock),
             record_if: Arc::new(is_recordable),
             key: Key::Uri(None),
             credentials: false,
@@ -127,6 +136,7 @@ impl Config {
         key: &str,
         found: io::Result<Option<Value>>,
     ) -> Option<Response<Bytes>> {
+        let found = found.map(|value| value.filter(|value| !self.has_expired(key, value)));
         match found.map(|value| value.map(|value| dump::decode(&Method::GET, &value))) {
             Ok(Some(Ok(mut response))) => {
                 debug!(key = %Redacted::new(key), decision = "replayed");
@@ -139,8 +149,22 @@ impl Config {
         }
         match self.mode {
             Mode::Replay => Some(miss()),
-            Mode::ReadThrough | Mode::Record => None,
+            Mode::ReadThrough | Mode::Record | Mode::Refresh => None,
         }
+    }
+
+    fn has_expired(&self, key: &str, value: &Value) -> bool {
+        let Some(max_age) = self.max_age else {
+            return false;
+        };
+        let age = value
+            .stored_at
+            .map(|stored| self.clock.now().duration_since(stored).unwrap_or_default());
+        let has_expired = age.is_none_or(|age| age > max_age);
+        if has_expired {
+            debug!(key = %Redacted::new(key), decision = "expired", ?age);
+        }
+        has_expired
     }
 }
 
@@ -210,6 +234,7 @@ impl fmt::Debug for Config {
         f.debug_struct("DiskStoreLayer")
             .field("mode", &self.mode)
             .field("max_body_size", &self.max_body_size)
+            .field("max_age", &self.max_age)
             .finish_non_exhaustive()
     }
 }

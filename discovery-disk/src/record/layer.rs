@@ -1,8 +1,10 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use discovery_core::http::uri::Origin;
 use discovery_core::store::Store;
+use discovery_core::sync::clock::Clock;
 use http::{request, response};
 use tower_layer::Layer;
 
@@ -124,6 +126,32 @@ impl DiskStoreLayer {
     #[must_use]
     pub fn max_body_size(mut self, bytes: u64) -> Self {
         self.config.max_body_size = bytes;
+        self
+    }
+
+    /// For how long a record counts: for ever unless set. An older one is as good as none, in all modes, and stays until
+    /// it is replaced. A store that does not tell [when](discovery_core::store::Value::stored_at) it got a value, as one in
+    /// memory, has none that counts then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use discovery_disk::KubectlStore;
+    /// use discovery_disk::record::DiskStoreLayer;
+    ///
+    /// let store = KubectlStore::new("records");
+    /// let layer = DiskStoreLayer::new(store).max_age(Duration::from_secs(3600));
+    /// ```
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.config.max_age = Some(age);
+        self
+    }
+
+    /// The clock for the [maximum age](Self::max_age): the system's unless set.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.config.clock = Arc::new(clock);
         self
     }
 }

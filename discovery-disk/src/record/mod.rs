@@ -5,7 +5,7 @@
 //! recorded when it has come to its true end. That makes a program work without its server
 //! ([`Mode::Replay`]), repeats what a server said in a test ([`Mode::Record`], then `Replay`), or
 //! keeps what never changes, for example documents with a hash in their URL
-//! ([`Mode::ReadThrough`]).
+//! ([`Mode::ReadThrough`]), or stands in for a server that is gone ([`Mode::Refresh`]).
 //!
 //! ```
 //! use std::convert::Infallible;

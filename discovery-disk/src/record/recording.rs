@@ -18,7 +18,7 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 use tracing::debug;
 
-use super::config::Config;
+use super::config::{Config, Mode};
 
 /// A request whose answer is recorded.
 pub(super) struct Recorded<S, B> {
@@ -57,8 +57,21 @@ where
                 return Ok(response.map(Body::full));
             }
         }
-        let response = Oneshot::new(inner, request).await?;
-        Ok(record(response, key, config).await)
+        let response = Oneshot::new(inner, request).await;
+        let is_outage = match &response {
+            Ok(response) => {
+                let status = response.status();
+                status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+            }
+            Err(_) => true,
+        };
+        if is_outage && config.mode == Mode::Refresh {
+            let found = config.store.get(&key).await;
+            if let Some(stored) = config.answer(&key, found) {
+                return Ok(stored.map(Body::full));
+            }
+        }
+        Ok(record(response?, key, config).await)
     }
 }
 

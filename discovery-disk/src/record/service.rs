@@ -96,7 +96,7 @@ where
                 },
                 lookup @ Op::Wait(_) => Some(lookup),
             },
-            (_, Mode::Record) | (None, Mode::ReadThrough) => None,
+            (_, Mode::Record | Mode::Refresh) | (None, Mode::ReadThrough) => None,
         };
         let inner = self.inner.clone();
         let state = match key {

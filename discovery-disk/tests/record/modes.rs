@@ -1,12 +1,17 @@
 //! The modes decide between the store and the server; and only some messages take part.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
 use discovery_core::store::MapStore;
+use discovery_core::sync::clock::ManualClock;
 use discovery_disk::KubectlStore;
 use discovery_disk::record::{DiskStoreLayer, Mode, Replayed};
-use http::{Method, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
-use http_body_util::Full;
+use http_body_util::{Empty, Full};
+use tokio_test::block_on;
+use tower::{Layer, ServiceExt};
 
 use crate::tools::*;
 
@@ -143,4 +148,77 @@ fn some_responses_are_not_for_everybody() {
     }
     let (response, asked) = send(&all, get("/404"), || full("never"));
     assert_eq!((asked, response.status()), (0, StatusCode::NOT_FOUND));
+}
+
+#[test]
+fn refresh_asks_the_server_and_tells_the_store_if_it_is_in_trouble() {
+    let store = MapStore::new();
+    let layer = DiskStoreLayer::new(store.clone()).mode(Mode::Refresh);
+    let trouble = |status: u16| {
+        move || {
+            let mut response = full("trouble");
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            response
+        }
+    };
+    // There is nothing to tell instead.
+    let (response, asked) = send(&layer, get("/"), trouble(503));
+    assert_eq!((asked, response.status().as_u16()), (1, 503));
+    assert_eq!(text(response), "trouble");
+    assert!(store.is_empty());
+    for body in ["one", "two"] {
+        let (response, asked) = send(&layer, get("/"), || full(body));
+        assert_eq!((asked, text(response).as_str()), (1, body));
+        for status in [429, 500, 503] {
+            let (response, asked) = send(&layer, get("/"), trouble(status));
+            assert!(response.extensions().get::<Replayed>().is_some());
+            assert_eq!((asked, text(response).as_str()), (1, body));
+        }
+    }
+    for status in [401, 403, 404] {
+        let (response, _) = send(&layer, get("/"), trouble(status));
+        assert_eq!(
+            response.status().as_u16(),
+            status,
+            "it says something about the request"
+        );
+    }
+    // A server that is not there.
+    let gone = tower::service_fn(|_: Request<Empty<Bytes>>| async {
+        Err::<Response<Full<Bytes>>, _>(std::io::Error::other("connection refused"))
+    });
+    let ask = |path| block_on(layer.layer(gone).oneshot(get(path)));
+    assert_eq!(text(ask("/").unwrap()), "two");
+    let error = ask("/other").unwrap_err();
+    assert_eq!(error.to_string(), "connection refused");
+}
+
+#[test]
+fn a_record_counts_for_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let minute = Duration::from_secs(60);
+    let clock = ManualClock::new(SystemTime::now());
+    let layer = DiskStoreLayer::new(KubectlStore::new(dir.path()))
+        .max_age(10 * minute)
+        .clock(clock.clone());
+    text(send(&layer, get("/"), || full("one")).0);
+    clock.advance(9 * minute);
+    assert_eq!(send(&layer, get("/"), || full("never")).1, 0);
+    clock.advance(2 * minute);
+    for mode in [Mode::Replay, Mode::Refresh] {
+        let (response, _) = send(&layer.clone().mode(mode), get("/"), || {
+            let mut response = full("");
+            *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+            response
+        });
+        assert!(response.extensions().get::<Replayed>().is_none());
+        assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+    }
+    let (response, asked) = send(&layer, get("/"), || full("two"));
+    assert_eq!((asked, text(response).as_str()), (1, "two"));
+    // A store that does not tell has none that counts.
+    let layer = DiskStoreLayer::new(MapStore::new()).max_age(minute);
+    for _ in 0..2 {
+        assert_eq!(send(&layer, get("/"), || full("one")).1, 1);
+    }
 }

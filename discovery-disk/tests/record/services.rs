@@ -121,7 +121,7 @@ fn debug_texts_show_the_mode_and_the_kind_of_body() {
     let layer = DiskStoreLayer::new(MapStore::new());
     assert_eq!(
         format!("{layer:?}"),
-        "DiskStoreLayer { mode: ReadThrough, max_body_size: 67108864, .. }"
+        "DiskStoreLayer { mode: ReadThrough, max_body_size: 67108864, max_age: None, .. }"
     );
     let service = layer.layer("inner");
     assert_eq!(
