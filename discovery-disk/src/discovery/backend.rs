@@ -23,6 +23,7 @@ use super::state::State;
 use super::stats::{Counters, DiskStats};
 use super::tree::{Limit, Name, Tree};
 use crate::store::fs::Stamp;
+use crate::store::offload::blocking_threads;
 use crate::store::trust::Trust;
 use crate::store::{EscapedNames, FileNames};
 
@@ -326,14 +327,14 @@ fn has_many_threads() -> bool {
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
-/// Runs `work` on a blocking thread if it is long and there is a runtime, and here otherwise. On a
+/// Runs `work` on a blocking thread if it is long and there are such, and here otherwise. On a
 /// blocking thread it goes on to its end, even if nobody waits for it any more.
 pub(super) fn offload_if<T: Default + Send + 'static>(
     long: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Op<T> {
-    match Runtime::try_current() {
-        Ok(runtime) if long => {
+    match blocking_threads().filter(|_| long) {
+        Some(runtime) => {
             let task = runtime.spawn_blocking(work);
             Op::wait(async move {
                 task.await.unwrap_or_else(|error| {
@@ -342,7 +343,7 @@ pub(super) fn offload_if<T: Default + Send + 'static>(
                 })
             })
         }
-        _ => Op::Ready(work()),
+        None => Op::Ready(work()),
     }
 }
 

@@ -42,7 +42,7 @@ mod index;
 mod kubectl;
 mod list;
 mod names;
-mod offload;
+pub(crate) mod offload;
 mod options;
 #[cfg(feature = "read-cache")]
 mod read_cache;

@@ -72,7 +72,8 @@ pub enum FileOf {
 /// One flat, portable name for any key: the default.
 ///
 /// Lower-case letters, digits, `-`, `_` and inner dots stand for themselves, every other byte is
-/// `%` and two hexadecimal digits, and the empty key is `%`. A name that would be longer than 160
+/// `%` and two hexadecimal digits, and the empty key is `%`. The first letter of a name that Windows has for a device, as
+/// `con`, is written so as well. A name that would be longer than 160
 /// bytes is cut, and ends in `~` and the key's SHA-256.
 ///
 /// A file name is no place for a secret: of a key that has user-info, a query, a fragment or a
@@ -118,11 +119,13 @@ impl FileNames for EscapedNames {
         let mut name = String::with_capacity(MAX_NAME + 3);
         // Where the name is cut if it gets too long: not inside an escape.
         let mut cut = 0;
+        let is_device = is_device(&shown);
         for (at, byte) in shown.bytes().enumerate() {
             if name.len() <= room {
                 cut = name.len();
             }
             match byte {
+                _ if at == 0 && is_device => push_escaped(&mut name, byte),
                 b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
                 // Hidden at the start, dropped at the end by some file systems.
                 b'.' if at > 0 && at + 1 < shown.len() => name.push('.'),
@@ -193,6 +196,20 @@ pub(crate) fn is_plain(name: &Path) -> bool {
         byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%')
     };
     !matches!(name, b"" | b"." | b"..") && name.iter().all(plain)
+}
+
+/// Whether Windows takes a name for that of a device, whatever its ending.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default();
+    match stem {
+        "con" | "prn" | "aux" | "nul" => true,
+        _ => {
+            let port = stem
+                .strip_prefix("com")
+                .or_else(|| stem.strip_prefix("lpt"));
+            port.is_some_and(|port| matches!(port.as_bytes(), [b'0'..=b'9']))
+        }
+    }
 }
 
 /// Whether a text is a SHA-256 as [`file_name`] writes it.

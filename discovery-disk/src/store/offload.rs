@@ -1,7 +1,8 @@
 //! Long work away from the threads that drive futures.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
 
 use discovery_core::store::Op;
 use tokio::runtime::Handle;
@@ -38,13 +39,26 @@ fn lock(revoked: &Mutex<bool>) -> MutexGuard<'_, bool> {
     revoked.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs `work` on Tokio's blocking threads, or here if there is no runtime.
+/// The runtime that has threads for long work, if there is one. A process that may not start threads, as its user has too
+/// many or `ulimit -u` says so, has none: Tokio would panic.
+pub(crate) fn blocking_threads() -> Option<Handle> {
+    static CAN_START: OnceLock<bool> = OnceLock::new();
+    let runtime = Handle::try_current().ok()?;
+    let can_start = || {
+        let started = thread::Builder::new().spawn(|| ());
+        // A thread that nobody waits for ends by itself.
+        started.is_ok()
+    };
+    CAN_START.get_or_init(can_start).then_some(runtime)
+}
+
+/// Runs `work` on Tokio's blocking threads, or here if there are none.
 pub(crate) fn offload<T, F>(work: F) -> Op<io::Result<T>>
 where
     T: Send + 'static,
     F: FnOnce(&Permit) -> io::Result<T> + Send + 'static,
 {
-    let Ok(runtime) = Handle::try_current() else {
+    let Some(runtime) = blocking_threads() else {
         return Op::Ready(work(&Permit::default()));
     };
     let revoked = Arc::default();
@@ -60,11 +74,11 @@ where
     })
 }
 
-/// Runs `work` on Tokio's blocking threads, where nobody waits for it, or here if there is no runtime. A runtime that ends
-/// may drop it.
+/// Runs `work` on Tokio's blocking threads, where nobody waits for it, or here if there are none. A runtime that ends may
+/// drop it.
 pub(crate) fn offload_detached(work: impl FnOnce() + Send + 'static) {
-    match Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn_blocking(work)),
-        Err(_) => work(),
+    match blocking_threads() {
+        Some(runtime) => drop(runtime.spawn_blocking(work)),
+        None => work(),
     }
 }
