@@ -62,6 +62,18 @@ fn no_flipped_bit_of_the_form_makes_another_document() {
         }
     }
     assert!(taken > 100, "kubectl would take hundreds of them: {taken}");
+    // Go escapes these, so that kubectl has never written them.
+    for odd in ["&", "<", ">", "\u{2028}", "\u{2029}", "\u{7}", "\\u0064"] {
+        let changed = LIST.replace("[\"deploy\"]", &format!("[\"{odd}\"]"));
+        assert!(
+            decode_exact::<ApiResourceList>(changed.as_bytes()).is_err(),
+            "{odd:?}"
+        );
+    }
+    let others = LIST.replace("[\"deploy\"]", "[\"\u{20ac}é\"]");
+    assert!(decode_exact::<ApiResourceList>(others.as_bytes()).is_ok());
+    let spaces = format!("{LIST} \n");
+    assert!(decode_exact::<ApiResourceList>(spaces.as_bytes()).is_err());
     for length in 0..LIST.len() - 1 {
         assert!(
             decode_exact::<ApiResourceList>(&LIST.as_bytes()[..length]).is_err(),
