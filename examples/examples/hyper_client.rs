@@ -9,9 +9,9 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use discovery_examples::embedded::EmbeddedServer;
 use discovery_http_cache::HttpCacheLayer;
 use discovery_memory::MemoryStore;
+use embedded_apiserver::EmbeddedServer;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;

@@ -11,7 +11,7 @@ use std::error::Error;
 use discovery_client::DiscoveryClient;
 use discovery_client::kube::{CachedClient, KubeService};
 use discovery_client::mapper::DeferredMapper;
-use discovery_examples::embedded::EmbeddedServer;
+use embedded_apiserver::EmbeddedServer;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::discovery::ApiResource;
 use kube::{Config, Discovery};

@@ -10,7 +10,7 @@ use std::error::Error;
 
 use bytes::Bytes;
 use discovery_client::{DiscoveryClient, Stack};
-use discovery_examples::embedded::EmbeddedServer;
+use embedded_apiserver::EmbeddedServer;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use discovery_client::DiscoveryClient;
 use discovery_disk::record::Mode;
 use discovery_disk::{DiskStore, DiskStoreLayer};
-use discovery_examples::embedded::EmbeddedServer;
+use embedded_apiserver::EmbeddedServer;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;

@@ -17,9 +17,7 @@ use discovery_client::mapper::DeferredMapper;
 use discovery_client::retry::RetryAfterLayer;
 use discovery_client::{DiscoveryClient, Stack};
 use discovery_core::{BoxError, Snapshot};
-use discovery_examples::embedded::{
-    Canned, Control, EmbeddedServer, Fault, Group, Resource, Version,
-};
+use embedded_apiserver::{Canned, Control, EmbeddedServer, Fault, Group, Resource, Version};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use discovery_examples::embedded::{EmbeddedServer, Group, Resource, Version};
+use embedded_apiserver::{EmbeddedServer, Group, Resource, Version};
 use http::StatusCode;
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use discovery_examples::embedded::EmbeddedServer;
+use embedded_apiserver::EmbeddedServer;
 use http::StatusCode;
 
 use super::rig::{HALF, Rig, found, groups};

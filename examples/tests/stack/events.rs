@@ -41,7 +41,7 @@ pub(crate) fn warnings(root: &Path) -> Vec<String> {
     let root = root.to_str().expect("a path that is text");
     let ours = |(thread, line): &&(ThreadId, String)| {
         let caused = *thread == thread::current().id() || line.contains(root);
-        caused && line.contains(" discovery_") && !line.contains("discovery_examples")
+        caused && line.contains(" discovery_")
     };
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
     let lines = lines[START.get()..].iter().filter(ours);

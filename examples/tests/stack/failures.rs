@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use discovery_core::Error as DiscoveryError;
 use discovery_core::http::uri;
-use discovery_examples::embedded::{Canned, EmbeddedServer, Fault};
+use embedded_apiserver::{Canned, EmbeddedServer, Fault};
 use http::StatusCode;
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use discovery_examples::embedded::{EmbeddedServer, Group, Resource, Version};
+use embedded_apiserver::{EmbeddedServer, Group, Resource, Version};
 
 use super::rig::{EVERY, HALF, Rig, failed, found, groups};
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use discovery_client::Stack;
-use discovery_examples::embedded::{Canned, EmbeddedServer, Fault, Group, Resource, Version};
+use embedded_apiserver::{Canned, EmbeddedServer, Fault, Group, Resource, Version};
 use http::StatusCode;
 
 use super::{

@@ -5,7 +5,7 @@ use std::time::Duration;
 use discovery_client::kube::{CachedClient, KubeService, layer};
 use discovery_client::mapper::DeferredMapper;
 use discovery_client::{DiscoveryClient, Handles};
-use discovery_examples::embedded::{
+use embedded_apiserver::{
     Builder, CONFIG_MAP_MARKER, Canned, EmbeddedServer, Fault, SECRET_MARKER,
 };
 use futures_util::TryStreamExt;

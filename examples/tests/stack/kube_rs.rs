@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use discovery_disk::DiskDiscoveryLayer;
-use discovery_examples::embedded::EmbeddedServer;
 use discovery_memory::MemoryDiscoveryLayer;
+use embedded_apiserver::EmbeddedServer;
 use kube::{Client, Discovery, client::ClientBuilder};
 use tower::buffer::BufferLayer;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use discovery_core::GroupVersion;
-use discovery_examples::embedded::{Canned, EmbeddedServer, Fault};
+use embedded_apiserver::{Canned, EmbeddedServer, Fault};
 use http::StatusCode;
 
 use super::{

@@ -1,6 +1,6 @@
 //! OpenAPI documents through the stack.
 
-use discovery_examples::embedded::{EmbeddedServer, Group, Resource, Version};
+use embedded_apiserver::{EmbeddedServer, Group, Resource, Version};
 
 use super::rig::{HALF, Rig};
 

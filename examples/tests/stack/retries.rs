@@ -3,7 +3,7 @@
 use std::{future, sync::Arc, time::Duration};
 
 use discovery_client::retry::RetryAfterLayer;
-use discovery_examples::embedded::{Canned, EmbeddedServer, Fault};
+use embedded_apiserver::{Canned, EmbeddedServer, Fault};
 use http::StatusCode;
 
 use super::{

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use discovery_client::{DiscoveryClient, Handles, Stack};
 use discovery_core::http::uri::server_directory;
 use discovery_core::{BoxError, Discovered, Error as DiscoveryError, GroupVersion, engine::Handle};
-use discovery_examples::embedded::{Builder, Control, Counters, EmbeddedServer, Entry};
+use embedded_apiserver::{Builder, Control, Counters, EmbeddedServer, Entry};
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use discovery_core::Endpoint;
 use discovery_disk::{DiskDiscoveryLayer, KubectlStore};
-use discovery_examples::embedded::{
-    CONFIG_MAP_MARKER, Canned, EmbeddedServer, Fault, SECRET_MARKER, SECRETS,
-};
 use discovery_http_cache::HttpCacheLayer;
 use discovery_memory::MemoryDiscoveryLayer;
+use embedded_apiserver::{
+    CONFIG_MAP_MARKER, Canned, EmbeddedServer, Fault, SECRET_MARKER, SECRETS,
+};
 use http::{
     HeaderValue, Method, Request, StatusCode,
     header::{CACHE_CONTROL, ETAG},

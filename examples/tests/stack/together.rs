@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use discovery_examples::embedded::EmbeddedServer;
+use embedded_apiserver::EmbeddedServer;
 
 use super::{
     rig::{EVERY, HALF, Order, Rig, Wire, found, groups, strangers},

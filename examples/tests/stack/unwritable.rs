@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use discovery_client::Stack;
-use discovery_examples::embedded::EmbeddedServer;
+use embedded_apiserver::EmbeddedServer;
 
 use super::{
     events,

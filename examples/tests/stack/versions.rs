@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use discovery_client::{DiscoveryClient, request_defaults::RequestDefaultsLayer};
-use discovery_examples::embedded::{Canned, EmbeddedServer, Fault, Group, Resource, Version};
+use embedded_apiserver::{Canned, EmbeddedServer, Fault, Group, Resource, Version};
 use http::StatusCode;
 use http_body_util::Full;
 use tower_layer::Layer;

@@ -1,6 +1,6 @@
 //! A configuration of kube-rs for the embedded server.
 
-use discovery_examples::embedded::EmbeddedServer;
+use embedded_apiserver::EmbeddedServer;
 use kube::{Config, config::Kubeconfig};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 

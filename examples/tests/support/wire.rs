@@ -3,7 +3,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use discovery_examples::embedded::{Control, Counters, EmbeddedServer};
+use embedded_apiserver::{Control, Counters, EmbeddedServer};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::SystemTime;
 
 use discovery_core::store::{MapStore, Value};
-use discovery_examples::embedded::EmbeddedServer;
+use embedded_apiserver::EmbeddedServer;
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -138,7 +138,7 @@ async fn a_server_with_tls_is_trusted_by_the_given_authorities_only() {
     let dir = tempfile::tempdir().unwrap();
     let (own, other) = (dir.path().join("own"), dir.path().join("other"));
     fs::write(&own, server.ca_pem().unwrap()).unwrap();
-    let identity = discovery_examples::embedded::Identity::generate().unwrap();
+    let identity = embedded_apiserver::Identity::generate().unwrap();
     fs::write(&other, identity.ca_pem()).unwrap();
     for (authority, status, until) in [
         (&own, "200 OK", "}"),

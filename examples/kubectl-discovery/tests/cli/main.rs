@@ -1,0 +1,24 @@
+//! The built `kubectl-discovery`, run against the embedded server.
+
+mod cache;
+mod caching;
+mod completion;
+mod configuration;
+mod credentials;
+mod diff;
+mod failures;
+mod flags;
+mod kubeconfig;
+mod messages;
+mod openapi;
+mod output;
+mod program;
+#[path = "../../../tests/support/refused.rs"]
+mod refused;
+mod requests;
+mod resolve;
+#[path = "../../../tests/support/run.rs"]
+mod run;
+#[path = "../../../tests/support/tree.rs"]
+mod tree;
+mod watch;

@@ -1,3 +1,0 @@
-//! Embedded Kubernetes API server, programs and whole-stack tests.
-
-pub mod embedded;
