@@ -9,7 +9,7 @@ use discovery_core::http::uri;
 use discovery_core::{Error as DiscoveryError, GroupVersion};
 use http::{StatusCode, Uri};
 
-use crate::transport::{Elapsed, SendError, without_password};
+use crate::transport::{Elapsed, ProxyError, SendError, without_password};
 
 /// The connector's word for it, whose type is its own.
 const DNS: &str = "dns error: ";
@@ -227,6 +227,9 @@ fn list_failure(failure: &DiscoveryError, server: &Uri) -> String {
 
 /// The reason why a request got no answer, in Go's words where those are known.
 fn words(error: &SendError) -> String {
+    if let Some(error) = find::<ProxyError>(error) {
+        return error.to_string();
+    }
     let text = chain(error.cause());
     let host = error.url().host().unwrap_or_default();
     match text.split_once(DNS) {

@@ -1,5 +1,6 @@
 //! Kubeconfig files: reading them, what a context names, and whether that can be used.
 
+mod fields;
 mod file;
 
 use std::env;
@@ -8,10 +9,10 @@ use std::io;
 use std::path::PathBuf;
 
 use discovery_core::http::uri;
-use kube::config::{AuthInfo, Cluster};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub(crate) use self::fields::{AuthProvider, Cluster, Exec, Impersonated, User};
 use self::file::Entry;
 pub(crate) use self::file::{Content, documents};
 use crate::errors::{Fatal, InvalidPort, go_words};
@@ -29,9 +30,7 @@ pub(crate) struct Chosen {
     cluster_name: String,
     pub(crate) cluster: Option<Cluster>,
     user_name: String,
-    pub(crate) user: Option<AuthInfo>,
-    /// The credential plugin, as it stands there.
-    exec: Option<Value>,
+    pub(crate) user: Option<User>,
 }
 
 /// Reads the kubeconfig that was named, or those that are where they should be; `None` if there is
@@ -112,33 +111,13 @@ pub(crate) fn chosen(
     }
     let cluster = find(&content.clusters, &cluster_name).map(|at| &content.clusters[at]);
     let user = find(&content.users, &user_name).map(|at| &content.users[at]);
-    let mut user_fields = user.map(|user| (user, user.fields.clone()));
-    // kube's own type knows three modes only, and neither what is missing nor what is wrong.
-    let exec = user_fields.as_mut().and_then(|(_, fields)| {
-        let exec = fields.get_mut("exec")?;
-        let whole = exec.clone();
-        if let Some(exec) = exec.as_object_mut() {
-            let modes = ["Never", "IfAvailable", "Always"];
-            if !exec
-                .get("interactiveMode")
-                .and_then(Value::as_str)
-                .is_some_and(|mode| modes.contains(&mode))
-            {
-                exec.remove("interactiveMode");
-            }
-        }
-        Some(whole)
-    });
     Ok(Some(Chosen {
         cluster: cluster
-            .map(|cluster| typed(cluster, "cluster", cluster.fields.clone()))
+            .map(|cluster| typed(cluster, "cluster"))
             .transpose()?,
-        user: user_fields
-            .map(|(user, fields)| typed(user, "user", fields))
-            .transpose()?,
+        user: user.map(|user| typed(user, "user")).transpose()?,
         cluster_name,
         user_name,
-        exec,
     }))
 }
 
@@ -153,12 +132,8 @@ fn usable(entry: &Entry, what: &str) -> Result<(), Fatal> {
     }
 }
 
-/// An entry as one of kube's types. Which field is wrong is told, and not what it holds.
-fn typed<T: DeserializeOwned>(
-    entry: &Entry,
-    what: &str,
-    fields: serde_json::Map<String, Value>,
-) -> Result<T, Fatal> {
+/// An entry with types. Which field is wrong is told, and not what it holds.
+fn typed<T: DeserializeOwned>(entry: &Entry, what: &str) -> Result<T, Fatal> {
     usable(entry, what)?;
     let wrong = || {
         let alone = |(name, value): (&String, &Value)| {
@@ -173,7 +148,7 @@ fn typed<T: DeserializeOwned>(
             .find_map(alone)
             .unwrap_or_else(|| "it".into())
     };
-    serde_json::from_value(Value::Object(fields)).map_err(|_| {
+    serde_json::from_value(Value::Object(entry.fields.clone())).map_err(|_| {
         Fatal::new(format_args!(
             "error loading config file \"{}\": the {what} {:?}: {} is of the wrong type",
             entry.file.display(),
@@ -259,15 +234,12 @@ impl Chosen {
                 ));
             }
         }
-        let has_certificate =
-            user.client_certificate.is_some() || user.client_certificate_data.is_some();
-        if has_certificate && user.client_key.is_none() && user.client_key_data.is_none() {
+        if user.has_certificate() && !user.has_key() {
             found.push(format!(
                 "client-key-data or client-key must be specified for {of} to use the clientCert authentication method."
             ));
         }
-        if let Some(exec) = &self.exec {
-            let field = |name: &str| exec.get(name).and_then(Value::as_str).unwrap_or_default();
+        if let Some(exec) = &user.exec {
             let needed = |what: &str| {
                 format!("{what} must be specified for {of} to use exec authentication plugin")
             };
@@ -276,29 +248,20 @@ impl Chosen {
                     "authProvider cannot be provided in combination with an exec plugin for {of}"
                 ));
             }
-            for name in ["command", "apiVersion"] {
-                if field(name).is_empty() {
+            for (name, value) in [
+                ("command", &exec.command),
+                ("apiVersion", &exec.api_version),
+            ] {
+                if value.is_empty() {
                     found.push(needed(name));
                 }
             }
-            let variables = exec
-                .get("env")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten();
-            for variable in variables {
-                let name = variable
-                    .get("name")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
-                if name.is_empty() {
-                    found.push(needed("env variable name"));
-                }
-            }
-            match field("interactiveMode") {
+            let nameless = exec.env.iter().filter(|variable| variable.name.is_empty());
+            found.extend(nameless.map(|_| needed("env variable name")));
+            match exec.interactive_mode.as_str() {
                 "Never" | "IfAvailable" | "Always" => {}
                 // The older version has a default.
-                "" if field("apiVersion") == EXEC_VERSIONS[1] => {}
+                "" if exec.api_version == EXEC_VERSIONS[1] => {}
                 "" => found.push(needed("interactiveMode")),
                 mode => found.push(format!("invalid interactiveMode for {of}: {mode:?}")),
             }
@@ -315,16 +278,11 @@ impl Chosen {
                 "more than one authentication method found for {of}; found {methods:?}, only one is allowed"
             ));
         }
-        let others = user.impersonate_uid.is_some()
-            || user
-                .impersonate_groups
-                .as_ref()
-                .is_some_and(|groups| !groups.is_empty())
-            || user
-                .impersonate_user_extra
-                .as_ref()
-                .is_some_and(|extra| !extra.is_empty());
-        if others && user.impersonate.is_none() {
+        let impersonated = &user.impersonated;
+        let others = impersonated.uid.is_some()
+            || !impersonated.groups.is_empty()
+            || !impersonated.extra.is_empty();
+        if others && impersonated.name.is_none() {
             found.push(format!(
                 "requesting uid, groups or user-extra for {of} without impersonating a user"
             ));
@@ -337,17 +295,14 @@ impl Chosen {
         if let Some(cluster) = &self.cluster {
             let has_authority = cluster.certificate_authority.is_some()
                 || cluster.certificate_authority_data.is_some();
-            if cluster.insecure_skip_tls_verify == Some(true) && has_authority {
+            if cluster.insecure_skip_tls_verify && has_authority {
                 return Err(Fatal::new(
                     "specifying a root certificates file with the insecure flag is not allowed",
                 ));
             }
         }
-        let version = self
-            .exec
-            .as_ref()
-            .and_then(|exec| exec.get("apiVersion")?.as_str());
-        match version {
+        let exec = self.user.as_ref().and_then(|user| user.exec.as_ref());
+        match exec.map(|exec| exec.api_version.as_str()) {
             Some(version) if !EXEC_VERSIONS.contains(&version) => Err(Fatal::new(format_args!(
                 "exec plugin: invalid apiVersion {version:?}"
             ))),
@@ -386,6 +341,15 @@ impl Chosen {
                 "invalid 'proxy-url' for cluster {:?}: not a URL",
                 self.cluster_name
             ))),
+        }
+    }
+
+    /// The cluster and the user of something other than a kubeconfig.
+    pub(crate) fn new(cluster: Cluster, user: User) -> Self {
+        Self {
+            cluster: Some(cluster),
+            user: Some(user),
+            ..Self::default()
         }
     }
 

@@ -1,12 +1,10 @@
 //! The flags that stand for fields of a kubeconfig, with kubectl's names.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use clap::{ArgAction, Args};
-use kube::config::{AuthInfo, Cluster};
 
-use crate::kubeconfig::Chosen;
+use crate::kubeconfig::{Chosen, Cluster, User};
 use crate::values;
 
 /// The fields of the cluster and the user that the command line tells.
@@ -131,7 +129,7 @@ impl Overrides {
         if changes_cluster || (has_server && chosen.cluster.is_some()) {
             let cluster = chosen.cluster.get_or_insert_with(Cluster::default);
             if self.insecure_skip_tls_verify || authority.is_some() {
-                cluster.insecure_skip_tls_verify = Some(self.insecure_skip_tls_verify);
+                cluster.insecure_skip_tls_verify = self.insecure_skip_tls_verify;
                 cluster.certificate_authority = authority;
                 cluster.certificate_authority_data = None;
             }
@@ -143,17 +141,16 @@ impl Overrides {
                 cluster.proxy_url = proxy;
             }
             if self.disable_compression {
-                cluster.disable_compression = Some(true);
+                cluster.disable_compression = true;
             }
         }
-        let user = chosen.user.get_or_insert_with(AuthInfo::default);
+        let user = chosen.user.get_or_insert_with(User::default);
         if let Some(token) = given(&self.token) {
-            user.token = Some(token.into());
+            user.token = Some(token);
             user.token_file = None;
         }
-        let secret = |value: &Option<String>| given(value).map(Into::into);
         user.username = given(&self.username).or(user.username.take());
-        user.password = secret(&self.password).or(user.password.take());
+        user.password = given(&self.password).or(user.password.take());
         if let Some(file) = given(&self.client_certificate) {
             user.client_certificate = Some(file);
             user.client_certificate_data = None;
@@ -162,21 +159,19 @@ impl Overrides {
             user.client_key = Some(file);
             user.client_key_data = None;
         }
-        user.impersonate = given(&self.impersonate).or(user.impersonate.take());
-        user.impersonate_uid = given(&self.as_uid).or(user.impersonate_uid.take());
+        let impersonated = &mut user.impersonated;
+        impersonated.name = given(&self.impersonate).or(impersonated.name.take());
+        impersonated.uid = given(&self.as_uid).or(impersonated.uid.take());
         if !self.as_groups.is_empty() {
-            user.impersonate_groups = Some(self.as_groups.clone());
+            impersonated.groups.clone_from(&self.as_groups);
         }
         if !self.as_extra.is_empty() {
-            let mut extra: HashMap<String, Vec<String>> = HashMap::new();
+            impersonated.extra.clear();
             for pair in &self.as_extra {
                 let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                extra
-                    .entry(key.to_owned())
-                    .or_default()
-                    .push(value.to_owned());
+                let values = impersonated.extra.entry(key.to_owned()).or_default();
+                values.push(value.to_owned());
             }
-            user.impersonate_user_extra = Some(extra);
         }
     }
 }

@@ -5,22 +5,27 @@ use std::path::Path;
 
 use discovery_core::http::uri;
 use http::Uri;
-use kube::Config;
-use kube::config::{
-    AuthInfo, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
-};
 
 use crate::args::Global;
 use crate::errors::{Fatal, InvalidPort};
-use crate::kubeconfig::{Content, chosen, no_context, read};
+use crate::kubeconfig::{Chosen, Cluster, Content, User, chosen, no_context, read};
 use crate::kuberc::{self, Plugins};
 use crate::overrides::Overrides;
 
 /// kubectl's server where none is configured.
 const DEFAULT_SERVER: &str = "http://localhost:8080";
 
-/// The token of a pod's service account.
-const SERVICE_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+/// The files of a pod's service account.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// Where the server is, and who asks it.
+pub(crate) struct Config {
+    pub(crate) url: Uri,
+    /// The address as it was given.
+    pub(crate) address: String,
+    pub(crate) cluster: Cluster,
+    pub(crate) user: User,
+}
 
 /// The server to ask, and what tells the credentials when they are needed.
 #[derive(Debug)]
@@ -44,7 +49,8 @@ enum Credentials {
     Kubeconfig(Box<Content>, Option<String>),
     /// From a kubeconfig that nobody needed yet, as the address came with a flag.
     Unread,
-    InCluster,
+    /// Those of the pod.
+    ServiceAccount,
 }
 
 impl Server {
@@ -86,7 +92,7 @@ impl Server {
             return match (given, context) {
                 (_, Some(context)) => Err(no_context(&context)),
                 (None, None) => Ok(match in_cluster() {
-                    Some(address) => with(address, Credentials::InCluster),
+                    Some(address) => with(address, Credentials::ServiceAccount),
                     None => with(DEFAULT_SERVER.into(), Credentials::None),
                 }),
                 (Some(address), None) => Ok(with(address, Credentials::None)),
@@ -138,58 +144,21 @@ impl Server {
         })
     }
 
-    /// The configuration for the server at `url`, certificates and all. As in kubectl, credentials are
-    /// sent over TLS only, and the impersonated user, which is no secret, over anything.
-    pub(crate) async fn config(&self, url: Uri) -> Result<Config, Fatal> {
-        let unread = match &self.credentials {
-            Credentials::Unread => read(None)?,
-            _ => None,
+    /// The configuration for the server at `url`. As in kubectl, credentials are sent over TLS only, and the impersonated
+    /// user, which is no secret, over anything.
+    pub(crate) fn config(&self, url: Uri) -> Result<Config, Fatal> {
+        let of = |content: &Content, context: Option<&str>| {
+            chosen(content, context, &self.overrides).map(Option::unwrap_or_default)
         };
-        let content = match &self.credentials {
-            Credentials::Kubeconfig(content, _) => Some(&**content),
-            Credentials::Unread => unread.as_ref(),
-            Credentials::None | Credentials::InCluster => None,
+        let mut chosen = match &self.credentials {
+            Credentials::None => Chosen::default(),
+            Credentials::Kubeconfig(content, context) => of(content, context.as_deref())?,
+            Credentials::Unread => match read(None)? {
+                Some(content) => of(&content, None)?,
+                None => Chosen::default(),
+            },
+            Credentials::ServiceAccount => service_account(Path::new(SERVICE_ACCOUNT)),
         };
-        let context = match &self.credentials {
-            Credentials::Kubeconfig(_, context) => context.as_deref(),
-            _ => None,
-        };
-        let mut config = match &self.credentials {
-            Credentials::InCluster => Config::incluster_env().map_err(Fatal::new)?,
-            _ => self.load(content, context, &url).await?,
-        };
-        // A plugin is told the address as it was given.
-        let exec = config.auth_info.exec.as_mut();
-        if let Some(cluster) = exec.and_then(|exec| exec.cluster.as_mut()) {
-            cluster.server = Some(self.url()?);
-        }
-        if url.scheme_str() != Some("https") {
-            let user = std::mem::take(&mut config.auth_info);
-            config.auth_info = AuthInfo {
-                impersonate: user.impersonate,
-                impersonate_uid: user.impersonate_uid,
-                impersonate_groups: user.impersonate_groups,
-                impersonate_user_extra: user.impersonate_user_extra,
-                ..AuthInfo::default()
-            };
-        } else if config.root_cert.as_ref().is_some_and(Vec::is_empty) {
-            return Err(Fatal::new(
-                "unable to load root certificates: unable to parse bytes as PEM block",
-            ));
-        }
-        config.cluster_url = url;
-        Ok(config)
-    }
-
-    /// Only what the context uses goes to kube.
-    async fn load(
-        &self,
-        content: Option<&Content>,
-        context: Option<&str>,
-        url: &Uri,
-    ) -> Result<Config, Fatal> {
-        let chosen = content.map(|content| chosen(content, context, &self.overrides));
-        let mut chosen = chosen.transpose()?.flatten().unwrap_or_default();
         self.overrides.apply(&mut chosen, self.has_flag);
         chosen.check()?;
         let has_tls = url.scheme_str() == Some("https");
@@ -201,51 +170,37 @@ impl Server {
             chosen.cluster.unwrap_or_default(),
             chosen.user.unwrap_or_default(),
         );
-        // A key alone is of no use, and no harm.
-        if user.client_certificate.is_none() && user.client_certificate_data.is_none() {
-            user.client_key = None;
-            user.client_key_data = None;
-        }
-        // The address may be missing there, or be in a form that is no URL.
-        cluster.server = Some(url.to_string());
         if !has_tls {
-            cluster.certificate_authority = None;
-            cluster.certificate_authority_data = None;
+            // What is set for TLS is for this server alone, and not for one that it redirects to.
+            cluster = Cluster {
+                proxy_url: cluster.proxy_url,
+                disable_compression: cluster.disable_compression,
+                ..Cluster::default()
+            };
+            user = user.without_credentials();
         }
-        let has_proxy = cluster.proxy_url.is_some();
-        let name = || "chosen".to_owned();
-        let kubeconfig = Kubeconfig {
-            clusters: vec![NamedCluster {
-                name: name(),
-                cluster: Some(cluster),
-                ..NamedCluster::default()
-            }],
-            auth_infos: vec![NamedAuthInfo {
-                name: name(),
-                auth_info: Some(user),
-                ..NamedAuthInfo::default()
-            }],
-            contexts: vec![NamedContext {
-                name: name(),
-                context: Some(Context {
-                    cluster: name(),
-                    user: Some(name()),
-                    ..Context::default()
-                }),
-                ..NamedContext::default()
-            }],
-            current_context: Some(name()),
-            ..Kubeconfig::default()
-        };
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        let mut config = config.map_err(Fatal::new)?;
-        if !has_proxy {
-            // kube puts one of the environment there, which is subject to NO_PROXY.
-            config.proxy_url = None;
-        }
-        Ok(config)
+        Ok(Config {
+            url,
+            address: self.url()?,
+            cluster,
+            user,
+        })
     }
+}
+
+/// The cluster and the user of a pod.
+fn service_account(dir: &Path) -> Chosen {
+    let file = |name: &str| dir.join(name).to_str().map(str::to_owned);
+    let authority = file("ca.crt").filter(|file| Path::new(file).exists());
+    let cluster = Cluster {
+        certificate_authority: authority,
+        ..Cluster::default()
+    };
+    let user = User {
+        token_file: file("token"),
+        ..User::default()
+    };
+    Chosen::new(cluster, user)
 }
 
 /// In a pod without a kubeconfig: the server of its own cluster.
@@ -254,7 +209,7 @@ fn in_cluster() -> Option<String> {
     let host = variable("KUBERNETES_SERVICE_HOST")?;
     let port = variable("KUBERNETES_SERVICE_PORT")?;
     // Without a token kubectl does not take the cluster either.
-    if !Path::new(SERVICE_TOKEN).exists() {
+    if !Path::new(SERVICE_ACCOUNT).join("token").exists() {
         return None;
     }
     let host = if host.contains(':') {

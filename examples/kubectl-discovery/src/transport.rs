@@ -1,9 +1,10 @@
 //! The transport, which is not set up before the first request is to be sent.
 
+mod authenticated;
 mod connect;
 mod credentials;
 mod deadline;
-mod forward;
+mod dial;
 mod gzip;
 mod handshake;
 mod plugin;
@@ -27,14 +28,15 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
-use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 use tower_service::Service;
 
+use self::authenticated::{Authenticated, Failure};
 pub(crate) use self::connect::without_password;
 use self::connect::without_user;
 use self::deadline::Deadline;
 pub(crate) use self::deadline::Elapsed;
+pub(crate) use self::dial::ProxyError;
 use crate::errors::{Fatal, chain};
 use crate::server::Server;
 
@@ -55,8 +57,8 @@ pub(crate) struct Transport {
 struct Shared {
     server: Server,
     url: Uri,
-    /// Made once, even if that fails: a plugin is not run again for the next request.
-    connection: OnceCell<Result<Connection, NotReady>>,
+    /// Made once, even if that fails.
+    ready: OnceCell<Result<Authenticated, NotReady>>,
     sent: AtomicU64,
     not_modified: AtomicU64,
 }
@@ -100,7 +102,7 @@ impl Transport {
         let shared = Shared {
             server,
             url,
-            connection: OnceCell::new(),
+            ready: OnceCell::new(),
             sent: AtomicU64::new(0),
             not_modified: AtomicU64::new(0),
         };
@@ -128,13 +130,21 @@ impl Transport {
 
 impl Shared {
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, Cause> {
-        let connection = self.connection.get_or_init(|| self.connect()).await;
-        let connection = connection.clone().map_err(Cause::NotReady)?;
-        self.sent.fetch_add(1, Ordering::Relaxed);
+        let ready = self.ready.get_or_init(|| async { self.prepare() }).await;
+        let ready = ready.as_ref().map_err(|why| Cause::NotReady(why.clone()))?;
         let uri = without_user(request.uri());
-        tracing::info!(method = %request.method(), %uri, "sending");
-        let response = connection.oneshot(request).await;
-        let response = response.map_err(Cause::Exchange)?;
+        let method = request.method().clone();
+        let sending = || {
+            self.sent.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(%method, %uri, "sending");
+        };
+        let response = ready
+            .send(request, sending)
+            .await
+            .map_err(|why| match why {
+                Failure::Unsendable(error) => Cause::NotReady(NotReady::Unsendable(error)),
+                Failure::Exchange(error) => Cause::Exchange(error),
+            })?;
         tracing::info!(%uri, status = %response.status(), version = ?response.version(), "answered");
         if response.status() == StatusCode::NOT_MODIFIED {
             self.not_modified.fetch_add(1, Ordering::Relaxed);
@@ -142,16 +152,14 @@ impl Shared {
         Ok(response)
     }
 
-    async fn connect(&self) -> Result<Connection, NotReady> {
+    fn prepare(&self) -> Result<Authenticated, NotReady> {
         if self.server.offline {
             let why = "offline: the caches don't know it, and nothing is sent";
             return Err(NotReady::Unsendable(Unsendable::new(why)));
         }
-        let config = self.server.config(self.url.clone()).await;
-        let mut config = config.map_err(NotReady::Configuration)?;
-        plugin::resolve(&mut config.auth_info, &self.server.plugins)
-            .map_err(NotReady::Unsendable)?;
-        connect::connect(&config).map_err(|error| match error.downcast() {
+        let config = self.server.config(self.url.clone());
+        let config = config.map_err(NotReady::Configuration)?;
+        Authenticated::new(&config, &self.server.plugins).map_err(|error| match error.downcast() {
             Ok(unsendable) => NotReady::Unsendable(*unsendable),
             Err(error) => NotReady::Configuration(Fatal::new(chain(&*error))),
         })

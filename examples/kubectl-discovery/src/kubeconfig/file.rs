@@ -1,12 +1,11 @@
 //! One kubeconfig file, read as client-go reads it.
 //!
-//! kube's types are strict: one entry that is odd makes the whole file useless, and files that templates have made are full
-//! of empty fields. So a file is read as plain data here, and only what the chosen context uses becomes one of kube's
-//! types.
+//! Files that templates have made are full of empty fields and odd entries, which are no reason to refuse the whole file. So
+//! it is read as plain data here, and only what the chosen context uses becomes typed.
 
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Map, Value};
 use serde_saphyr::options::DuplicateKeyPolicy;
@@ -156,13 +155,17 @@ impl Entry {
 
     /// Takes out what counts as absent, and makes paths absolute.
     fn tidy(&mut self) {
-        self.fields.remove("extensions");
         drop_empty(&mut self.fields);
+        if let Some(Value::Array(extensions)) = self.fields.get_mut("extensions") {
+            extensions.retain(Value::is_object);
+        } else {
+            self.fields.remove("extensions");
+        }
         let dir = std::path::absolute(&self.file).unwrap_or_else(|_| self.file.clone());
         let dir = dir.parent().unwrap_or(Path::new("/"));
         for name in FILES {
             if let Some(Value::String(path)) = self.fields.get_mut(name) {
-                *path = dir.join(&*path).display().to_string();
+                *path = below(dir, path);
             }
         }
         for name in BASE64 {
@@ -175,24 +178,20 @@ impl Entry {
             if let Some(Value::String(command)) = exec.get_mut("command")
                 && command.contains('/')
             {
-                *command = dir.join(&*command).display().to_string();
+                *command = below(dir, command);
             }
-            for (name, empty) in [
-                ("args", Value::String(String::new())),
-                ("env", Value::Object(Map::new())),
-            ] {
-                if let Some(Value::Array(values)) = exec.get_mut(name) {
-                    for value in values.iter_mut().filter(|value| value.is_null()) {
-                        *value = empty.clone();
+            if let Some(Value::Array(variables)) = exec.get_mut("env") {
+                for variable in variables {
+                    match variable {
+                        Value::Null => *variable = Value::Object(Map::new()),
+                        Value::Object(variable) => drop_empty(variable),
+                        _ => {}
                     }
                 }
             }
         }
         if let Some(Value::Object(provider)) = self.fields.get_mut("auth-provider") {
-            provider
-                .entry("name")
-                .or_insert_with(|| Value::String(String::new()));
-            drop_empty_but(provider, "name");
+            drop_empty(provider);
         }
     }
 
@@ -206,15 +205,37 @@ impl Entry {
 }
 
 fn drop_empty(fields: &mut Map<String, Value>) {
-    drop_empty_but(fields, "");
-}
-
-fn drop_empty_but(fields: &mut Map<String, Value>, kept: &str) {
-    fields.retain(|name, value| match value {
+    fields.retain(|_, value| match value {
         Value::Null => false,
-        Value::String(text) => !text.is_empty() || name == kept,
+        Value::String(text) => !text.is_empty(),
         _ => true,
     });
+}
+
+/// A path as it is meant in a file of this directory, as Go joins the two: without dot segments, unless it is absolute.
+fn below(dir: &Path, path: &str) -> String {
+    if Path::new(path).is_absolute() {
+        return path.to_owned();
+    }
+    without_dots(&dir.join(path)).display().to_string()
+}
+
+/// A path without `.` and `..`, whatever is there.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir
+                if matches!(clean.components().next_back(), Some(Component::Normal(_))) =>
+            {
+                clean.pop();
+            }
+            Component::ParentDir if clean.has_root() => {}
+            part => clean.push(part),
+        }
+    }
+    clean
 }
 
 /// The documents of a file, one after the other.
@@ -289,7 +310,7 @@ mod tests {
         assert_eq!(content.contexts[3].text("cluster"), "two");
         assert!(content.clusters.is_empty() && content.current.is_empty());
         let exec = &content.users[0].fields["exec"];
-        assert_eq!(exec["args"], serde_json::json!(["", "a"]));
+        assert_eq!(exec["args"], serde_json::json!([null, "a"]));
         assert_eq!(exec["env"], serde_json::json!([{}]));
     }
 
@@ -317,6 +338,18 @@ mod tests {
         assert_eq!(first.current, "b");
         assert_eq!(first.users.len(), 2);
         assert_eq!(first.users[0].text("token"), "one");
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        for (path, expected) in [
+            ("token", "/home/me/token"),
+            ("./a/../b", "/home/me/b"),
+            ("../../../x", "/x"),
+            ("/a/../b", "/a/../b"),
+        ] {
+            assert_eq!(below(Path::new("/home/me"), path), expected);
+        }
     }
 
     #[test]

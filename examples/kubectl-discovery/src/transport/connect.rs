@@ -1,6 +1,4 @@
-//! A connection to the server: proxy, TLS, credentials, gzip.
-
-use std::net::IpAddr;
+//! HTTP over connections to the server: redirects, repeats, gzip.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,31 +7,21 @@ use discovery_core::BoxError;
 use discovery_core::http::dump::Uncompressed;
 use discovery_core::http::uri::host_and_port;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, PROXY_AUTHORIZATION};
-use http::uri::Authority;
+use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
-use hyper_util::client::legacy::connect::{Connect, Connection as Connected, HttpConnector};
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use kube::Config;
-use kube::client::ConfigExt;
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
-use tower_http::set_header::SetRequestHeaderLayer;
 
-use super::credentials::{authorization, check_impersonation};
-use super::forward::Forward;
+use super::Connection;
+use super::dial::Dialer;
 use super::gzip;
 use super::handshake::{self, First};
 use super::redirect::follow;
 use super::repeat;
-use super::tls::{self, Bounded, Dial};
-use super::{Connection, Unsendable};
-use crate::errors::InvalidPort;
 
 /// The largest head of a response, as in Go.
 const MAX_HEAD: usize = 10 << 20;
@@ -41,158 +29,27 @@ const MAX_HEAD: usize = 10 << 20;
 /// The most lines that it may have. Go has no such limit.
 const MAX_HEADERS: usize = 10_000;
 
-/// Reads certificates and tokens, but opens no socket.
-pub(super) fn connect(config: &Config) -> Result<Connection, BoxError> {
-    check_impersonation(&config.auth_info)?;
-    let authorization = authorization(&config.auth_info)?;
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(config.connect_timeout);
-    let Some(proxy) = proxy(config)? else {
-        return over(config, authorization, tcp);
-    };
-    if let Some(port) = InvalidPort::of(proxy.uri()) {
-        return Err(Unsendable::new(format_args!("proxyconnect tcp: {port}")).into());
-    }
-    let (uri, auth) = (proxy.uri().clone(), proxy.basic_auth().cloned());
-    match uri.scheme_str() {
-        Some("http") if !has_tls(config) => {
-            speak(config, authorization, Forward::new(uri, tcp), auth)
-        }
-        Some("http") => {
-            let tunnel = Tunnel::new(uri, tcp);
-            let tunnel = auth.into_iter().fold(tunnel, Tunnel::with_auth);
-            over(config, authorization, tunnel)
-        }
-        Some("socks5" | "socks5h") => {
-            let socks = SocksV5::new(uri, tcp);
-            match proxy.raw_auth() {
-                Some((user, password)) => {
-                    let socks = socks.with_auth(user.into(), password.into());
-                    over(config, authorization, socks)
-                }
-                None => over(config, authorization, socks),
-            }
-        }
-        _ => Err(unsupported(&uri)),
-    }
-}
-
-/// The proxy of the kubeconfig; or that of the surroundings, but not to this machine, as in Go.
-fn proxy(config: &Config) -> Result<Option<Intercept>, BoxError> {
-    let target = &config.cluster_url;
-    let given = config.proxy_url.as_ref();
-    if let Some(proxy) = given {
-        let found = Matcher::builder()
-            .all(proxy.to_string())
-            .build()
-            .intercept(target);
-        return found.map(Some).ok_or_else(|| unsupported(proxy));
-    }
-    let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
-    let local = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    Ok(if local {
-        None
-    } else {
-        matcher().intercept(target)
-    })
-}
-
-/// The proxies of the environment, as Go takes them: it does not know `ALL_PROXY`, and the host in a pattern such as
-/// `*.test` begins with a dot.
-fn matcher() -> Matcher {
-    let variable = |name: &str| {
-        let lower = name.to_ascii_lowercase();
-        let value = std::env::var(name).ok().filter(|value| !value.is_empty());
-        value
-            .or_else(|| std::env::var(lower).ok())
-            .unwrap_or_default()
-    };
-    let exceptions = variable("NO_PROXY");
-    let exceptions: Vec<_> = exceptions
-        .split(',')
-        .map(str::trim)
-        .map(|pattern| match pattern.strip_prefix('*') {
-            Some(rest) if !rest.is_empty() => rest,
-            _ => pattern,
-        })
-        .collect();
-    Matcher::builder()
-        .http(variable("HTTP_PROXY"))
-        .https(variable("HTTPS_PROXY"))
-        .no(exceptions.join(","))
-        .build()
-}
-
-fn unsupported(proxy: &Uri) -> BoxError {
-    let proxy = without_password(proxy);
-    format!("can't go through the proxy {proxy}: only http and socks5 will do").into()
-}
-
-fn over<C>(
-    config: &Config,
-    authorization: Option<HeaderValue>,
-    connector: C,
-) -> Result<Connection, BoxError>
-where
-    C: tower_service::Service<Uri> + Clone + Send + Sync + 'static,
-    C::Response: hyper::rt::Read + hyper::rt::Write + Connected + Send + Unpin + 'static,
-    C::Future: Send + Unpin + 'static,
-    C::Error: Into<BoxError>,
-{
-    if !has_tls(config) {
-        return speak(config, authorization, connector, None);
-    }
-    let mut builder = HttpsConnectorBuilder::new()
-        .with_tls_config(tls::client_config(config)?)
-        .https_only();
-    if let Some(name) = &config.tls_server_name {
-        let name = name.clone().try_into()?;
-        builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name));
-    }
-    speak(
-        config,
-        authorization,
-        Bounded(
-            builder
-                .enable_all_versions()
-                .wrap_connector(Dial(connector)),
-        ),
-        None,
-    )
-}
-
-fn has_tls(config: &Config) -> bool {
-    config.cluster_url.scheme_str() == Some("https")
-}
-
-/// HTTP over a connector: HTTP/2 where TLS has agreed on it, else HTTP/1.1. With credentials for a
-/// proxy if that is to see each request.
-fn speak<C>(
-    config: &Config,
-    authorization: Option<HeaderValue>,
-    connector: C,
-    proxy_auth: Option<HeaderValue>,
-) -> Result<Connection, BoxError>
-where
-    C: Connect + Clone + Send + Sync + 'static,
-{
+/// HTTP over the connections of a dialer: HTTP/2 where TLS has agreed on it, else HTTP/1.1. Opens no socket.
+pub(super) fn connect(dialer: Dialer, disable_compression: bool) -> Connection {
+    let proxy_authorization = dialer.proxy_authorization().cloned();
     let client = Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .http1_max_headers(MAX_HEADERS)
         .http1_max_buf_size(MAX_HEAD)
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http2_max_header_list_size(MAX_HEAD as u32)
-        .build::<_, Full<Bytes>>(connector);
+        .build::<_, Full<Bytes>>(dialer);
     let first = First::default();
     let client = service_fn(move |request| handshake::send(client.clone(), first.clone(), request));
     let client = service_fn(move |request| repeat::send(client.clone(), request));
     let client = ServiceBuilder::new()
         .map_request(move |mut request: Request<_>| {
-            if let Some(auth) = &proxy_auth {
+            // Over TLS it is sent to the proxy when the tunnel is made.
+            if let Some(value) = &proxy_authorization
+                && request.uri().scheme() == Some(&Scheme::HTTP)
+            {
                 let headers = request.headers_mut();
-                headers.insert(PROXY_AUTHORIZATION, auth.clone());
+                headers.insert(PROXY_AUTHORIZATION, value.clone());
             }
             request
         })
@@ -207,17 +64,11 @@ where
     let client = ServiceBuilder::new()
         .map_request(with_url_credentials)
         .service_fn(move |request| follow(client.clone(), request));
-    let client = ServiceBuilder::new()
-        .layer(config.extra_headers_layer()?)
-        .option_layer(
-            authorization.map(|value| SetRequestHeaderLayer::overriding(AUTHORIZATION, value)),
-        )
-        .service(client);
     let client = BoxCloneSyncService::<_, Response<Incoming>, BoxError>::new(client);
-    if config.disable_compression {
+    if disable_compression {
         let client = client
             .map_response(|response| response.map(|body| body.map_err(Into::into).boxed_unsync()));
-        return Ok(BoxCloneSyncService::new(client));
+        return BoxCloneSyncService::new(client);
     }
     let client = service_fn(move |mut request: Request<_>| {
         let client = client.clone();
@@ -227,7 +78,7 @@ where
             gzip::decoded(client.oneshot(request).await?).await
         }
     });
-    Ok(BoxCloneSyncService::new(client))
+    BoxCloneSyncService::new(client)
 }
 
 /// Sends user and password of a URL as Go does, unless there are other credentials.
@@ -289,7 +140,7 @@ fn replace_authority(uri: &mut Uri, authority: Authority) {
     }
 }
 
-fn percent_decoded(text: &str) -> Vec<u8> {
+pub(super) fn percent_decoded(text: &str) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

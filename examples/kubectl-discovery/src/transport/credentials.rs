@@ -1,90 +1,191 @@
-//! The header fields that tell the server who the user is.
-//!
-//! kube's own layers panic on a token that is not a field value, and don't trim a token file.
+//! The credentials of a user, for each request.
 
 use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use discovery_core::BoxError;
-use http::HeaderValue;
-use kube::config::{AuthInfo, AuthProviderConfig};
-use secrecy::{ExposeSecret, SecretString};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Unsendable;
+use super::plugin::Plugin;
+use super::tls::{self, Identity};
 use crate::errors::go_words;
+use crate::kubeconfig::{AuthProvider, Impersonated, User};
+use crate::kuberc::Plugins;
+use crate::server::Config;
 
-/// The `Authorization` field of a user, if there is anything to send.
-///
-/// An exec plugin is not run here: its token has replaced the plugin before.
-///
-/// # Errors
-///
-/// An [`Unsendable`] for a token that is not a field value, and another error if a token file can't
-/// be read, or if kubectl has no provider of that name.
-pub(super) fn authorization(user: &AuthInfo) -> Result<Option<HeaderValue>, BoxError> {
-    let name = user.username.as_deref().filter(|name| !name.is_empty());
-    let password = user.password.as_ref().map(SecretString::expose_secret);
-    let token = user.token.as_ref().map(SecretString::expose_secret);
-    let file = user.token_file.as_deref().filter(|file| !file.is_empty());
-    if let Some(provider) = &user.auth_provider {
-        return Ok(Some(bearer(id_token(provider)?.as_bytes())?));
-    }
-    if let (Some(name), Some(password)) = (name, password) {
-        return Ok(Some(basic(name, password)?));
-    }
-    let token = token.filter(|token| !token.is_empty());
-    if let (Some(file), Some(_)) = (file, token)
-        && let Ok(read) = fs::read(file)
-        && let read = read.trim_ascii()
-        && !read.is_empty()
-    {
-        // The file counts more than what stands beside it, if it can be read.
-        return Ok(Some(bearer(read)?));
-    }
-    if let Some(token) = token {
-        return Ok(Some(bearer(token.as_bytes())?));
-    }
-    if let Some(file) = file {
-        let read = fs::read(file);
-        let token = read.map_err(|error| format!("open {file}: {}", go_words(&error)))?;
-        return Ok(match token_of_file(&token) {
-            b"" => None,
-            token => Some(bearer(token)?),
-        });
-    }
-    // Without a password, the name is sent with an empty one.
-    Ok(name.map(|name| basic(name, "")).transpose()?)
+/// What tells the server who the user is.
+#[derive(Default)]
+pub(super) struct Issued {
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) identity: Option<Identity>,
 }
 
-/// Checks the values of the impersonation headers.
+/// Where the credentials come from.
+pub(super) enum Credentials {
+    Fixed(Arc<Issued>),
+    /// A file in which the token changes from time to time, and the last one that could be read.
+    File(String, Mutex<Arc<Issued>>),
+    Plugin(Box<Plugin>),
+}
+
+impl Credentials {
+    /// Reads certificates and tokens, but runs no plugin.
+    ///
+    /// # Errors
+    ///
+    /// An [`Unsendable`] for a token that is not a field value, and another error if a file can't be read, or if the
+    /// credentials contradict each other.
+    pub(super) fn new(config: &Config, plugins: &Plugins) -> Result<Self, BoxError> {
+        let user = &config.user;
+        if user.exec.is_some() && user.auth_provider.is_some() {
+            return Err("execProvider and authProvider cannot be used in combination".into());
+        }
+        let authorization = authorization(user)?;
+        let identity = tls::identity_of(user)?;
+        // A plugin is for those who have nothing else.
+        let has_other = user.token.is_some()
+            || user.token_file.is_some()
+            || user.username.is_some()
+            || identity.is_some();
+        if let (Some(exec), false) = (&user.exec, has_other) {
+            let plugin = Plugin::new(exec.clone(), config, plugins.clone());
+            return Ok(Self::Plugin(Box::new(plugin)));
+        }
+        let issued = Arc::new(Issued {
+            authorization,
+            identity,
+        });
+        Ok(match &user.token_file {
+            Some(file) => Self::File(file.clone(), Mutex::new(issued)),
+            None => Self::Fixed(issued),
+        })
+    }
+
+    /// The credentials of a request that is to be sent now.
+    pub(super) async fn current(&self) -> Result<Arc<Issued>, Unsendable> {
+        match self {
+            Self::Fixed(issued) => Ok(Arc::clone(issued)),
+            Self::File(file, last) => read_again(file, last),
+            Self::Plugin(plugin) => plugin.current().await,
+        }
+    }
+
+    /// Other credentials than these, which the server has refused; `None` if there are none.
+    pub(super) async fn other_than(&self, refused: &Arc<Issued>) -> Option<Arc<Issued>> {
+        let issued = match self {
+            Self::Fixed(_) => return None,
+            Self::File(file, last) => read_again(file, last),
+            Self::Plugin(plugin) => plugin.renew(refused).await,
+        };
+        match issued {
+            Ok(issued) => Some(issued).filter(|issued| !issued.is_same(refused)),
+            Err(error) => {
+                tracing::warn!(%error, "refreshing credentials");
+                None
+            }
+        }
+    }
+}
+
+impl Issued {
+    /// Whether it says the same.
+    fn is_same(&self, other: &Self) -> bool {
+        let certificates = |issued: &Self| issued.identity.as_ref().map(|found| found.cert.clone());
+        self.authorization == other.authorization && certificates(self) == certificates(other)
+    }
+}
+
+/// The token that is in the file now, if there is one; otherwise it is the last one. client-go looks once a minute.
+fn read_again(file: &str, last: &Mutex<Arc<Issued>>) -> Result<Arc<Issued>, Unsendable> {
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    let read = fs::read(file).unwrap_or_default();
+    if !read.trim_ascii().is_empty() {
+        let authorization = Some(bearer(token_of_file(&read))?);
+        if last.authorization != authorization {
+            let identity = last.identity.clone();
+            *last = Arc::new(Issued {
+                authorization,
+                identity,
+            });
+        }
+    }
+    Ok(Arc::clone(&last))
+}
+
+/// The `Authorization` field of a user, if there is anything to send without a plugin.
+fn authorization(user: &User) -> Result<Option<HeaderValue>, BoxError> {
+    let provided = user.auth_provider.as_ref().map(id_token).transpose()?;
+    let token = user.token.as_deref().filter(|token| !token.is_empty());
+    let file = user.token_file.as_deref().filter(|file| !file.is_empty());
+    let name = user.username.as_deref().filter(|name| !name.is_empty());
+    if let Some(name) = name {
+        if token.is_some() || file.is_some() {
+            return Err("username/password or bearer token may be set, but not both".into());
+        }
+        // Without a password, the name is sent with an empty one.
+        return Ok(Some(basic(
+            name,
+            user.password.as_deref().unwrap_or_default(),
+        )?));
+    }
+    if let Some(file) = file {
+        match (fs::read(file), token) {
+            // The file counts more than what stands beside it, if it can be read.
+            (Ok(read), _) if !read.trim_ascii().is_empty() => {
+                return Ok(Some(bearer(token_of_file(&read))?));
+            }
+            (_, Some(_)) => {}
+            (Ok(read), None) if read.is_empty() => return Ok(None),
+            // client-go sends that, and so fails.
+            (Ok(read), None) => return Ok(Some(bearer(&read)?)),
+            (Err(error), None) => return Err(format!("open {file}: {}", go_words(&error)).into()),
+        }
+    }
+    match token.or(provided) {
+        Some(token) => Ok(Some(bearer(token.as_bytes())?)),
+        None => Ok(None),
+    }
+}
+
+/// The fields that name the user whom the server is to take this one for.
 ///
 /// # Errors
 ///
 /// When one of them is not a field value.
-pub(super) fn check_impersonation(user: &AuthInfo) -> Result<(), Unsendable> {
-    let one = |name: &str, value: &Option<String>| {
-        value.as_ref().map_or(Ok(()), |value| check(name, value))
+pub(super) fn impersonation(user: &Impersonated) -> Result<HeaderMap, Unsendable> {
+    let mut headers = HeaderMap::new();
+    let mut add = |name: &str, value: &str| {
+        let value = field_value(name, value.as_bytes())?;
+        let name = HeaderName::try_from(name).map_err(|_| {
+            Unsendable::new(format_args!("net/http: invalid header field name {name:?}"))
+        })?;
+        headers.append(name, value);
+        Ok(())
     };
-    one("Impersonate-User", &user.impersonate)?;
-    one("Impersonate-Uid", &user.impersonate_uid)?;
-    for group in user.impersonate_groups.iter().flatten() {
-        check("Impersonate-Group", group)?;
-    }
-    for (key, values) in user.impersonate_user_extra.iter().flatten() {
-        let name = format!("Impersonate-Extra-{}", canonical(key));
-        for value in values {
-            check(&name, value)?;
+    for (name, value) in [
+        ("Impersonate-User", &user.name),
+        ("Impersonate-Uid", &user.uid),
+    ] {
+        if let Some(value) = value {
+            add(name, value)?;
         }
     }
-    Ok(())
+    for group in &user.groups {
+        add("Impersonate-Group", group)?;
+    }
+    for (key, values) in &user.extra {
+        let name = format!("Impersonate-Extra-{}", canonical(key));
+        for value in values {
+            add(&name, value)?;
+        }
+    }
+    Ok(headers)
 }
 
-fn check(name: &str, value: &str) -> Result<(), Unsendable> {
-    field_value(name, value.as_bytes()).map(|_| ())
-}
-
-fn bearer(token: &[u8]) -> Result<HeaderValue, Unsendable> {
+pub(super) fn bearer(token: &[u8]) -> Result<HeaderValue, Unsendable> {
     field_value("Authorization", &[b"Bearer ", token].concat())
 }
 
@@ -104,17 +205,15 @@ fn field_value(name: &str, value: &[u8]) -> Result<HeaderValue, Unsendable> {
     Ok(value)
 }
 
-/// The token in a file, without the white space around it. If nothing else is there, client-go
-/// sends that, and so fails.
+/// The token in a file, without the white space around it.
 fn token_of_file(file: &[u8]) -> &[u8] {
-    let trimmed = match std::str::from_utf8(file) {
+    match std::str::from_utf8(file) {
         Ok(text) => text.trim().as_bytes(),
         Err(_) => file.trim_ascii(),
-    };
-    if trimmed.is_empty() { file } else { trimmed }
+    }
 }
 
-fn id_token(provider: &AuthProviderConfig) -> Result<&str, BoxError> {
+fn id_token(provider: &AuthProvider) -> Result<&str, BoxError> {
     match provider.name.as_str() {
         "oidc" => provider
             .config
@@ -163,7 +262,7 @@ fn canonical(key: &str) -> String {
 mod tests {
     use super::*;
 
-    fn user(yaml: &str) -> AuthInfo {
+    fn user(yaml: &str) -> User {
         serde_saphyr::from_str(yaml).unwrap()
     }
 
@@ -211,9 +310,9 @@ mod tests {
         ] {
             fs::write(&path, file).unwrap();
             // In a pod it is nothing but this, too.
-            let user = AuthInfo {
+            let user = User {
                 token_file: path.to_str().map(Into::into),
-                ..AuthInfo::default()
+                ..User::default()
             };
             let found = authorization(&user);
             let found = found
@@ -228,14 +327,17 @@ mod tests {
         for (yaml, sent) in [
             ("{token: tok}", "Bearer tok"),
             ("{token: 'tok '}", "Bearer tok "),
-            ("{username: a, password: b, token: tok}", "Basic YTpi"),
+            ("{username: a, password: b}", "Basic YTpi"),
             ("{username: \"a\\nb\", password: \"\\0\"}", "Basic YQpiOgA="),
             ("{username: a}", "Basic YTo="),
-            ("{username: a, token: tok}", "Bearer tok"),
             ("{token: \"\", username: a, password: ''}", "Basic YTo="),
             (
                 "{auth-provider: {name: oidc, config: {id-token: tok}}}",
                 "Bearer tok",
+            ),
+            (
+                "{token: mine, auth-provider: {name: oidc, config: {id-token: tok}}}",
+                "Bearer mine",
             ),
         ] {
             let value = authorization(&user(yaml)).unwrap().unwrap();
@@ -244,6 +346,14 @@ mod tests {
         }
         for yaml in ["{}", "{token: ''}", "{tokenFile: ''}", "{username: ''}"] {
             assert_eq!(authorization(&user(yaml)).unwrap(), None, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn a_name_and_a_token_contradict_each_other() {
+        for yaml in ["{username: a, token: tok}", "{username: a, tokenFile: f}"] {
+            let error = authorization(&user(yaml)).unwrap_err().to_string();
+            assert!(error.ends_with("may be set, but not both"), "{yaml}");
         }
     }
 
@@ -268,11 +378,11 @@ mod tests {
                 "Impersonate-Extra-Sc-Ope%2f%c3%a9",
             ),
         ] {
-            let error = check_impersonation(&user(yaml)).unwrap_err();
+            let error = impersonation(&user(yaml).impersonated).unwrap_err();
             let message = format!("net/http: invalid header field value for {name:?}");
             assert_eq!(error.to_string(), message, "{yaml}");
         }
         let good = user("{as: 'é ', as-uid: '', as-user-extra: {\"\\n\": [\"\\t\"]}}");
-        assert!(check_impersonation(&good).is_ok());
+        assert_eq!(impersonation(&good.impersonated).unwrap().len(), 3);
     }
 }

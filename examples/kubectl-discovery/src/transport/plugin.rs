@@ -1,97 +1,206 @@
-//! Credential plugins (`exec` in a kubeconfig), run once and reported in kubectl's words.
-//!
-//! kube runs one for the TLS client and again for the token, and shows what it has printed, which
-//! may be a credential.
+//! Credential plugins (`exec` in a kubeconfig), reported in kubectl's words.
 
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kube::config::{AuthInfo, ExecConfig, ExecInteractiveMode};
+use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::Unsendable;
+use super::credentials::{Issued, bearer};
+use super::tls::{self, content};
 use crate::errors::go_words;
+use crate::kubeconfig::Exec;
 use crate::kuberc::Plugins;
+use crate::server::Config;
+
+/// How long the failure of a plugin answers other requests, too, which began at the same time.
+const FAILURE: Duration = Duration::from_secs(10);
+
+/// A program that prints credentials, which are kept until they expire or the server refuses them.
+pub(super) struct Plugin {
+    exec: Exec,
+    /// The server, if the plugin wants to know it.
+    cluster: Option<Value>,
+    allowed: Plugins,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Unknown,
+    Given(Arc<Issued>, Option<Timestamp>),
+    Failed(Unsendable, Instant),
+}
 
 /// The output of a plugin, as far as it matters.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Printed {
+    kind: Option<String>,
     api_version: Option<String>,
     status: Option<Status>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
 struct Status {
-    #[serde(default)]
-    token: String,
-    #[serde(default)]
-    client_certificate_data: String,
-    #[serde(default)]
-    client_key_data: String,
+    expiration_timestamp: Option<Timestamp>,
+    token: Option<String>,
+    client_certificate_data: Option<String>,
+    client_key_data: Option<String>,
 }
 
-/// Runs the plugin, if there is one and nothing that goes before it, and puts what it gives in its
-/// place.
-pub(super) fn resolve(user: &mut AuthInfo, plugins: &Plugins) -> Result<(), Unsendable> {
-    let has_password = user.username.is_some() && user.password.is_some();
-    let has_other = user.token.is_some() || user.token_file.is_some() || has_password;
-    if has_other || user.auth_provider.is_some() {
-        return Ok(());
+impl Plugin {
+    pub(super) fn new(exec: Exec, config: &Config, allowed: Plugins) -> Self {
+        let cluster = exec.provide_cluster_info.then(|| cluster(config));
+        Self {
+            exec,
+            cluster,
+            allowed,
+            state: Mutex::default(),
+        }
     }
-    let Some(exec) = user.exec.take() else {
-        return Ok(());
-    };
-    let program = exec.command.as_deref().unwrap_or_default();
-    plugins.check(program).map_err(failed)?;
-    let status = run(&exec)?;
-    let mut found = Map::new();
-    let mut put = |name: &str, value: String| {
-        if !value.is_empty() {
-            found.insert(name.into(), value.into());
+
+    /// The credentials that were printed last, or those that the plugin prints now.
+    pub(super) async fn current(&self) -> Result<Arc<Issued>, Unsendable> {
+        let mut state = self.state.lock().await;
+        match &*state {
+            State::Given(issued, expires)
+                if expires.is_none_or(|expires| Timestamp::now() <= expires) =>
+            {
+                Ok(Arc::clone(issued))
+            }
+            State::Failed(error, at) if at.elapsed() < FAILURE => Err(error.clone()),
+            _ => self.run(&mut state),
+        }
+    }
+
+    /// Credentials in the place of those that the server has refused.
+    pub(super) async fn renew(&self, refused: &Arc<Issued>) -> Result<Arc<Issued>, Unsendable> {
+        let mut state = self.state.lock().await;
+        match &*state {
+            // They were renewed meanwhile.
+            State::Given(issued, _) if !Arc::ptr_eq(issued, refused) => Ok(Arc::clone(issued)),
+            State::Failed(error, _) => Err(error.clone()),
+            _ => self.run(&mut state),
+        }
+    }
+
+    fn run(&self, state: &mut State) -> Result<Arc<Issued>, Unsendable> {
+        let printed = (self.allowed.check(&self.exec.command).map_err(failed))
+            .and_then(|()| run(&self.exec, self.cluster.as_ref()))
+            .and_then(|status| Ok((issued(&status)?, status.expiration_timestamp)));
+        match printed {
+            Ok((issued, expires)) => {
+                let issued = Arc::new(issued);
+                *state = State::Given(Arc::clone(&issued), expires);
+                Ok(issued)
+            }
+            Err(error) => {
+                *state = State::Failed(error.clone(), Instant::now());
+                Err(error)
+            }
+        }
+    }
+}
+
+fn issued(status: &Status) -> Result<Issued, Unsendable> {
+    let given = |field: &Option<String>| field.clone().filter(|field| !field.is_empty());
+    let (token, certificate, key) = (
+        given(&status.token),
+        given(&status.client_certificate_data),
+        given(&status.client_key_data),
+    );
+    let identity = match (&certificate, &key) {
+        (Some(certificate), Some(key)) => {
+            let identity = tls::identity(certificate.as_bytes(), key.as_bytes());
+            Some(identity.map_err(|error| {
+                failed(format_args!(
+                    "failed parsing client key/certificate: {error}"
+                ))
+            })?)
+        }
+        (None, None) if token.is_none() => {
+            return Err(failed("exec plugin didn't return a token or cert/key pair"));
+        }
+        (None, None) => None,
+        _ => {
+            return Err(failed(
+                "exec plugin returned only certificate or key, not both",
+            ));
         }
     };
-    put("token", status.token);
-    let certificate = STANDARD.encode(status.client_certificate_data);
-    put("client-certificate-data", certificate);
-    put("client-key-data", STANDARD.encode(status.client_key_data));
-    // The fields are of a type that keeps secrets out of logs; this is the way to make one.
-    let found = serde_json::from_value::<AuthInfo>(Value::Object(found));
-    let found = found.map_err(failed)?;
-    user.token = found.token;
-    user.client_certificate_data = found.client_certificate_data;
-    user.client_key_data = found.client_key_data;
-    Ok(())
+    let token = token.map(|token| bearer(token.as_bytes()));
+    Ok(Issued {
+        authorization: token.transpose()?,
+        identity,
+    })
 }
 
-fn run(exec: &ExecConfig) -> Result<Status, Unsendable> {
-    let program = exec.command.as_deref().unwrap_or_default();
-    let version = exec.api_version.as_deref().unwrap_or_default();
+/// The server as plugins are told it, with the fields in client-go's order.
+fn cluster(config: &Config) -> Value {
+    let cluster = &config.cluster;
+    let mut told = json!({ "server": config.address });
+    let mut tell = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            told[name] = value;
+        }
+    };
+    let text = |value: &Option<String>| value.clone().map(Value::from);
+    let set = |flag: bool| flag.then_some(Value::Bool(true));
+    tell("tls-server-name", text(&cluster.tls_server_name));
+    tell(
+        "insecure-skip-tls-verify",
+        set(cluster.insecure_skip_tls_verify),
+    );
+    let data = &cluster.certificate_authority_data;
+    let file = &cluster.certificate_authority;
+    let authority = content(data.as_ref(), file.as_ref(), "the certificate authority");
+    // A file that can't be read is an error elsewhere.
+    let authority = authority
+        .ok()
+        .flatten()
+        .map(|pem| STANDARD.encode(pem).into());
+    tell("certificate-authority-data", authority);
+    tell("proxy-url", text(&cluster.proxy_url));
+    tell("disable-compression", set(cluster.disable_compression));
+    tell("config", cluster.plugin_configuration().cloned());
+    told
+}
+
+fn run(exec: &Exec, cluster: Option<&Value>) -> Result<Status, Unsendable> {
+    let (program, version) = (&exec.command, &exec.api_version);
     let is_terminal = io::stdin().is_terminal();
-    let is_interactive = match exec.interactive_mode {
-        Some(ExecInteractiveMode::Never) => false,
-        Some(ExecInteractiveMode::Always) if !is_terminal => {
+    let is_interactive = match exec.interactive_mode.as_str() {
+        "Never" => false,
+        "Always" if !is_terminal => {
             return Err(failed(
                 "exec plugin cannot support interactive mode: standard input is not a terminal",
             ));
         }
         _ => is_terminal,
     };
-    let info = json!({
-        "kind": "ExecCredential",
-        "apiVersion": version,
-        "spec": spec(exec, is_interactive),
-    });
-    let pairs = exec.env.iter().flatten();
-    let variables = pairs.filter_map(|pair| Some((pair.get("name")?, pair.get("value")?)));
+    let mut spec = json!({});
+    if let Some(cluster) = cluster {
+        spec["cluster"] = cluster.clone();
+    }
+    spec["interactive"] = is_interactive.into();
+    let info = json!({ "kind": "ExecCredential", "apiVersion": version, "spec": spec });
+    let variables = exec.env.iter();
     let run = Command::new(program)
-        .args(exec.args.iter().flatten())
-        .envs(variables)
+        .args(&exec.args)
+        .envs(variables.map(|variable| (&variable.name, &variable.value)))
         .env("KUBERNETES_EXEC_INFO", info.to_string())
         .stdin(if is_interactive {
             Stdio::inherit()
@@ -109,48 +218,32 @@ fn run(exec: &ExecConfig) -> Result<Status, Unsendable> {
     }
     // The parser shows the place where it gave up, which may be a secret.
     let printed = serde_saphyr::from_slice::<Printed>(&output.stdout)
-        .map_err(|_| failed("decoding stdout: not an ExecCredential"))?;
+        .ok()
+        .filter(|printed| {
+            printed
+                .kind
+                .as_deref()
+                .is_none_or(|kind| kind == "ExecCredential")
+        })
+        .ok_or_else(|| failed("decoding stdout: not an ExecCredential"))?;
     let returned = printed.api_version.unwrap_or_default();
-    if returned != version {
+    if returned != *version {
         return Err(failed(format_args!(
             "exec plugin is configured to use API version {version}, plugin returned version \
              {returned}"
         )));
     }
-    let status = printed.status;
-    let status = status.ok_or_else(|| failed("exec plugin didn't return a status field"))?;
-    let (certificate, key) = (&status.client_certificate_data, &status.client_key_data);
-    match (
-        status.token.is_empty(),
-        certificate.is_empty(),
-        key.is_empty(),
-    ) {
-        (true, true, true) => Err(failed("exec plugin didn't return a token or cert/key pair")),
-        (_, true, false) | (_, false, true) => Err(failed(
-            "exec plugin returned only certificate or key, not both",
-        )),
-        _ => Ok(status),
-    }
+    (printed.status).ok_or_else(|| failed("exec plugin didn't return a status field"))
 }
 
-fn spec(exec: &ExecConfig, is_interactive: bool) -> Value {
-    let mut spec = json!({ "interactive": is_interactive });
-    let cluster = exec.cluster.as_ref().filter(|_| exec.provide_cluster_info);
-    if let Some(cluster) = cluster.and_then(|cluster| serde_json::to_value(cluster).ok()) {
-        spec["cluster"] = cluster;
-    }
-    spec
-}
-
-fn not_started(exec: &ExecConfig, program: &str, error: &io::Error) -> Unsendable {
+fn not_started(exec: &Exec, program: &str, error: &io::Error) -> Unsendable {
     if program.contains('/') || error.kind() != io::ErrorKind::NotFound {
         return failed(format_args!(
             "exec: fork/exec {program}: {}",
             go_words(error)
         ));
     }
-    let hint = exec.install_hint.as_deref().unwrap_or_default();
-    let hint = match hint.trim() {
+    let hint = match exec.install_hint.trim() {
         "" => String::new(),
         hint => format!("\n\n{hint}"),
     };

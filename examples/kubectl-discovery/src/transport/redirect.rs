@@ -1,5 +1,5 @@
 //! Redirects: followed as Go's HTTP client follows them, but with credentials for the user's own
-//! server alone, and without changing between http and https.
+//! server alone, and never from https to http.
 
 use std::fmt;
 
@@ -22,12 +22,21 @@ const MOST: usize = 10;
 #[derive(Debug)]
 struct TooMany;
 
-/// A redirect leads to an address with an invalid port.
+/// A redirect leads to an address that is not asked.
 #[derive(Debug)]
 struct BadLocation {
     /// Without user-info.
     location: String,
-    port: InvalidPort,
+    why: Reason,
+}
+
+#[derive(Debug)]
+enum Reason {
+    Port(InvalidPort),
+    /// It would be a step down.
+    Unencrypted,
+    /// It is for no web server.
+    Scheme,
 }
 
 /// Sends a GET request, to other URLs if the answer is that.
@@ -73,14 +82,20 @@ fn target<B>(asked: &Uri, response: &Response<B>) -> Result<Option<Uri>, BadLoca
     let Some(location) = location.and_then(|location| location.to_str().ok()) else {
         return Ok(None);
     };
-    // There is a connector for one of the two only; and from https it would be a step down.
-    let target = resolve(asked, location).filter(|target| target.scheme() == asked.scheme());
-    match target.as_ref().and_then(InvalidPort::of) {
-        Some(port) => Err(BadLocation {
-            location: uri::without_user_info(location).into_owned(),
-            port,
-        }),
-        None => Ok(target),
+    let Some(target) = resolve(asked, location) else {
+        return Ok(None);
+    };
+    let refused = |why| {
+        let location = uri::without_user_info(location).into_owned();
+        Err(BadLocation { location, why })
+    };
+    if let Some(port) = InvalidPort::of(&target) {
+        return refused(Reason::Port(port));
+    }
+    match (asked.scheme_str(), target.scheme_str()) {
+        (_, Some("https")) | (Some("http"), Some("http")) => Ok(Some(target)),
+        (Some("https"), Some("http")) => refused(Reason::Unencrypted),
+        _ => refused(Reason::Scheme),
     }
 }
 
@@ -103,15 +118,23 @@ impl std::error::Error for TooMany {}
 
 impl fmt::Display for BadLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { location, port } = self;
-        // Go's words again: it parses any number, and can't connect to one that is too large.
-        if port.is_number() {
-            return write!(f, "{port}");
+        let Self { location, why } = self;
+        match why {
+            // Go's words again: it parses any number, and can't connect to one that is too large.
+            Reason::Port(port) if port.is_number() => write!(f, "{port}"),
+            Reason::Port(port) => write!(
+                f,
+                "failed to parse Location header {location:?}: parse {location:?}: {port}"
+            ),
+            Reason::Unencrypted => write!(
+                f,
+                "the server redirects to {location:?}, which is not followed from https"
+            ),
+            Reason::Scheme => write!(
+                f,
+                "the server redirects to {location:?}, which is neither http nor https"
+            ),
         }
-        write!(
-            f,
-            "failed to parse Location header {location:?}: parse {location:?}: {port}"
-        )
     }
 }
 
@@ -161,6 +184,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_redirect_that_is_not_followed_is_named() {
+        for (location, message) in [
+            (
+                "http://u:secret@h/b",
+                "the server redirects to \"http://h/b\", which is not followed from https",
+            ),
+            (
+                "ftp://h/b",
+                "the server redirects to \"ftp://h/b\", which is neither http nor https",
+            ),
+        ] {
+            let client = tower::service_fn(move |_| async move {
+                let response = Response::builder().status(302).header(LOCATION, location);
+                Ok::<_, BoxError>(response.body(()).unwrap())
+            });
+            let request = Request::get("https://h/a").body(Full::default()).unwrap();
+            let error = follow(client, request).await.unwrap_err();
+            assert_eq!(error.to_string(), message);
+        }
+    }
+
+    #[tokio::test]
     async fn credentials_stay_with_the_server() {
         let client = tower::service_fn(|request: Request<Full<Bytes>>| async move {
             let secrets = request
@@ -174,6 +219,7 @@ mod tests {
                 // And not even on the way back.
                 ("http://h:2/c", 0) => Some("http://h:1/d"),
                 ("http://h:1/d", 0) => Some("https://h:1/e"),
+                ("https://h:1/e", 0) => None,
                 other => return Err(BoxError::from(format!("{other:?}"))),
             };
             let response = Response::builder().status(302);
@@ -188,7 +234,6 @@ mod tests {
             .header("accept", "x")
             .body(Full::default());
         let response = follow(client, request.unwrap()).await.unwrap();
-        assert_eq!(response.headers()[LOCATION], "https://h:1/e");
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
     }
 }

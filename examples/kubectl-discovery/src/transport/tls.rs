@@ -1,84 +1,160 @@
-//! TLS: the user's certificate as it is, and handshakes that end.
+//! TLS: the certificates that are trusted, and the user's own as it is.
 
 use std::fs;
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use discovery_core::BoxError;
-use http::Uri;
-use kube::Config;
-use kube::client::ConfigExt;
-use kube::config::AuthInfo;
-use rustls::ClientConfig;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use secrecy::ExposeSecret;
-use tokio::sync::Notify;
-use tower_service::Service;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
 
 use crate::errors::go_words;
+use crate::kubeconfig::{Cluster, User};
 
 /// How long a handshake may take once the connection is there, as in Go.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-tokio::task_local! {
-    /// Told when the connection below TLS is there.
-    static DIALED: Arc<Notify>;
+/// A certificate and its key.
+pub(super) type Identity = Arc<CertifiedKey>;
+
+/// The settings of TLS for a server.
+pub(super) struct Tls {
+    provider: Arc<CryptoProvider>,
+    trusted: Trusted,
+    /// Made when it is first needed: reading the system's certificates takes time.
+    verifier: OnceLock<Arc<dyn ServerCertVerifier>>,
 }
 
-/// The TLS configuration, with the user's certificate as it is: rustls would look into it, and refuse one of X.509's first
-/// version, as some clusters give their users. Servers decide what they take.
-pub(super) fn client_config(config: &Config) -> Result<ClientConfig, BoxError> {
-    let mut without = config.clone();
-    let identity = take_identity(&mut without.auth_info)?;
-    let mut tls = without.rustls_client_config()?;
-    let Some((certificate, key)) = identity else {
-        return Ok(tls);
-    };
-    let chain = CertificateDer::pem_slice_iter(&certificate).collect::<Result<Vec<_>, _>>();
-    let chain = chain.ok().filter(|chain| !chain.is_empty());
-    let chain = chain.ok_or("tls: failed to find any PEM data in certificate input")?;
-    let key = PrivateKeyDer::from_pem_slice(&key);
-    let key = key.map_err(|_| "tls: failed to find any PEM data in key input")?;
-    let key = tls.crypto_provider().key_provider.load_private_key(key).map_err(|_| {
-        "the client key can't be used: RSA, ECDSA on P-256 or P-384, and Ed25519 are known here"
-    })?;
-    let identity = CertifiedKey::new(chain, key);
-    tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity));
-    Ok(tls)
+/// The servers that are trusted.
+enum Trusted {
+    /// Those with a certificate by somebody whom this machine trusts.
+    System,
+    /// Those with a certificate by one of these, or with one of these, in PEM.
+    Authorities(Vec<u8>),
+    /// All.
+    Anybody,
 }
 
-type Identity = (Vec<u8>, Vec<u8>);
+impl Tls {
+    /// Reads the authorities, but not those of the system.
+    pub(super) fn new(cluster: &Cluster) -> Result<Self, BoxError> {
+        let authorities = content(
+            cluster.certificate_authority_data.as_ref(),
+            cluster.certificate_authority.as_ref(),
+            "the certificate authority",
+        )?;
+        Ok(Self {
+            provider: Arc::new(ring::default_provider()),
+            trusted: match authorities {
+                _ if cluster.insecure_skip_tls_verify => Trusted::Anybody,
+                Some(authorities) => Trusted::Authorities(authorities),
+                None => Trusted::System,
+            },
+            verifier: OnceLock::new(),
+        })
+    }
 
-fn take_identity(user: &mut AuthInfo) -> Result<Option<Identity>, BoxError> {
-    let certificate = (
-        user.client_certificate_data.take(),
-        user.client_certificate.take(),
-    );
-    let key = user.client_key_data.take();
-    let key = (
-        key.map(|data| data.expose_secret().to_owned()),
-        user.client_key.take(),
-    );
-    match (content(certificate)?, content(key)?) {
-        (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
-        _ => Ok(None),
+    /// The configuration of connections with these protocols (RFC 7301), under the user's certificate.
+    pub(super) fn client(
+        &self,
+        identity: Option<Identity>,
+        protocols: &[&str],
+    ) -> Result<ClientConfig, BoxError> {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(self.verifier()?);
+        let mut client = match identity {
+            // As it is: rustls would look into it, and refuse one of X.509's first version, as some clusters give their
+            // users. Servers decide what they take.
+            Some(identity) => {
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
+            }
+            None => builder.with_no_client_auth(),
+        };
+        client.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
+        Ok(client)
+    }
+
+    fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, BoxError> {
+        if let Some(verifier) = self.verifier.get() {
+            return Ok(Arc::clone(verifier));
+        }
+        let provider = Arc::clone(&self.provider);
+        let verifier: Arc<dyn ServerCertVerifier> = match &self.trusted {
+            Trusted::System => Arc::new(rustls_platform_verifier::Verifier::new(provider)?),
+            Trusted::Authorities(pem) => Arc::new(Known::new(pem, provider)?),
+            Trusted::Anybody => Arc::new(Unverified(provider)),
+        };
+        Ok(Arc::clone(self.verifier.get_or_init(|| verifier)))
     }
 }
 
-fn content((data, file): (Option<String>, Option<String>)) -> Result<Option<Vec<u8>>, BoxError> {
+/// The certificate of a user, if there is one; a key alone is of no use, and no harm.
+pub(super) fn identity_of(user: &User) -> Result<Option<Identity>, BoxError> {
+    let what = "the client certificate or its key";
+    let certificate = content(
+        user.client_certificate_data.as_ref(),
+        user.client_certificate.as_ref(),
+        what,
+    )?;
+    let Some(certificate) = certificate else {
+        return Ok(None);
+    };
+    let key = content(
+        user.client_key_data.as_ref(),
+        user.client_key.as_ref(),
+        what,
+    )?;
+    key.map(|key| identity(&certificate, &key)).transpose()
+}
+
+/// A certificate and its key, in PEM.
+pub(super) fn identity(certificate: &[u8], key: &[u8]) -> Result<Identity, BoxError> {
+    let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();
+    let chain = chain.ok().filter(|chain| !chain.is_empty());
+    let chain = chain.ok_or("tls: failed to find any PEM data in certificate input")?;
+    let key = PrivateKeyDer::from_pem_slice(key);
+    let key = key.map_err(|_| "tls: failed to find any PEM data in key input")?;
+    let key = ring::default_provider()
+        .key_provider
+        .load_private_key(key)
+        .map_err(|_| {
+            "the client key can't be used; ask for a certificate with an RSA key, with an ECDSA key on P-256 or P-384, or \
+             with an Ed25519 key"
+        })?;
+    Ok(Arc::new(CertifiedKey::new(chain, key)))
+}
+
+/// What stands in a kubeconfig, or in the file that it names.
+pub(super) fn content(
+    data: Option<&String>,
+    file: Option<&String>,
+    what: &str,
+) -> Result<Option<Vec<u8>>, BoxError> {
     match (data, file) {
         (Some(data), _) => match STANDARD.decode(data) {
             Ok(content) => Ok(Some(content)),
-            Err(_) => Err("illegal base64 data of the client certificate or its key".into()),
+            Err(_) => Err(format!("illegal base64 data of {what}").into()),
         },
-        (None, Some(file)) => match fs::read(&file) {
+        (None, Some(file)) => match fs::read(file) {
             Ok(content) => Ok(Some(content)),
             Err(error) => Err(format!("open {file}: {}", go_words(&error)).into()),
         },
@@ -86,66 +162,148 @@ fn content((data, file): (Option<String>, Option<String>)) -> Result<Option<Vec<
     }
 }
 
-/// A connector below TLS.
-#[derive(Clone)]
-pub(super) struct Dial<C>(pub(super) C);
-
-/// A connector with TLS over a [`Dial`], whose handshakes have a limit.
-#[derive(Clone)]
-pub(super) struct Bounded<C>(pub(super) C);
-
-type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
-
-impl<C> Service<Uri> for Dial<C>
-where
-    C: Service<Uri, Error: Into<BoxError>, Future: Send + 'static>,
-    C::Response: Send,
-{
-    type Response = C::Response;
-    type Error = BoxError;
-    type Future = Connecting<C::Response>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx).map_err(Into::into)
+/// Waits for a handshake, but not for ever.
+pub(super) async fn bounded<T, E: Into<BoxError>>(
+    handshake: impl Future<Output = Result<T, E>>,
+) -> Result<T, BoxError> {
+    match tokio::time::timeout(HANDSHAKE, handshake).await {
+        Ok(done) => done.map_err(Into::into),
+        Err(_) => Err("net/http: TLS handshake timeout".into()),
     }
+}
 
-    fn call(&mut self, target: Uri) -> Self::Future {
-        let dialing = self.0.call(target);
-        Box::pin(async move {
-            let connection = dialing.await.map_err(Into::into)?;
-            // Not within `Bounded`: nobody waits for it.
-            _ = DIALED.try_with(|dialed| dialed.notify_one());
-            Ok(connection)
+/// Trusts the certificates by known authorities, and, as Go does, a server's own that is among these, which need not be an
+/// authority.
+#[derive(Debug)]
+struct Known {
+    authorities: Arc<WebPkiServerVerifier>,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Known {
+    fn new(pem: &[u8], provider: Arc<CryptoProvider>) -> Result<Self, BoxError> {
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+            .filter_map(Result::ok)
+            .collect();
+        let mut roots = RootCertStore::empty();
+        let (added, _) = roots.add_parsable_certificates(certificates.iter().cloned());
+        if added == 0 {
+            return Err(
+                "unable to load root certificates: unable to parse bytes as PEM block".into(),
+            );
+        }
+        let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        Ok(Self {
+            authorities: authorities.build()?,
+            certificates,
         })
     }
 }
 
-impl<C> Service<Uri> for Bounded<C>
-where
-    C: Service<Uri, Error: Into<BoxError>, Future: Send + 'static>,
-    C::Response: Send + 'static,
-{
-    type Response = C::Response;
-    type Error = BoxError;
-    type Future = Connecting<C::Response>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx).map_err(Into::into)
+impl ServerCertVerifier for Known {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified =
+            (self.authorities).verify_server_cert(certificate, intermediates, name, ocsp, now);
+        let is_known = || self.certificates.iter().any(|known| known == certificate);
+        match verified {
+            // An authority's own certificate is none of a server, for webpki, and an error of its kind.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::Other(_),
+            )) if is_known() => {
+                rustls::client::verify_server_name(
+                    &ParsedCertificate::try_from(certificate)?,
+                    name,
+                )?;
+                check_dates(certificate, now)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
     }
 
-    fn call(&mut self, target: Uri) -> Self::Future {
-        let dialed = Arc::<Notify>::default();
-        let connecting = DIALED.scope(Arc::clone(&dialed), self.0.call(target));
-        Box::pin(async move {
-            let limit = async {
-                dialed.notified().await;
-                tokio::time::sleep(HANDSHAKE).await;
-            };
-            tokio::select! {
-                connection = connecting => connection.map_err(Into::into),
-                () = limit => Err("net/http: TLS handshake timeout".into()),
-            }
-        })
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        (self.authorities).verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        (self.authorities).verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.authorities.supported_verify_schemes()
+    }
+}
+
+fn check_dates(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), CertificateError> {
+    let (_, parsed) =
+        X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let now = ASN1Time::from_timestamp(seconds).map_err(|_| CertificateError::Expired)?;
+    let validity = parsed.validity();
+    if now < validity.not_before {
+        return Err(CertificateError::NotValidYet);
+    }
+    if now > validity.not_after {
+        return Err(CertificateError::Expired);
+    }
+    Ok(())
+}
+
+/// Trusts everybody who has the key of the certificate that he shows.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -154,21 +312,11 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_handshake_that_never_ends_has_a_limit_and_dialing_has_none() {
+    async fn a_handshake_that_never_ends_has_a_limit() {
         let start = tokio::time::Instant::now();
-        let dial = Dial(tower::service_fn(|_| async {
-            tokio::time::sleep(Duration::from_secs(25)).await;
-            Ok::<_, std::io::Error>(())
-        }));
-        let mut tls = Bounded(tower::service_fn(move |target| {
-            let mut dial = dial.clone();
-            async move {
-                dial.call(target).await?;
-                std::future::pending::<Result<(), BoxError>>().await
-            }
-        }));
-        let error = tls.call(Uri::from_static("https://h")).await.unwrap_err();
+        let never = std::future::pending::<Result<(), BoxError>>();
+        let error = bounded(never).await.unwrap_err();
         assert_eq!(error.to_string(), "net/http: TLS handshake timeout");
-        assert_eq!(start.elapsed(), Duration::from_secs(35));
+        assert_eq!(start.elapsed(), HANDSHAKE);
     }
 }

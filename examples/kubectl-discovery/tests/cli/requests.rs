@@ -123,8 +123,27 @@ fn redirects_are_followed() {
     let plain = server();
     control.set_fault("/down", redirect(&plain.url()));
     let run = home.run(&["--kubeconfig", file, "get", "--raw", "/down"]);
-    assert!(run.failed().contains("status code 302"), "{run:?}");
+    let named = format!("redirects to \"{}\", which is not followed", plain.url());
+    assert!(run.failed().contains(&named), "{run:?}");
     assert_eq!(plain.counters().total, 0);
+}
+
+#[test]
+fn a_redirect_leads_from_http_to_https_without_credentials() {
+    let (plain, secure) = (server(), EmbeddedServer::builder().tls(true));
+    let secure = secure.start_in_thread().unwrap();
+    let home = Home::new();
+    let authority = home.path().join("ca.pem");
+    std::fs::write(&authority, secure.ca_pem().unwrap()).unwrap();
+    let home = home.variable("SSL_CERT_FILE", authority);
+    let control = plain.control();
+    control.set_fault("/version", redirect(&format!("{}/version", secure.url())));
+    let address = plain.url().replace("http://", "http://me:s3cr3t@");
+    home.run(&["-s", &address, "--as=somebody", "version"]).ok();
+    assert!(plain.log().iter().all(|entry| entry.authorization));
+    let log = secure.log();
+    assert_eq!(log.len(), 1);
+    assert!(!log[0].authorization && log[0].header("impersonate-user").is_none());
 }
 
 #[test]

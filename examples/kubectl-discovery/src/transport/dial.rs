@@ -1,0 +1,476 @@
+//! Connections to the server: through a proxy, with TLS.
+
+use std::fmt;
+use std::future::{Ready, ready};
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use discovery_core::BoxError;
+use discovery_core::http::uri::{host_and_port, port};
+use http::uri::Scheme;
+use http::{HeaderValue, Uri};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiFuture, GaiResolver, Name};
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tower::{ServiceExt, service_fn};
+use tower_service::Service;
+
+use super::Unsendable;
+use super::connect::{percent_decoded, without_password};
+use super::tls::{Identity, Tls, bounded};
+use crate::errors::{InvalidPort, go_words};
+use crate::server::Config;
+
+/// The longest time that a connection may take to come, as in Go.
+const DIAL: Duration = Duration::from_secs(30);
+
+/// The port of a SOCKS proxy (RFC 1928 §3).
+const SOCKS_PORT: u16 = 1080;
+
+/// Makes connections to the addresses of requests.
+#[derive(Clone)]
+pub(super) struct Dialer {
+    tcp: HttpConnector<Resolver>,
+    proxy: Option<Arc<Proxy>>,
+    tls: Arc<Tls>,
+    /// The name that servers' certificates have to be for, if it is not the host's.
+    server_name: Option<ServerName<'static>>,
+    identity: Option<Identity>,
+}
+
+/// A proxy, and who may use it.
+struct Proxy {
+    uri: Uri,
+    basic: Option<HeaderValue>,
+    raw: Option<(String, String)>,
+}
+
+/// No connection to the proxy could be made. It has no source: what was refused was not the server.
+#[derive(Debug)]
+pub(crate) struct ProxyError(String);
+
+impl Dialer {
+    /// Opens no socket.
+    pub(super) fn new(config: &Config) -> Result<Self, BoxError> {
+        let mut tcp = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(DIAL));
+        let tls = Tls::new(&config.cluster)?;
+        if config.url.scheme() == Some(&Scheme::HTTPS) {
+            // Errors in the configuration are found before anything is sent.
+            tls.client(None, &[])?;
+        }
+        let server_name = config.cluster.tls_server_name.clone();
+        Ok(Self {
+            tcp,
+            proxy: proxy(config)?.map(Arc::new),
+            tls: Arc::new(tls),
+            server_name: server_name.map(ServerName::try_from).transpose()?,
+            identity: None,
+        })
+    }
+
+    /// Shows servers this certificate, if they ask for one.
+    pub(super) fn identity(&self, identity: Option<Identity>) -> Self {
+        Self {
+            identity,
+            ..self.clone()
+        }
+    }
+
+    /// What the proxy wants to see in each request that it forwards.
+    pub(super) fn proxy_authorization(&self) -> Option<&HeaderValue> {
+        self.proxy.as_ref()?.basic.as_ref()
+    }
+
+    async fn dial(self, target: Uri) -> Result<Stream, BoxError> {
+        let has_tls = target.scheme() == Some(&Scheme::HTTPS);
+        let (io, is_forwarded) = match self.proxy.clone() {
+            None => (
+                Io::of(self.tcp.clone().oneshot(target.clone()).await?),
+                false,
+            ),
+            Some(proxy) => {
+                let is_socks = proxy.is_socks();
+                let io = self.to_proxy(&proxy.uri).await?;
+                match (is_socks, has_tls) {
+                    (true, _) => (proxy.socks(io, &target).await?, false),
+                    (false, true) => (proxy.tunnel(io, &target).await?, false),
+                    // The whole URL goes to the proxy (RFC 9112 §3.2.2), without a tunnel.
+                    (false, false) => (io, true),
+                }
+            }
+        };
+        if !has_tls {
+            return Ok(Stream {
+                io: TokioIo::new(io),
+                is_forwarded,
+                is_h2: false,
+            });
+        }
+        let name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => server_name(&target)?,
+        };
+        let (io, is_h2) = self.encrypt(io, name, &["h2", "http/1.1"]).await?;
+        Ok(Stream {
+            io: TokioIo::new(io),
+            is_forwarded,
+            is_h2,
+        })
+    }
+
+    async fn to_proxy(&self, proxy: &Uri) -> Result<Io, ProxyError> {
+        let tcp = self.tcp.clone().oneshot(proxy.clone()).await;
+        let io = Io::of(tcp.map_err(|error| ProxyError::dialing(proxy, &error))?);
+        if proxy.scheme() != Some(&Scheme::HTTPS) {
+            return Ok(io);
+        }
+        let name = server_name(proxy).map_err(ProxyError::new)?;
+        let encrypted = self.encrypt(io, name, &["http/1.1"]).await;
+        Ok(encrypted.map_err(ProxyError::new)?.0)
+    }
+
+    /// TLS over a connection, and whether HTTP/2 is spoken on it.
+    async fn encrypt(
+        &self,
+        io: Io,
+        name: ServerName<'static>,
+        protocols: &[&str],
+    ) -> Result<(Io, bool), BoxError> {
+        let client = self.tls.client(self.identity.clone(), protocols)?;
+        let connector = TlsConnector::from(Arc::new(client));
+        let stream = bounded(connector.connect(name, io)).await?;
+        let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((Io(Box::new(stream)), is_h2))
+    }
+}
+
+impl Service<Uri> for Dialer {
+    type Response = Stream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        Box::pin(self.clone().dial(target))
+    }
+}
+
+/// The name that a certificate has to be for: the host, without the zone of an address (RFC 6874 §4).
+fn server_name(uri: &Uri) -> Result<ServerName<'static>, BoxError> {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let host = host.split_once('%').map_or(host, |(address, _)| address);
+    Ok(ServerName::try_from(host.to_owned())?)
+}
+
+impl Proxy {
+    fn of(found: &Intercept) -> Result<Self, BoxError> {
+        let uri = found.uri();
+        if let Some(port) = InvalidPort::of(uri) {
+            return Err(Unsendable::new(ProxyError::new(port)).into());
+        }
+        let is_known = matches!(
+            uri.scheme_str(),
+            Some("http" | "https" | "socks5" | "socks5h")
+        );
+        if !is_known {
+            return Err(unsupported(uri));
+        }
+        let uri = match (uri.scheme_str(), uri.port()) {
+            (Some("socks5" | "socks5h"), None) => {
+                let host = uri.host().unwrap_or_default();
+                let mut parts = uri.clone().into_parts();
+                parts.authority = Some(format!("{host}:{SOCKS_PORT}").parse()?);
+                Uri::from_parts(parts)?
+            }
+            _ => uri.clone(),
+        };
+        let raw = found.raw_auth();
+        Ok(Self {
+            uri,
+            basic: found.basic_auth().cloned(),
+            raw: raw.map(|(user, password)| (user.to_owned(), password.to_owned())),
+        })
+    }
+
+    fn is_socks(&self) -> bool {
+        matches!(self.uri.scheme_str(), Some("socks5" | "socks5h"))
+    }
+
+    /// Asks the proxy for a connection to the server (RFC 9110 §9.3.6).
+    async fn tunnel(&self, io: Io, target: &Uri) -> Result<Io, BoxError> {
+        let tunnel = Tunnel::new(self.uri.clone(), service_fn(given(io)));
+        let mut tunnel = self
+            .basic
+            .clone()
+            .into_iter()
+            .fold(tunnel, Tunnel::with_auth);
+        Ok(tunnel.call(target.clone()).await?.into_inner())
+    }
+
+    /// The same for SOCKS.
+    async fn socks(&self, io: Io, target: &Uri) -> Result<Io, BoxError> {
+        let socks = SocksV5::new(self.uri.clone(), service_fn(given(io)));
+        let mut socks = match self.raw.clone() {
+            Some((user, password)) => socks.with_auth(user, password),
+            None => socks,
+        };
+        Ok(socks.call(target.clone()).await?.into_inner())
+    }
+}
+
+/// A connector that has its connection already.
+fn given(io: Io) -> impl FnMut(Uri) -> Ready<Result<TokioIo<Io>, BoxError>> {
+    let mut io = Some(TokioIo::new(io));
+    move |_| {
+        ready(
+            io.take()
+                .ok_or_else(|| "there is one connection only".into()),
+        )
+    }
+}
+
+/// The proxy of the kubeconfig; or that of the surroundings, but not to this machine, as in Go.
+fn proxy(config: &Config) -> Result<Option<Proxy>, BoxError> {
+    let target = &config.url;
+    if let Some(proxy) = &config.cluster.proxy_url {
+        let found = Matcher::builder()
+            .all(proxy.as_str())
+            .build()
+            .intercept(target);
+        let found = found.ok_or_else(|| match proxy.parse() {
+            Ok(uri) => unsupported(&uri),
+            Err(_) => "the proxy-url is no URL".into(),
+        });
+        return Proxy::of(&found?).map(Some);
+    }
+    let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
+    let local = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    let found = (!local).then(|| matcher().intercept(target)).flatten();
+    found.as_ref().map(Proxy::of).transpose()
+}
+
+/// The proxies of the environment, as Go takes them: it does not know `ALL_PROXY`, and the host in a pattern such as
+/// `*.test` begins with a dot.
+fn matcher() -> Matcher {
+    let variable = |name: &str| {
+        let lower = name.to_ascii_lowercase();
+        let value = std::env::var(name).ok().filter(|value| !value.is_empty());
+        value
+            .or_else(|| std::env::var(lower).ok())
+            .unwrap_or_default()
+    };
+    let exceptions = variable("NO_PROXY");
+    let exceptions: Vec<_> = exceptions
+        .split(',')
+        .map(str::trim)
+        .map(|pattern| match pattern.strip_prefix('*') {
+            Some(rest) if !rest.is_empty() => rest,
+            _ => pattern,
+        })
+        .collect();
+    Matcher::builder()
+        .http(variable("HTTP_PROXY"))
+        .https(variable("HTTPS_PROXY"))
+        .no(exceptions.join(","))
+        .build()
+}
+
+fn unsupported(proxy: &Uri) -> BoxError {
+    let proxy = without_password(proxy);
+    format!("can't go through the proxy {proxy}: only http, https and socks5 will do").into()
+}
+
+impl ProxyError {
+    fn new(why: impl fmt::Display) -> Self {
+        Self(why.to_string())
+    }
+
+    fn dialing(proxy: &Uri, error: &(dyn std::error::Error + 'static)) -> Self {
+        let host = proxy.authority().map_or("", host_and_port);
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if error.to_string().starts_with("dns error") {
+                let host = proxy.host().unwrap_or_default();
+                return Self(format!("dial tcp: lookup {host}: no such host"));
+            }
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                let words = go_words(error);
+                return Self(if error.raw_os_error().is_some() {
+                    format!(
+                        "dial tcp {}: connect: {words}",
+                        address(proxy).unwrap_or(host.into())
+                    )
+                } else {
+                    format!("dial tcp {host}: {words}")
+                });
+            }
+            cause = error.source();
+        }
+        Self(format!("dial tcp {host}: {error}"))
+    }
+}
+
+/// The address that a connection to a URL goes to.
+fn address(url: &Uri) -> Option<String> {
+    let host = url.host()?.trim_matches(['[', ']']);
+    let port = port(url).ok()??;
+    let mut found = (host, port).to_socket_addrs().ok()?;
+    found.next().map(|address| address.to_string())
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "proxyconnect tcp: {}", self.0)
+    }
+}
+
+impl std::error::Error for ProxyError {}
+
+/// Looks up hosts as they are in URLs, where the zone of an IPv6 address is escaped (RFC 6874 §2).
+#[derive(Clone)]
+struct Resolver(GaiResolver);
+
+impl Service<Name> for Resolver {
+    type Response = GaiAddrs;
+    type Error = io::Error;
+    type Future = GaiFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, name: Name) -> GaiFuture {
+        let decoded = String::from_utf8(percent_decoded(name.as_str())).ok();
+        let decoded = decoded.and_then(|decoded| Name::from_str(&decoded).ok());
+        self.0.call(decoded.unwrap_or(name))
+    }
+}
+
+/// Bytes in both directions, whatever they go through.
+struct Io(Box<dyn Both>);
+
+trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
+
+impl Io {
+    fn of<T: AsyncRead + AsyncWrite + Send + Unpin + 'static>(tcp: TokioIo<T>) -> Self {
+        Self(Box::new(tcp.into_inner()))
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+}
+
+/// A connection to the server, for hyper.
+pub(super) struct Stream {
+    io: TokioIo<Io>,
+    /// Whether a proxy takes the requests, and not the server.
+    is_forwarded: bool,
+    is_h2: bool,
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        let connected = Connected::new().proxy(self.is_forwarded);
+        if self.is_h2 {
+            connected.negotiated_h2()
+        } else {
+            connected
+        }
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
