@@ -52,6 +52,7 @@ pub struct Builder {
     pub(super) tls: bool,
     pub(super) identity: Option<Identity>,
     pub(super) token: Option<String>,
+    client_certificates: bool,
     pub(super) base: String,
     port: u16,
     /// Keeps others off the port.
@@ -114,6 +115,13 @@ impl Builder {
     /// Asks for this bearer token: 401 for another, 403 for none.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
+        self
+    }
+
+    /// Asks clients for a certificate by the server's authority, over TLS. A client that has one needs no token; 403 for
+    /// none of both. See [`Identity::client`].
+    pub fn client_certificates(mut self, on: bool) -> Self {
+        self.client_certificates = on;
         self
     }
 
@@ -247,7 +255,9 @@ impl Builder {
             .identity
             .as_ref()
             .filter(|_| self.tls)
-            .map(|identity| TlsAcceptor::from(Arc::clone(&identity.config)));
+            .map(|identity| identity.config(self.client_certificates))
+            .transpose()?
+            .map(|config| TlsAcceptor::from(Arc::new(config)));
         let socket = self.bind()?;
         let address = socket.local_addr()?;
         self.port = address.port();
@@ -261,6 +271,7 @@ impl Builder {
             address,
             self.base.clone(),
             self.token.clone(),
+            self.client_certificates,
             self.seed,
         );
         let control = Control {

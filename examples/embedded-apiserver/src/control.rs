@@ -130,6 +130,11 @@ impl Control {
         self.write().vary_authorization = on;
     }
 
+    /// Asks for this bearer token from now on, and refuses the one before, as when tokens rotate.
+    pub fn set_token(&self, token: &str) {
+        self.state.set_token(token);
+    }
+
     /// Makes the server's clock go ahead (or behind) by so many seconds: `Date`, `Expires` and
     /// `Last-Modified` move, from 1970 to the end of 9999 at most.
     pub fn set_clock_offset(&self, seconds: i64) {

@@ -27,6 +27,8 @@ pub struct Entry {
     pub headers: HeaderMap,
     /// Whether there was an `Authorization` header.
     pub authorization: bool,
+    /// Whether the client has shown a certificate by the server's authority.
+    pub certificate: bool,
     /// The number of the connection that it came over, counted from 1.
     pub connection: u64,
     /// The status answered; `None` while there is no answer, and for a connection that was cut.
@@ -38,6 +40,10 @@ pub struct Entry {
     /// When the last byte of the answer was handed over, or the client went away.
     pub ended: Option<Instant>,
 }
+
+/// In the extensions of requests whose client has shown a certificate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Certified;
 
 impl Entry {
     /// A request header as text, if it is there and is text.
@@ -146,6 +152,7 @@ impl Log {
             version: request.version(),
             headers,
             authorization,
+            certificate: request.extensions().get::<Certified>().is_some(),
             connection,
             status: None,
             body_bytes: 0,

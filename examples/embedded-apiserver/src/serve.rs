@@ -27,7 +27,7 @@ use super::{
     body::{Body, Plan},
     control::Control,
     fault::Fault,
-    log::Ticket,
+    log::{Certified, Ticket},
     negotiate::Offer,
     routes::{self, Asked},
     state::{State, fmt_date},
@@ -83,15 +83,18 @@ async fn secure(stream: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) 
     // Small writes must not wait for each other; without it everything works, only later.
     let _ = stream.set_nodelay(true);
     match tls {
-        None => connection(stream, state).await,
+        None => connection(stream, state, false).await,
         Some(tls) => match tls.accept(stream).await {
-            Ok(stream) => connection(stream, state).await,
+            Ok(stream) => {
+                let is_certified = stream.get_ref().1.peer_certificates().is_some();
+                connection(stream, state, is_certified).await;
+            }
             Err(error) => tracing::debug!(%error, "TLS handshake failed"),
         },
     }
 }
 
-async fn connection<S>(stream: S, state: Arc<State>)
+async fn connection<S>(stream: S, state: Arc<State>, is_certified: bool)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -99,6 +102,7 @@ where
     let cut = Arc::new(Notify::new());
     let exchange = Exchange {
         state,
+        is_certified,
         cut: Arc::clone(&cut),
     };
     let service = service_fn(move |request| exchange.clone().serve(request, number));
@@ -120,6 +124,8 @@ where
 #[derive(Clone)]
 struct Exchange {
     state: Arc<State>,
+    /// Whether the client has shown a certificate, which is as good as a token.
+    is_certified: bool,
     /// Cuts the connection.
     cut: Arc<Notify>,
 }
@@ -127,9 +133,12 @@ struct Exchange {
 impl Exchange {
     async fn serve(
         self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         connection: u64,
     ) -> Result<Response<Body>, Infallible> {
+        if self.is_certified {
+            request.extensions_mut().insert(Certified);
+        }
         let ticket = self.state.log.arrived(&request, connection);
         let (request, incoming) = request.into_parts();
         let body = if reads(&request) {

@@ -22,7 +22,9 @@ pub(super) struct State {
     pub(super) address: SocketAddr,
     /// Empty, or begins with a slash and does not end with one.
     pub(super) base: String,
-    pub(super) token: Option<String>,
+    token: RwLock<Option<Arc<str>>>,
+    /// Whether clients are asked for a certificate.
+    pub(super) asks_certificates: bool,
     /// Held while the groups are changed, so that no change is lost; the lock of the site itself
     /// is held for a moment only.
     pub(super) edits: Mutex<()>,
@@ -39,6 +41,7 @@ impl State {
         address: SocketAddr,
         base: String,
         token: Option<String>,
+        asks_certificates: bool,
         seed: u64,
     ) -> Self {
         let start = SystemTime::now()
@@ -52,7 +55,8 @@ impl State {
             watches: Watches::default(),
             address,
             base,
-            token,
+            token: RwLock::new(token.map(Into::into)),
+            asks_certificates,
             seed,
             audits: AtomicU64::new(mix(start.as_secs() ^ u64::from(start.subsec_nanos()) << 32)),
         }
@@ -60,6 +64,18 @@ impl State {
 
     pub(super) fn site(&self) -> Arc<Site> {
         Arc::clone(&self.site.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The token that is asked for.
+    pub(super) fn token(&self) -> Option<Arc<str>> {
+        self.token
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_token(&self, token: &str) {
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = Some(token.into());
     }
 
     /// A value for `Audit-Id`: looks like a random UUID, and never comes twice.

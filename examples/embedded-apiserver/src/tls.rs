@@ -2,14 +2,16 @@
 
 use std::{io, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     crypto::ring,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::WebPkiClientVerifier,
 };
 
 /// The server's TLS identity: its certificate, and the authority that clients must trust.
@@ -17,7 +19,14 @@ use rustls::{
 #[derive(Clone)]
 pub struct Identity {
     ca_pem: Arc<str>,
-    pub(super) config: Arc<ServerConfig>,
+    authority: Arc<Authority>,
+    certificate: CertificateDer<'static>,
+    key: Arc<PrivateKeyDer<'static>>,
+}
+
+struct Authority {
+    certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 impl Identity {
@@ -52,17 +61,79 @@ impl Identity {
             .map_err(io::Error::other)?;
 
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .map_err(io::Error::other)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self {
             ca_pem: authority_certificate.pem().into(),
-            config: Arc::new(config),
+            certificate: certificate.der().clone(),
+            key: Arc::new(key),
+            authority: Arc::new(Authority {
+                certificate: authority_certificate.der().clone(),
+                issuer,
+            }),
         })
+    }
+
+    /// A certificate for a client, by the same authority, and its key, as PEM.
+    ///
+    /// ```
+    /// use embedded_apiserver::{EmbeddedServer, Identity};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let identity = Identity::generate()?;
+    /// let (certificate, key) = identity.client("somebody")?;
+    /// let server = EmbeddedServer::builder().identity(identity).client_certificates(true).start().await?;
+    /// assert!(certificate.starts_with("-----BEGIN CERTIFICATE-----"));
+    /// assert!(key.starts_with("-----BEGIN PRIVATE KEY-----"));
+    /// # server.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn client(&self, name: &str) -> io::Result<(String, String)> {
+        let mut leaf = CertificateParams::default();
+        leaf.distinguished_name.push(DnType::CommonName, name);
+        leaf.use_authority_key_identifier_extension = true;
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().map_err(io::Error::other)?;
+        let certificate = leaf
+            .signed_by(&key, &self.authority.issuer)
+            .map_err(io::Error::other)?;
+        Ok((certificate.pem(), key.serialize_pem()))
+    }
+
+    /// For a server, which may ask its clients for a certificate by the authority.
+    pub(super) fn config(&self, asks_clients: bool) -> io::Result<ServerConfig> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?;
+        let builder = if asks_clients {
+            let mut roots = RootCertStore::empty();
+            let authority = self.authority.certificate.clone();
+            roots.add(authority).map_err(io::Error::other)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(io::Error::other)?;
+            builder.with_client_cert_verifier(verifier)
+        } else {
+            builder.with_no_client_auth()
+        };
+        let mut config = builder
+            .with_single_cert(vec![self.certificate.clone()], self.key.clone_key())
+            .map_err(io::Error::other)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
+    }
+
+    /// The server's own certificate as PEM.
+    #[must_use]
+    pub fn certificate_pem(&self) -> String {
+        pem(&self.certificate)
     }
 
     /// The authority's certificate as PEM.
@@ -70,6 +141,16 @@ impl Identity {
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
+}
+
+fn pem(certificate: &CertificateDer<'_>) -> String {
+    let data = STANDARD.encode(certificate);
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    for start in (0..data.len()).step_by(64) {
+        pem.push_str(&data[start..data.len().min(start + 64)]);
+        pem.push('\n');
+    }
+    pem + "-----END CERTIFICATE-----\n"
 }
 
 impl std::fmt::Debug for Identity {

@@ -1,12 +1,19 @@
 //! Protocols, TLS, threads, paths, starting and stopping.
 
-use std::{io::ErrorKind, os::unix::fs::PermissionsExt};
+use std::{io::ErrorKind, os::unix::fs::PermissionsExt, sync::Arc};
 
 use embedded_apiserver::EmbeddedServer;
 use http::{StatusCode, Version};
+use rustls::{
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use super::client::{KUBECTL, V2, accept, begin, get, get_http1, get_http2, tls, tls_of, until};
+use super::wire::trusting;
 
 #[tokio::test]
 async fn http2_with_prior_knowledge() {
@@ -273,4 +280,43 @@ fn in_a_thread_of_its_own() {
     assert_eq!(server.counters().total, 1);
     drop(server);
     assert!(TcpStream::connect(address).is_err());
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_as_good_as_a_token_which_may_change() {
+    let builder = EmbeddedServer::builder().tls(true).token("old");
+    let server = builder.client_certificates(true).start().await.unwrap();
+    let (certificate, key) = server.identity().unwrap().client("somebody").unwrap();
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let provider = ring::default_provider();
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    let mut config = trusting(&server);
+    let identity = CertifiedKey::new(vec![certificate], key);
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity));
+    let stream = TcpStream::connect(server.addr()).await.unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    let stream = connector
+        .connect("127.0.0.1".try_into().unwrap(), stream)
+        .await
+        .unwrap();
+    let reply = get_http1(stream, server.addr(), "/version", &[])
+        .await
+        .unwrap();
+    assert_eq!(reply.status, StatusCode::OK);
+    assert!(server.log()[0].certificate);
+
+    server.control().set_token("new");
+    for (headers, status) in [
+        (&[][..], StatusCode::FORBIDDEN),
+        (&[("authorization", "Bearer old")], StatusCode::UNAUTHORIZED),
+        (&[("authorization", "Bearer new")], StatusCode::OK),
+    ] {
+        let stream = tls(&server, b"http/1.1").await.unwrap();
+        let reply = get_http1(stream, server.addr(), "/version", headers)
+            .await
+            .unwrap();
+        assert_eq!(reply.status, status);
+    }
+    assert!(!server.log()[1].certificate);
 }

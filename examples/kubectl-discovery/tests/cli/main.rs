@@ -1,5 +1,7 @@
 //! The built `kubectl-discovery`, run against the embedded server.
 
+#[cfg(unix)]
+mod authentication;
 mod cache;
 mod caching;
 mod completion;
@@ -13,6 +15,7 @@ mod messages;
 mod openapi;
 mod output;
 mod program;
+mod proxies;
 #[path = "../../../tests/support/refused.rs"]
 mod refused;
 mod requests;

@@ -16,7 +16,7 @@ use crate::program::{Home, server};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A running program and what it prints. It is killed at the end.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
     errors: BufReader<ChildStderr>,
@@ -25,8 +25,13 @@ struct Running {
 impl Running {
     /// Starts it, and waits until it knows what there is.
     fn start(home: &Home, server: &EmbeddedServer, arguments: &[&str]) -> Self {
+        Self::start_with(home, &["--server", &server.url()], arguments)
+    }
+
+    pub(crate) fn start_with(home: &Home, global: &[&str], arguments: &[&str]) -> Self {
         let mut child = Command::new(Path::new(env!("CARGO_BIN_EXE_kubectl-discovery")))
-            .args(["--server", &server.url(), "watch"])
+            .args(global)
+            .arg("watch")
             .args(arguments)
             .env_clear()
             .env("HOME", home.path())
@@ -56,7 +61,7 @@ impl Running {
         }
     }
 
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(LIMIT).unwrap()
     }
 }
@@ -68,7 +73,7 @@ impl Drop for Running {
     }
 }
 
-fn rockets(verbs: &[&'static str]) -> Group {
+pub(crate) fn rockets(verbs: &[&'static str]) -> Group {
     let resource = Resource::new("rockets", "Rocket")
         .verbs(verbs.iter().copied())
         .with_status();
