@@ -311,6 +311,46 @@ impl ServerCertVerifier for Unverified {
 mod tests {
     use super::*;
 
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
+    fn own(is_authority: bool, from: i32, to: i32) -> (String, CertificateDer<'static>) {
+        let mut parameters = CertificateParams::new(vec!["server.test".to_owned()]).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(from, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(to, 1, 1);
+        if is_authority {
+            parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let certificate = parameters
+            .self_signed(&KeyPair::generate().unwrap())
+            .unwrap();
+        (certificate.pem(), certificate.der().clone())
+    }
+
+    fn verified(trusted: &str, certificate: &CertificateDer<'_>, name: &str) -> bool {
+        let known = Known::new(trusted.as_bytes(), Arc::new(ring::default_provider())).unwrap();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+        let name = ServerName::try_from(name).unwrap();
+        known
+            .verify_server_cert(certificate, &[], &name, &[], now)
+            .is_ok()
+    }
+
+    /// Go takes a certificate that is trusted itself; webpki wants an authority's.
+    #[test]
+    fn a_server_s_own_certificate_may_be_the_one_that_is_trusted() {
+        for is_authority in [true, false] {
+            let (pem, certificate) = own(is_authority, 2020, 2100);
+            assert!(verified(&pem, &certificate, "server.test"));
+            assert!(!verified(&pem, &certificate, "other.test"));
+            let (_, another) = own(is_authority, 2020, 2100);
+            assert!(!verified(&pem, &another, "server.test"));
+            for (from, to) in [(2000, 2020), (2090, 2100)] {
+                let (pem, certificate) = own(is_authority, from, to);
+                assert!(!verified(&pem, &certificate, "server.test"));
+            }
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_handshake_that_never_ends_has_a_limit() {
         let start = tokio::time::Instant::now();

@@ -109,7 +109,8 @@ fn a_bearer_token() {
             .ends_with("asked for the client to provide credentials"),
         "{run:?}"
     );
-    assert!(scene.as_user("as: me").failed().contains("forbidden"));
+    let run = scene.as_user("as: me");
+    assert!(run.stderr.contains("forbidden"), "{run:?}");
 }
 
 #[test]
@@ -128,7 +129,8 @@ fn a_client_certificate() {
                 .iter()
                 .all(|entry| entry.certificate && !entry.authorization)
     );
-    assert!(scene.as_user("as: me").failed().contains("forbidden"));
+    let run = scene.as_user("as: me");
+    assert!(run.stderr.contains("forbidden"), "{run:?}");
     let of_another = embedded_apiserver::Identity::generate().unwrap();
     let (certificate, key) = of_another.client("somebody").unwrap();
     scene.write("user.pem", &certificate);
