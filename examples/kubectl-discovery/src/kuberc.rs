@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::errors::{Fatal, go_words};
-use crate::kubeconfig::{documents, home};
+use crate::kubeconfig::{documents, home, without_dots};
 
 const VERSION: &str = "kubectl.config.k8s.io/v1beta1";
 
@@ -159,7 +159,7 @@ impl Plugins {
 /// The program of a name: itself if it is a path, or else the first of its name in `PATH`.
 fn found(name: &str) -> Option<PathBuf> {
     if name.contains('/') {
-        return Some(name.into());
+        return Some(without_dots(Path::new(name)));
     }
     let path = env::var_os("PATH")?;
     env::split_paths(&path)
@@ -228,6 +228,8 @@ mod tests {
         assert!(listed("sh").check(sh.to_str().unwrap()).is_ok());
         assert!(listed(sh.to_str().unwrap()).check("sh").is_ok());
         assert!(listed("sh").check("/elsewhere/sh").is_err());
+        let dir = sh.parent().unwrap().display();
+        assert!(listed("sh").check(&format!("{dir}/x/.././sh")).is_ok());
         assert!(listed("no-such-program").check("no-such-program").is_err());
         assert!(Plugins::None.check("sh").is_err() && Plugins::All.check("sh").is_ok());
     }

@@ -221,7 +221,7 @@ fn below(dir: &Path, path: &str) -> String {
 }
 
 /// A path without `.` and `..`, whatever is there.
-fn without_dots(path: &Path) -> PathBuf {
+pub(crate) fn without_dots(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
         match part {

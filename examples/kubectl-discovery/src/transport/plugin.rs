@@ -9,8 +9,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ const FAILURE: Duration = Duration::from_secs(10);
 pub(super) struct Plugin {
     exec: Exec,
     /// The server, if the plugin wants to know it.
-    cluster: Option<Value>,
+    cluster: Option<ToldCluster>,
     allowed: Plugins,
     state: Mutex<State>,
 }
@@ -40,6 +40,45 @@ enum State {
     Unknown,
     Given(Arc<Issued>, Option<Timestamp>),
     Failed(Unsendable, Instant),
+}
+
+/// What a plugin is told, with the fields in client-go's order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'t> {
+    kind: &'static str,
+    api_version: &'t str,
+    spec: Spec<'t>,
+}
+
+#[derive(Serialize)]
+struct Spec<'t> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'t ToldCluster>,
+    interactive: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ToldCluster {
+    server: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_server_name: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    insecure_skip_tls_verify: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_authority_data: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy_url: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    disable_compression: bool,
+    /// Null where there is none.
+    config: Option<Value>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's contract")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// The output of a plugin, as far as it matters.
@@ -148,38 +187,25 @@ fn issued(status: &Status) -> Result<Issued, Unsendable> {
     })
 }
 
-/// The server as plugins are told it, with the fields in client-go's order.
-fn cluster(config: &Config) -> Value {
+/// The server as plugins are told it.
+fn cluster(config: &Config) -> ToldCluster {
     let cluster = &config.cluster;
-    let mut told = json!({ "server": config.address });
-    let mut tell = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            told[name] = value;
-        }
-    };
-    let text = |value: &Option<String>| value.clone().map(Value::from);
-    let set = |flag: bool| flag.then_some(Value::Bool(true));
-    tell("tls-server-name", text(&cluster.tls_server_name));
-    tell(
-        "insecure-skip-tls-verify",
-        set(cluster.insecure_skip_tls_verify),
-    );
     let data = &cluster.certificate_authority_data;
     let file = &cluster.certificate_authority;
-    let authority = content(data.as_ref(), file.as_ref(), "the certificate authority");
     // A file that can't be read is an error elsewhere.
-    let authority = authority
-        .ok()
-        .flatten()
-        .map(|pem| STANDARD.encode(pem).into());
-    tell("certificate-authority-data", authority);
-    tell("proxy-url", text(&cluster.proxy_url));
-    tell("disable-compression", set(cluster.disable_compression));
-    tell("config", cluster.plugin_configuration().cloned());
-    told
+    let authority = content(data.as_ref(), file.as_ref(), "the certificate authority");
+    ToldCluster {
+        server: config.address.clone(),
+        tls_server_name: cluster.tls_server_name.clone(),
+        insecure_skip_tls_verify: cluster.insecure_skip_tls_verify,
+        certificate_authority_data: authority.ok().flatten().map(|pem| STANDARD.encode(pem)),
+        proxy_url: cluster.proxy_url.clone(),
+        disable_compression: cluster.disable_compression,
+        config: cluster.plugin_configuration().cloned(),
+    }
 }
 
-fn run(exec: &Exec, cluster: Option<&Value>) -> Result<Status, Unsendable> {
+fn run(exec: &Exec, cluster: Option<&ToldCluster>) -> Result<Status, Unsendable> {
     let (program, version) = (&exec.command, &exec.api_version);
     let is_terminal = io::stdin().is_terminal();
     let is_interactive = match exec.interactive_mode.as_str() {
@@ -191,17 +217,20 @@ fn run(exec: &Exec, cluster: Option<&Value>) -> Result<Status, Unsendable> {
         }
         _ => is_terminal,
     };
-    let mut spec = json!({});
-    if let Some(cluster) = cluster {
-        spec["cluster"] = cluster.clone();
-    }
-    spec["interactive"] = is_interactive.into();
-    let info = json!({ "kind": "ExecCredential", "apiVersion": version, "spec": spec });
+    let told = Told {
+        kind: "ExecCredential",
+        api_version: version,
+        spec: Spec {
+            cluster,
+            interactive: is_interactive,
+        },
+    };
+    let told = serde_json::to_string(&told).map_err(failed)? + "\n";
     let variables = exec.env.iter();
     let run = Command::new(program)
         .args(&exec.args)
         .envs(variables.map(|variable| (&variable.name, &variable.value)))
-        .env("KUBERNETES_EXEC_INFO", info.to_string())
+        .env("KUBERNETES_EXEC_INFO", told)
         .stdin(if is_interactive {
             Stdio::inherit()
         } else {
