@@ -9,10 +9,13 @@ use discovery_core::http::uri;
 use discovery_core::{Error as DiscoveryError, GroupVersion};
 use http::{StatusCode, Uri};
 
-use crate::transport::{Elapsed, ProxyError, SendError, without_password};
+use crate::transport::{Elapsed, ProxyError, SendError, looked_up, without_password};
 
 /// The connector's word for it, whose type is its own.
 const DNS: &str = "dns error: ";
+
+/// The same for a socket.
+const DIAL: &str = "tcp connect error: ";
 
 /// Go's words for a body that takes too long.
 const BODY_TIMEOUT: &str =
@@ -231,7 +234,13 @@ fn words(error: &SendError) -> String {
         return error.to_string();
     }
     let text = chain(error.cause());
-    let host = error.url().host().unwrap_or_default();
+    let host = looked_up(error.url().host().unwrap_or_default());
+    if text.contains(DIAL)
+        && let Some(why) = find::<io::Error>(error)
+        && let (Some(_), Some(address)) = (why.raw_os_error(), address(error.url()))
+    {
+        return format!("dial tcp {address}: connect: {}", go_words(why));
+    }
     match text.split_once(DNS) {
         Some((_, why)) if why.contains("Temporary failure") => {
             format!("dial tcp: lookup {host}: Temporary failure in name resolution")
@@ -296,8 +305,8 @@ fn is_refused(error: &SendError) -> bool {
 }
 
 /// The address that a connection to a URL goes to.
-fn address(url: &Uri) -> Option<SocketAddr> {
-    let host = url.host()?.trim_matches(['[', ']']);
+pub(crate) fn address(url: &Uri) -> Option<SocketAddr> {
+    let host = looked_up(url.host()?);
     let port = uri::port(url).ok()??;
-    (host, port).to_socket_addrs().ok()?.next()
+    (host.as_str(), port).to_socket_addrs().ok()?.next()
 }

@@ -125,11 +125,22 @@ impl Server {
         ))
     }
 
+    /// The reason why no URL can be made of the address.
+    fn no_uri(&self) -> Fatal {
+        if self.address.is_ascii() {
+            return Self::no_url(&self.address);
+        }
+        let address = uri::without_user_info(&self.address);
+        Fatal::new(format_args!(
+            "the host of {address:?} has letters outside ASCII: write it as in the DNS, with xn--"
+        ))
+    }
+
     /// The address as a URL that requests can be sent to.
     pub(crate) fn uri(&self) -> Result<Uri, Fatal> {
         let url = self.url()?;
         let sent = uri::server_url(&url).map_err(Fatal::not_connected)?;
-        let uri: Uri = sent.parse().map_err(|_| Self::no_url(&self.address))?;
+        let uri: Uri = sent.parse().map_err(|_| self.no_uri())?;
         if uri::port(&uri).is_ok() {
             return Ok(uri);
         }

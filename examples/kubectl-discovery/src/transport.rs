@@ -36,7 +36,7 @@ pub(crate) use self::connect::without_password;
 use self::connect::without_user;
 use self::deadline::Deadline;
 pub(crate) use self::deadline::Elapsed;
-pub(crate) use self::dial::ProxyError;
+pub(crate) use self::dial::{ProxyError, looked_up};
 use crate::errors::{Fatal, chain};
 use crate::server::Server;
 

@@ -17,7 +17,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use super::Connection;
-use super::dial::Dialer;
+use super::dial::{Dialer, without_zone};
 use super::gzip;
 use super::handshake::{self, First};
 use super::redirect::follow;
@@ -63,6 +63,10 @@ pub(super) fn connect(dialer: Dialer, disable_compression: bool) -> Connection {
         .service(client);
     let client = ServiceBuilder::new()
         .map_request(with_url_credentials)
+        .map_request(|mut request: Request<_>| {
+            without_zone(request.uri_mut());
+            request
+        })
         .service_fn(move |request| follow(client.clone(), request));
     let client = BoxCloneSyncService::<_, Response<Incoming>, BoxError>::new(client);
     if disable_compression {
@@ -132,7 +136,7 @@ pub(crate) fn without_password(uri: &Uri) -> Uri {
     uri
 }
 
-fn replace_authority(uri: &mut Uri, authority: Authority) {
+pub(super) fn replace_authority(uri: &mut Uri, authority: Authority) {
     let mut parts = uri.clone().into_parts();
     parts.authority = Some(authority);
     if let Ok(changed) = Uri::from_parts(parts) {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::{Ready, ready};
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use discovery_core::BoxError;
-use discovery_core::http::uri::{host_and_port, port};
+use discovery_core::http::uri::{host_and_port, same_origin};
 use http::uri::Scheme;
 use http::{HeaderValue, Uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -27,9 +27,9 @@ use tower::{ServiceExt, service_fn};
 use tower_service::Service;
 
 use super::Unsendable;
-use super::connect::{percent_decoded, without_password};
+use super::connect::{percent_decoded, replace_authority, without_password};
 use super::tls::{Identity, Tls, bounded};
-use crate::errors::{InvalidPort, go_words};
+use crate::errors::{InvalidPort, address, go_words};
 use crate::server::Config;
 
 /// The longest time that a connection may take to come, as in Go.
@@ -47,6 +47,8 @@ pub(super) struct Dialer {
     /// The name that servers' certificates have to be for, if it is not the host's.
     server_name: Option<ServerName<'static>>,
     identity: Option<Identity>,
+    /// The server, if its address has a zone, which requests have no more.
+    zoned: Option<Uri>,
 }
 
 /// A proxy, and who may use it.
@@ -79,6 +81,9 @@ impl Dialer {
             tls: Arc::new(tls),
             server_name: server_name.map(ServerName::try_from).transpose()?,
             identity: None,
+            zoned: (config.url.host())
+                .is_some_and(|host| host.contains('%'))
+                .then(|| config.url.clone()),
         })
     }
 
@@ -95,7 +100,14 @@ impl Dialer {
         self.proxy.as_ref()?.basic.as_ref()
     }
 
-    async fn dial(self, target: Uri) -> Result<Stream, BoxError> {
+    async fn dial(self, mut target: Uri) -> Result<Stream, BoxError> {
+        if let Some(zoned) = &self.zoned {
+            let mut server = zoned.clone();
+            without_zone(&mut server);
+            if same_origin(&server, &target) {
+                target = zoned.clone();
+            }
+        }
         let has_tls = target.scheme() == Some(&Scheme::HTTPS);
         let (io, is_forwarded) = match self.proxy.clone() {
             None => (
@@ -313,10 +325,8 @@ impl ProxyError {
             if let Some(error) = error.downcast_ref::<io::Error>() {
                 let words = go_words(error);
                 return Self(if error.raw_os_error().is_some() {
-                    format!(
-                        "dial tcp {}: connect: {words}",
-                        address(proxy).unwrap_or(host.into())
-                    )
+                    let address = address(proxy).map_or(host.into(), |found| found.to_string());
+                    format!("dial tcp {address}: connect: {words}")
                 } else {
                     format!("dial tcp {host}: {words}")
                 });
@@ -327,14 +337,6 @@ impl ProxyError {
     }
 }
 
-/// The address that a connection to a URL goes to.
-fn address(url: &Uri) -> Option<String> {
-    let host = url.host()?.trim_matches(['[', ']']);
-    let port = port(url).ok()??;
-    let mut found = (host, port).to_socket_addrs().ok()?;
-    found.next().map(|address| address.to_string())
-}
-
 impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "proxyconnect tcp: {}", self.0)
@@ -342,6 +344,37 @@ impl fmt::Display for ProxyError {
 }
 
 impl std::error::Error for ProxyError {}
+
+/// A host of a URL as it is looked up: an IPv6 address without brackets, and with its zone as it is (RFC 6874 §2) where
+/// that means something.
+pub(crate) fn looked_up(host: &str) -> String {
+    let inside = host.trim_start_matches('[').trim_end_matches(']');
+    let Some((address, zone)) = inside.split_once("%25") else {
+        return inside.into();
+    };
+    match address.parse::<Ipv6Addr>() {
+        Ok(ip) if !ip.is_unicast_link_local() && !ip.is_multicast() => address.into(),
+        Ok(_) => match String::from_utf8(percent_decoded(zone)) {
+            Ok(zone) => format!("{address}%{zone}"),
+            Err(_) => inside.into(),
+        },
+        Err(_) => inside.into(),
+    }
+}
+
+/// The URL that a server sees: the zone is for this machine (RFC 6874 §4).
+pub(super) fn without_zone(uri: &mut Uri) {
+    let Some((before, after)) = uri.authority().and_then(|authority| {
+        let (before, zone) = authority.as_str().split_once("%25")?;
+        let (_, after) = zone.split_once(']')?;
+        before.contains('[').then_some((before, after))
+    }) else {
+        return;
+    };
+    if let Ok(authority) = format!("{before}]{after}").parse() {
+        replace_authority(uri, authority);
+    }
+}
 
 /// Looks up hosts as they are in URLs, where the zone of an IPv6 address is escaped (RFC 6874 §2).
 #[derive(Clone)]
@@ -357,9 +390,8 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> GaiFuture {
-        let decoded = String::from_utf8(percent_decoded(name.as_str())).ok();
-        let decoded = decoded.and_then(|decoded| Name::from_str(&decoded).ok());
-        self.0.call(decoded.unwrap_or(name))
+        let found = Name::from_str(&looked_up(name.as_str()));
+        self.0.call(found.unwrap_or(name))
     }
 }
 
@@ -472,5 +504,32 @@ impl Write for Stream {
 
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_is_for_this_machine_alone() {
+        assert_eq!(looked_up("[fe80::1%25eth0]"), "fe80::1%eth0");
+        assert_eq!(looked_up("[::1]"), "::1");
+        assert_eq!(looked_up("[::1%25lo]"), "::1");
+        assert_eq!(looked_up("a%25b"), "a%25b");
+        for (zoned, plain) in [
+            (
+                "https://[fe80::1%25lo]:6443/api?x",
+                "https://[fe80::1]:6443/api?x",
+            ),
+            ("https://[fe80::1%25lo]/", "https://[fe80::1]/"),
+            ("https://[::1]:6443/", "https://[::1]:6443/"),
+            ("https://h/%25]", "https://h/%25]"),
+        ] {
+            let mut uri = zoned.parse().unwrap();
+            assert!(server_name(&uri).is_ok());
+            without_zone(&mut uri);
+            assert_eq!(uri, plain);
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! The server that is asked, and the configuration for it.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+
 use embedded_apiserver::EmbeddedServer;
 
 use crate::program::{Home, server};
@@ -206,4 +209,46 @@ fn unusable_configurations_are_refused() {
         assert!(run.failed().starts_with(&message), "{run:?}");
         assert!(!run.stderr.contains("s3cr3t"));
     }
+}
+
+/// The zone of an IPv6 address is for this machine, and no part of what the server sees (RFC 6874).
+#[test]
+fn an_address_with_a_zone() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        _ = writeln!(std::io::stderr(), "not tested: there is no IPv6 here");
+        return;
+    };
+    let port = listener.local_addr().unwrap().port();
+    let host = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(client.try_clone().unwrap()).lines();
+        let mut host = None;
+        while let Some(Ok(line)) = lines
+            .next()
+            .filter(|line| !matches!(line.as_deref(), Ok("")))
+        {
+            host = line
+                .to_lowercase()
+                .strip_prefix("host: ")
+                .map(str::to_owned)
+                .or(host);
+        }
+        client
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+            .unwrap();
+        host
+    });
+    let home = Home::new();
+    let address = format!("http://[::1%25lo]:{port}");
+    let output = home.run(&["-s", &address, "get", "--raw=/version"]).ok();
+    assert_eq!(output, "{}");
+    assert_eq!(host.join().unwrap(), Some(format!("[::1]:{port}")));
+}
+
+#[test]
+fn a_host_that_is_not_ascii_is_refused_with_what_to_do() {
+    let run = Home::new().run(&["-s", "https://me:s3cr3t@bücher.test:6443", "version"]);
+    let message =
+        "\"https://bücher.test:6443\" has letters outside ASCII: write it as in the DNS, with xn--";
+    assert!(run.failed().ends_with(message), "{run:?}");
 }
