@@ -172,6 +172,22 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE", value_parser = path())]
     pub(crate) kuberc: Option<PathBuf>,
 
+    /// Require that the server is of the Kubernetes version whose kubectl this program does the same as.
+    #[arg(
+        long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", action = ArgAction::Set,
+        value_parser = values::boolean
+    )]
+    pub(crate) match_server_version: bool,
+
+    /// Treat warnings received from the server as errors and exit with a non-zero exit code.
+    #[arg(
+        long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", action = ArgAction::Set,
+        value_parser = values::boolean
+    )]
+    pub(crate) warnings_as_errors: bool,
+
     #[command(flatten)]
     pub(crate) overrides: Overrides,
 

@@ -101,7 +101,11 @@ impl Cluster {
     fn ask(global: &Global, context: &str, cached: bool) -> Result<Self, Fatal> {
         let mut global = global.clone();
         global.context = Some(context.to_owned());
+        let must_match = global.match_server_version;
         let session = Session::start(global)?;
+        if must_match {
+            crate::version::check(&session)?;
+        }
         if !cached {
             session.forget();
         }

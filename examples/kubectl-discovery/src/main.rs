@@ -31,6 +31,7 @@ mod transport;
 mod values;
 mod version;
 mod versions;
+mod warnings;
 mod watch;
 
 use std::io::{self, Write};
@@ -45,7 +46,8 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let Arguments { global, command } = Arguments::read();
     events::show(global.verbosity);
-    let stats = global.stats;
+    let (stats, warnings_as_errors) = (global.stats, global.warnings_as_errors);
+    let match_server_version = global.match_server_version;
 
     let mut session = None;
     let outcome = match command {
@@ -56,6 +58,9 @@ fn main() -> ExitCode {
         Command::Cache(command) => cache::run(global, &command),
         command => Session::start(global).and_then(|new| {
             let session = session.insert(new);
+            if match_server_version {
+                version::check(session)?;
+            }
             match command {
                 Command::ApiResources(flags) => resources::run(session, flags),
                 Command::ApiVersions => versions::run(session),
@@ -78,6 +83,13 @@ fn main() -> ExitCode {
     if let Some(session) = session {
         session.end();
     }
+    let outcome = outcome.and_then(|()| {
+        if warnings_as_errors {
+            warnings::as_errors()
+        } else {
+            Ok(())
+        }
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(fatal) => {

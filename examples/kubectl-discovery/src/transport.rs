@@ -39,6 +39,7 @@ pub(crate) use self::deadline::Elapsed;
 pub(crate) use self::dial::{ProxyError, looked_up};
 use crate::errors::{Fatal, chain};
 use crate::server::Server;
+use crate::warnings;
 
 /// A response body, whatever it came through.
 pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
@@ -146,6 +147,7 @@ impl Shared {
                 Failure::Exchange(error) => Cause::Exchange(error),
             })?;
         tracing::info!(%uri, status = %response.status(), version = ?response.version(), "answered");
+        warnings::show(response.headers());
         if response.status() == StatusCode::NOT_MODIFIED {
             self.not_modified.fetch_add(1, Ordering::Relaxed);
         }

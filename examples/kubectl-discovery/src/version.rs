@@ -7,6 +7,9 @@ use crate::errors::Fatal;
 use crate::print::{self, Node};
 use crate::session::Session;
 
+/// The version of Kubernetes whose kubectl this program does the same as.
+const FOLLOWED: &str = "1.37";
+
 /// The versions without asking a server.
 pub(crate) fn client(flags: &Version) -> Result<(), Fatal> {
     crate::print(&text(flags, None))
@@ -28,6 +31,23 @@ pub(crate) fn run(session: &Session, flags: &Version) -> Result<(), Fatal> {
         )));
     }
     Ok(())
+}
+
+/// Whether the server is of the version whose kubectl this program follows. kubectl compares more, down to the commit.
+pub(crate) fn check(session: &Session) -> Result<(), Fatal> {
+    let server = session.wait(session.client.server_version());
+    let server = server.map_err(|failure| {
+        Fatal::of_configuration(&failure).unwrap_or_else(|| Fatal::failure(&failure, &session.url))
+    })?;
+    let version = server.git_version.strip_prefix('v').unwrap_or_default();
+    let behind = version.strip_prefix(FOLLOWED);
+    if behind.is_some_and(|behind| behind.starts_with('.')) {
+        return Ok(());
+    }
+    Err(Fatal::new(format_args!(
+        "server version ({}) differs from client version (v{FOLLOWED})",
+        server.git_version
+    )))
 }
 
 /// Whether it has three numbers with dots between, and a `v` before them or not.

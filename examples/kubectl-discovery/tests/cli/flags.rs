@@ -1,5 +1,8 @@
 //! The command line: what is refused, and what is understood as Go understands it.
 
+use embedded_apiserver::{Canned, Fault};
+use http::{HeaderValue, header};
+
 use crate::program::{Home, server};
 
 #[test]
@@ -150,4 +153,57 @@ fn help_and_version_ask_no_one() {
     );
     let client = home.run(&["version", "--client"]).ok();
     assert!(client.starts_with("Client Version: v") && client.lines().count() == 1);
+}
+
+#[test]
+fn warnings_are_shown_once_and_may_be_errors() {
+    let (home, server) = (Home::new(), server());
+    let warnings = HeaderValue::from_static(
+        "299 - \"first \\\"thing\\\"\", 299 kube \"second\", 199 - \"other\"",
+    );
+    for path in ["/version", "/healthz"] {
+        let answer = Canned::json("{\"gitVersion\": \"v1.37.0\"}");
+        let answer = answer.header(header::WARNING, warnings.clone());
+        server.control().set_fault(path, Fault::Answer(answer));
+    }
+    let shown = "Warning: first \"thing\"\nWarning: second\n";
+    let run = home.ask(
+        &server,
+        &["get", "--raw=/healthz", "--match-server-version"],
+    );
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), shown));
+    let run = home.ask(&server, &["version", "--warnings-as-errors"]);
+    assert_eq!(run.failed(), "error: 2 warnings received");
+    assert!(
+        run.stderr.starts_with(shown) && run.stdout.contains("v1.37.0"),
+        "{run:?}"
+    );
+    home.ask(&server, &["api-versions", "--warnings-as-errors"])
+        .ok();
+}
+
+#[test]
+fn the_server_s_version_may_have_to_match() {
+    let (home, server) = (Home::new(), server());
+    let flag = "--match-server-version";
+    let message = "error: server version (v1.36.2) differs from client version (v1.37)";
+    for command in [&["api-versions"][..], &["explain", "pods"], &["version"]] {
+        let run = home.ask(&server, &[command, &[flag]].concat());
+        assert_eq!(run.failed(), message);
+        assert_eq!(run.stdout, "");
+    }
+    home.ask(&server, &["api-versions", "--match-server-version=false"])
+        .ok();
+    for version in ["v1.37.0", "v1.37.9+k3s1", "v1.370.0", "1.37", ""] {
+        let answer = Canned::json(format!("{{\"gitVersion\": {version:?}}}"));
+        server
+            .control()
+            .set_fault("/version", Fault::Answer(answer));
+        let run = home.ask(&server, &["api-versions", flag]);
+        assert_eq!(
+            run.code == Some(0),
+            version.starts_with("v1.37."),
+            "{version}"
+        );
+    }
 }
