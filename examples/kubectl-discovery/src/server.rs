@@ -251,4 +251,30 @@ mod tests {
             assert_eq!(server.url().unwrap(), "http://localhost:8080");
         }
     }
+
+    /// In a pod, flags stand for fields as they do with a kubeconfig. kubectl takes a part of them.
+    #[test]
+    fn flags_change_the_service_account_s_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().map(str::to_owned);
+        let with = |flags: &[&str]| {
+            let arguments = [&["kubectl-discovery"], flags, &["api-versions"]].concat();
+            let flags = Arguments::try_parse_from(arguments).unwrap().global;
+            let mut chosen = service_account(dir.path());
+            flags.overrides.apply(&mut chosen, false);
+            (chosen.cluster.unwrap(), chosen.user.unwrap())
+        };
+        let (cluster, user) = with(&[]);
+        assert_eq!(user.token_file, path("token"));
+        assert!(user.token.is_none() && cluster.certificate_authority.is_none());
+        std::fs::write(dir.path().join("ca.crt"), "").unwrap();
+        let (cluster, user) = with(&["--as=me", "--as-group=g"]);
+        assert_eq!(cluster.certificate_authority, path("ca.crt"));
+        assert_eq!(user.token_file, path("token"));
+        assert_eq!(user.impersonated.name.as_deref(), Some("me"));
+        assert_eq!(user.impersonated.groups, ["g"]);
+        let (cluster, user) = with(&["--token=t", "--insecure-skip-tls-verify"]);
+        assert_eq!((user.token.as_deref(), user.token_file), (Some("t"), None));
+        assert!(cluster.insecure_skip_tls_verify && cluster.certificate_authority.is_none());
+    }
 }

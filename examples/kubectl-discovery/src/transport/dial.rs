@@ -29,7 +29,7 @@ use tower_service::Service;
 use super::Unsendable;
 use super::connect::{percent_decoded, replace_authority, without_password};
 use super::tls::{Identity, Tls, bounded};
-use crate::errors::{InvalidPort, address, go_words};
+use crate::errors::{InvalidPort, address, chain, go_words};
 use crate::server::Config;
 
 /// The longest time that a connection may take to come, as in Go.
@@ -225,6 +225,12 @@ impl Proxy {
         matches!(self.uri.scheme_str(), Some("socks5" | "socks5h"))
     }
 
+    /// The proxy is there, but makes no connection.
+    fn refused(&self, error: &dyn std::error::Error) -> ProxyError {
+        let host = self.uri.authority().map_or("", host_and_port);
+        ProxyError::new(format_args!("{host}: {}", chain(error)))
+    }
+
     /// Asks the proxy for a connection to the server (RFC 9110 §9.3.6).
     async fn tunnel(&self, io: Io, target: &Uri) -> Result<Io, BoxError> {
         let tunnel = Tunnel::new(self.uri.clone(), service_fn(given(io)));
@@ -233,7 +239,8 @@ impl Proxy {
             .clone()
             .into_iter()
             .fold(tunnel, Tunnel::with_auth);
-        Ok(tunnel.call(target.clone()).await?.into_inner())
+        let io = tunnel.call(target.clone()).await;
+        Ok(io.map_err(|error| self.refused(&error))?.into_inner())
     }
 
     /// The same for SOCKS.
@@ -243,7 +250,8 @@ impl Proxy {
             Some((user, password)) => socks.with_auth(user, password),
             None => socks,
         };
-        Ok(socks.call(target.clone()).await?.into_inner())
+        let io = socks.call(target.clone()).await;
+        Ok(io.map_err(|error| self.refused(&error))?.into_inner())
     }
 }
 

@@ -292,5 +292,19 @@ fn a_proxy_that_can_not_be_reached_is_named() {
             .contains("proxyconnect tcp: invalid peer certificate"),
         "{run:?}"
     );
+    // One that wants to know who asks.
+    let closed = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = closed.local_addr().unwrap();
+    thread::spawn(move || {
+        while let Ok((mut client, _)) = closed.accept() {
+            let mut head = [0; 4096];
+            _ = std::io::Read::read(&mut client, &mut head);
+            let answer = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+            _ = std::io::Write::write_all(&mut client, answer);
+        }
+    });
+    let run = scene.run(&format!("http://{address}"));
+    let words = format!("proxyconnect tcp: {address}: tunnel error: proxy authorization required");
+    assert!(run.failed().ends_with(&words), "{run:?}");
     assert_eq!(scene.server.counters().total, 0);
 }
