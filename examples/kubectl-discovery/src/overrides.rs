@@ -54,7 +54,7 @@ pub(crate) struct Overrides {
     #[arg(long, global = true, value_name = "NAME")]
     tls_server_name: Option<String>,
 
-    /// The proxy to go through: http, or socks5.
+    /// The proxy to go through: http, https, or socks5.
     #[arg(long, global = true, value_name = "URL")]
     proxy_url: Option<String>,
 

@@ -182,7 +182,7 @@ impl Server {
             chosen.user.unwrap_or_default(),
         );
         if !has_tls {
-            // What is set for TLS is for this server alone, and not for one that it redirects to.
+            // TLS settings are for this server alone, and not for one that it redirects to.
             cluster = Cluster {
                 proxy_url: cluster.proxy_url,
                 disable_compression: cluster.disable_compression,

@@ -16,7 +16,7 @@ use crate::kubeconfig::{AuthProvider, Impersonated, User};
 use crate::kuberc::Plugins;
 use crate::server::Config;
 
-/// What tells the server who the user is.
+/// The proof for the server of who the user is.
 #[derive(Default)]
 pub(super) struct Issued {
     pub(super) authorization: Option<HeaderValue>,

@@ -95,7 +95,7 @@ impl Dialer {
         }
     }
 
-    /// What the proxy wants to see in each request that it forwards.
+    /// The credentials for the proxy, for each request that it forwards.
     pub(super) fn proxy_authorization(&self) -> Option<&HeaderValue> {
         self.proxy.as_ref()?.basic.as_ref()
     }

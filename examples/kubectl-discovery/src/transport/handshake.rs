@@ -9,7 +9,7 @@ use hyper_util::client::legacy::connect::capture_connection;
 use tokio::sync::Mutex;
 use tower_service::Service;
 
-/// What the requests to a server know of its first connection.
+/// The state of the first connection to a server, for all requests.
 #[derive(Clone, Default)]
 pub(super) struct First {
     is_there: Arc<AtomicBool>,

@@ -42,7 +42,7 @@ enum State {
     Failed(Unsendable, Instant),
 }
 
-/// What a plugin is told, with the fields in client-go's order.
+/// The message for a plugin, with the fields in client-go's order.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Told<'t> {

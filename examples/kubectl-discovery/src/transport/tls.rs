@@ -143,7 +143,7 @@ pub(super) fn identity(certificate: &[u8], key: &[u8]) -> Result<Identity, BoxEr
     Ok(Arc::new(CertifiedKey::new(chain, key)))
 }
 
-/// What stands in a kubeconfig, or in the file that it names.
+/// The content of a field, or of the file that another field names.
 pub(super) fn content(
     data: Option<&String>,
     file: Option<&String>,
