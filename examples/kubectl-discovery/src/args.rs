@@ -1,11 +1,13 @@
 //! The command line.
 
+use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use discovery_client::Filter;
 
 use crate::cache::Cache;
@@ -19,6 +21,9 @@ use crate::resolve::Resolve;
 use crate::select::SortBy;
 use crate::values::{self, List};
 use crate::watch::Watch;
+
+/// The answer to `--version`, for which no parser is needed.
+const VERSION: &str = concat!("kubectl-discovery ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// The port of `--embedded` if it is free, so that the next run finds the same server address, and by
 /// it what this run has cached.
@@ -321,11 +326,35 @@ fn one_of(words: &[&'static str]) -> PossibleValuesParser {
 impl Arguments {
     /// The arguments of this process. Ends it if they make no sense.
     pub(crate) fn read() -> Self {
-        let arguments = Self::try_parse().unwrap_or_else(|error| exit(&error));
+        let given: Vec<_> = env::args_os().collect();
+        if let [_, flag] = &given[..]
+            && (flag == "--version" || flag == "-V")
+        {
+            // If stdout is closed, there is no place left to complain.
+            _ = crate::print(VERSION);
+            std::process::exit(0);
+        }
+        let arguments = Self::of_one_command(&given)
+            .map_or_else(|| Self::try_parse_from(given), Ok)
+            .unwrap_or_else(|error| exit(&error));
         if let Some((kind, message)) = arguments.global.contradiction() {
             exit(&Self::command().error(kind, message));
         }
         arguments
+    }
+
+    /// The arguments, understood without the other commands: clap copies every global flag for each command that there is,
+    /// which takes time at each start. `None` for what needs them all, such as help and the messages of errors.
+    fn of_one_command(given: &[OsString]) -> Option<Self> {
+        let all = Self::command();
+        let mut named = given.iter().skip(1);
+        let one = named.find_map(|argument| all.find_subcommand(argument))?;
+        let command = clap::Command::new("kubectl-discovery")
+            .args_override_self(true)
+            .subcommand_required(true)
+            .subcommand(one.clone());
+        let matches = Global::augment_args(command).try_get_matches_from(given);
+        Self::from_arg_matches(&matches.ok()?).ok()
     }
 }
 
@@ -424,5 +453,55 @@ impl ApiResources {
             filter = filter.namespaced(namespaced);
         }
         filter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_what_clap_says() {
+        assert_eq!(Arguments::command().render_version(), VERSION);
+    }
+
+    #[test]
+    fn one_command_alone_is_understood_as_among_all() {
+        for line in [
+            "api-versions",
+            "-v 6 --context c api-resources --cached --namespaced=false -o name",
+            "api-resources --server https://h --as=me --as-group=a --as-group=b",
+            // The name of one command may be a value.
+            "--context watch api-versions",
+            "get --raw /version --request-timeout=1s",
+            "cache list -o json",
+            "cache clear --dry-run",
+            "explain pods.spec --recursive",
+            "diff a b",
+            "watch --for 1s",
+            "version --client --client=false",
+        ] {
+            let given = ["kubectl-discovery"].into_iter().chain(line.split(' '));
+            let given: Vec<_> = given.map(OsString::from).collect();
+            let all = Arguments::try_parse_from(&given).unwrap();
+            let of_one = Arguments::of_one_command(&given);
+            match of_one {
+                Some(one) => assert_eq!(format!("{one:?}"), format!("{all:?}"), "{line}"),
+                None => assert_eq!(line, "--context watch api-versions"),
+            }
+        }
+        for line in [
+            "help",
+            "--help",
+            "api-versions --help",
+            "api-versions --bogus",
+            "watch api-versions",
+            "nope",
+            "",
+        ] {
+            let given = ["kubectl-discovery"].into_iter().chain(line.split(' '));
+            let given: Vec<_> = given.map(OsString::from).collect();
+            assert!(Arguments::of_one_command(&given).is_none(), "{line}");
+        }
     }
 }
