@@ -1,6 +1,6 @@
 //! The embedded API server against facts recorded from a real kube-apiserver 1.36.
 
-#[path = "../../../tests/support/wire.rs"]
+#[path = "../support/wire.rs"]
 mod wire;
 
 mod client;

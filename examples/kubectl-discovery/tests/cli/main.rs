@@ -16,12 +16,12 @@ mod openapi;
 mod output;
 mod program;
 mod proxies;
-#[path = "../../../tests/support/refused.rs"]
+#[path = "../support/refused.rs"]
 mod refused;
 mod requests;
 mod resolve;
-#[path = "../../../tests/support/run.rs"]
+#[path = "../support/run.rs"]
 mod run;
-#[path = "../../../tests/support/tree.rs"]
+#[path = "../support/tree.rs"]
 mod tree;
 mod watch;

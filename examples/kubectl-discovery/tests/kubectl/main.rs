@@ -6,17 +6,17 @@
 mod entry;
 mod explain;
 mod failures;
-#[path = "../../../tests/support/kube_config.rs"]
+#[path = "../support/kube_config.rs"]
 mod kube_config;
 mod mapper;
 mod output;
 mod plugin;
-#[path = "../../../tests/support/refused.rs"]
+#[path = "../support/refused.rs"]
 mod refused;
 mod rig;
-#[path = "../../../tests/support/run.rs"]
+#[path = "../support/run.rs"]
 mod run;
 mod settings;
 mod sharing;
-#[path = "../../../tests/support/tree.rs"]
+#[path = "../support/tree.rs"]
 mod tree;
