@@ -3,6 +3,8 @@
 //!
 //! ```console
 //! $ cargo run -p discovery-examples --example hyper_client
+//! 95 bytes, cache Stats { hits: 0, revalidations: 0, misses: 1, … }
+//! 95 bytes, cache Stats { hits: 0, revalidations: 1, misses: 1, … }
 //! ```
 #![expect(clippy::print_stdout, reason = "a program")]
 

@@ -3,6 +3,14 @@
 //!
 //! ```console
 //! $ cargo run -p discovery-examples --example kube_rs
+//! first run: 94 kinds, 2 requests until now
+//! cm: ApiResource { group: "", version: "v1", api_version: "v1", kind: "ConfigMap", plural: "configmaps" }
+//! widget025s: widget025s.v1.g01.example.test
+//! widget026s, after all was forgotten: true
+//! second run: 96 kinds, 6 requests until now
+//! cm: ApiResource { group: "", version: "v1", api_version: "v1", kind: "ConfigMap", plural: "configmaps" }
+//! widget026s: widget026s.v1.g02.example.test
+//! widget027s, after all was forgotten: true
 //! ```
 #![expect(clippy::print_stdout, reason = "a program")]
 

@@ -2,6 +2,17 @@
 //!
 //! ```console
 //! $ cargo run -p discovery-examples --example live
+//! + g00.example.test/v1, Resource=widget003s
+//! + g00.example.test/v1, Resource=widget004s
+//! + g00.example.test/v1beta1, Resource=widget003s
+//! + g00.example.test/v1beta1, Resource=widget004s
+//! - g00.example.test/v1, Resource=widget002s
+//! - g00.example.test/v1, Resource=widget003s
+//! - g00.example.test/v1, Resource=widget004s
+//! - g00.example.test/v1beta1, Resource=widget002s
+//! - g00.example.test/v1beta1, Resource=widget003s
+//! - g00.example.test/v1beta1, Resource=widget004s
+//! served: widget005s.v1.g01.example.test
 //! ```
 #![expect(clippy::print_stdout, reason = "a program")]
 

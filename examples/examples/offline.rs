@@ -2,6 +2,8 @@
 //!
 //! ```console
 //! $ cargo run -p discovery-examples --example offline
+//! Record: 38 lists, 2 requests until now
+//! Replay: 38 lists, 2 requests until now
 //! ```
 #![expect(clippy::print_stdout, reason = "a program")]
 

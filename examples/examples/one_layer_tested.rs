@@ -2,6 +2,9 @@
 //!
 //! ```console
 //! $ cargo run -p discovery-examples --example one_layer_tested
+//! sent: /api
+//! sent: /apis
+//! from memory: b"{\"kind\":\"APIGroupList\",\"apiVersion\":\"v1\",\"groups\":[]}"
 //! ```
 #![expect(clippy::print_stdout, reason = "a program")]
 

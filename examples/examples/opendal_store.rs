@@ -6,6 +6,9 @@
 //!
 //! ```console
 //! $ cargo run -p discovery-examples --example opendal_store
+//! 13 bytes, cache Stats { hits: 0, revalidations: 0, misses: 1, … }
+//! 13 bytes, cache Stats { hits: 1, revalidations: 0, misses: 1, … }
+//! StoreSize { values: 1, bytes: 116 } in /tmp/discovery-opendal-store
 //! ```
 #![expect(clippy::print_stdout, reason = "a program")]
 

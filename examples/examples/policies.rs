@@ -2,6 +2,15 @@
 //!
 //! ```console
 //! $ cargo run -p discovery-examples --example policies
+//!   the server is asked for /reports/1
+//! red /reports/1: b"/reports/1 of red", Some("policies; fwd=uri-miss; stored")
+//! red /reports/1: b"/reports/1 of red", Some("policies; hit; ttl=3600")
+//!   the server is asked for /reports/1
+//! blue /reports/1: b"/reports/1 of blue", Some("policies; fwd=uri-miss; stored")
+//!   the server is asked for /private/1
+//! blue /private/1: b"/private/1 of blue", Some("policies; fwd=bypass; detail=\"policy\"")
+//!   the server is asked for /private/1
+//! blue /private/1: b"/private/1 of blue", Some("policies; fwd=bypass; detail=\"policy\"")
 //! ```
 #![expect(clippy::print_stdout, reason = "a program")]
 
