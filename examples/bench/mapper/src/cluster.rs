@@ -20,6 +20,15 @@ pub(crate) fn check(wanted: &str, figure: f64, met: bool) {
     println!("  {mark}  {wanted}: {figure:.2}");
 }
 
+/// Prints figures for a program to read: name and value, between tabs. Only with the argument `--figures`.
+pub(crate) fn figures(figures: &[(&str, f64)]) {
+    if std::env::args().any(|argument| argument == "--figures") {
+        for (name, value) in figures {
+            println!("figure\t{name}\t{value}");
+        }
+    }
+}
+
 /// The aggregated answer of 1,000 groups with ten resources each.
 pub(crate) fn document() -> String {
     let resource = |n: usize| {

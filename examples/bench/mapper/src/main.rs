@@ -11,7 +11,7 @@ use http_body_util::Full;
 use kube::core::GroupVersionKind;
 use tower::Layer;
 
-use crate::cluster::{GROUPS, RESOURCES, aggregated, check, document, legacy};
+use crate::cluster::{GROUPS, RESOURCES, aggregated, check, document, figures, legacy};
 
 mod cluster;
 
@@ -37,6 +37,11 @@ fn main() {
     let theirs = best(5, || {
         black_box(runtime.block_on(discovery(&document)));
     });
+    figures(&[
+        ("discovery/parse/ms", millis(parse)),
+        ("discovery/ours/ms", millis(discover)),
+        ("discovery/kube-rs/ms", millis(theirs)),
+    ]);
     println!("first discovery: parsing {parse:.2?}, ours {discover:.2?}, kube-rs {theirs:.2?}");
     let ratio = discover.as_secs_f64() / parse.as_secs_f64();
     check(
@@ -52,6 +57,7 @@ fn main() {
     let build = best(5, || {
         black_box(RestMapper::new(&snapshot));
     });
+    figures(&[("mapper/ours/ms", millis(build))]);
     println!("making a mapper: {build:.2?}");
     let mapper = RestMapper::new(&snapshot);
     let names: Vec<_> = (0..1000)
@@ -82,6 +88,11 @@ fn main() {
     let theirs = each(&gvks, |gvk| {
         black_box(discovery.resolve_gvk(gvk).expect("it is there"));
     });
+    figures(&[
+        ("lookup/kind/ns", kind),
+        ("lookup/short name/ns", name),
+        ("lookup/kube-rs/ns", theirs),
+    ]);
     println!(
         "a look-up: by kind {kind:.0} ns, by short name {name:.0} ns, kube-rs' resolve_gvk {theirs:.0} ns"
     );
@@ -114,6 +125,11 @@ fn main() {
             black_box(kube::Discovery::new(client).run().await.expect("an answer"));
         });
     });
+    figures(&[
+        ("legacy/bare/ms", millis(bare)),
+        ("legacy/ours/ms", millis(cached)),
+        ("legacy/kube-rs/ms", millis(theirs)),
+    ]);
     println!(
         "a server with {LEGACY_GROUPS} lists, {LATENCY:?} each: {bare:.0?}, behind the memory layer {cached:.0?}, \
          kube-rs {theirs:.0?}"
@@ -126,6 +142,10 @@ fn main() {
             trips <= 8.0,
         );
     }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 /// The shortest of several runs.

@@ -47,6 +47,12 @@ fn main() {
         assert!(discovery.is_ok());
         held
     });
+    cluster::figures(&[
+        ("memory/json/bytes", size),
+        ("memory/ours/bytes", warm as f64),
+        ("memory/mapper/bytes", mapped as f64),
+        ("memory/kube-rs/bytes", theirs as f64),
+    ]);
     println!(
         "memory held, the JSON having {size} bytes: {warm} behind the memory layer, {mapped} with a mapper, kube-rs \
          {theirs}"
