@@ -38,13 +38,16 @@ impl Shared {
                 (name, Part::List(Arc::clone(list)))
             })
             .collect();
-        self.write_all(&lists, turn);
+        let groups = found.groups().filter(|groups| !groups.groups.is_empty());
+        let has_files = groups.is_some() || !lists.is_empty();
+        let is_new = has_files && self.tree.make_dir();
+        self.write_all(&lists, is_new, turn);
         self.save_empty(found);
         // Last, so that whoever sees new groups finds their lists as well.
-        if let Some(groups) = found.groups().filter(|groups| !groups.groups.is_empty()) {
-            let had_files = self.tree.stamp(&Name::Groups).is_some();
+        if let Some(groups) = groups {
+            let had_files = !is_new && self.tree.stamp(&Name::Groups).is_some();
             let part = Part::Groups(Arc::clone(groups));
-            let Some(written) = self.write(&Name::Groups, &part, turn) else {
+            let Some(written) = self.write(&Name::Groups, &part, is_new, turn) else {
                 return;
             };
             // A new directory has nothing that is to go.
@@ -70,11 +73,11 @@ impl Shared {
     }
 
     /// Writes files, many of them with several threads, and returns when all is done.
-    fn write_all(&self, files: &[(Name, Part)], turn: Turn) {
+    fn write_all(&self, files: &[(Name, Part)], is_new: bool, turn: Turn) {
         let next = AtomicUsize::new(0);
         let work = || {
             while let Some((name, part)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.write(name, part, turn);
+                self.write(name, part, is_new, turn);
             }
         };
         let threads = (files.len() / PER_THREAD).min(MAX_THREADS);
@@ -91,11 +94,11 @@ impl Shared {
     }
 
     /// Writes a file, or keeps what can't be written. Does nothing if that is not wanted any more.
-    fn write(&self, name: &Name, part: &Part, turn: Turn) -> Option<Written> {
+    fn write(&self, name: &Name, part: &Part, is_new: bool, turn: Turn) -> Option<Written> {
         let _busy = self.begin(name, turn)?;
         let now = self.clock.now();
         let wanted = || self.state().wants(name, turn);
-        let written = self.tree.write(name, part.json(), now, wanted);
+        let written = self.tree.write(name, part.json(), now, is_new, wanted);
         self.count(name, part.json(), &written);
         let mut state = self.state();
         if !state.wants(name, turn) {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use discovery_core::GroupVersion;
 
-use crate::store::error::Shown;
+use crate::store::error::{Shown, at};
 use crate::store::fs::{Fs, Stamp, has_mode};
 use crate::store::sweep::sweep_quietly;
 use crate::store::temp::{Publish, TempFile};
@@ -154,19 +154,31 @@ impl Tree {
         self.fs.read_exact(&opened.file, &opened.path, content)
     }
 
+    /// Makes the directory if it is not there. `true` if it was not, so that nothing is in it.
+    pub(super) fn make_dir(&self) -> bool {
+        let Some(dir) = self.trusted_dir() else {
+            return false;
+        };
+        let is_there = !matches!(dir.try_exists(), Ok(false));
+        !is_there && self.fs.make_dir(dir, PUBLISH.dir_mode).is_ok()
+    }
+
     /// Publishes a file, or renews one that has the same content; unless it turns out, in the last
-    /// moment, that this is not `wanted` any more.
+    /// moment, that this is not `wanted` any more. In a tree that `is_new` there is nothing to look for.
     pub(super) fn write(
         &self,
         name: &Name,
         content: &[u8],
         now: SystemTime,
+        is_new: bool,
         wanted: impl Fn() -> bool,
     ) -> io::Result<Written> {
         let Some(path) = self.path(name) else {
             return Ok(Written::NoFile);
         };
-        if let Ok(Some(file)) = self.same(&path, content) {
+        if is_new {
+            self.make_dirs_of(name)?;
+        } else if let Ok(Some(file)) = self.same(&path, content) {
             if !wanted() {
                 return Ok(Written::Unwanted);
             }
@@ -182,17 +194,33 @@ impl Tree {
             (Some(dir), Some(name)) => (dir, format!("{name}.")),
             _ => return Err(io::ErrorKind::InvalidFilename.into()),
         };
-        let temp = TempFile::create(&self.fs, dir, &prefix, PUBLISH)?;
-        if self.is_first_in(dir) && !temp.made_dir() {
+        let mut temp = TempFile::create(&self.fs, dir, &prefix, PUBLISH)?;
+        if !is_new && self.is_first_in(dir) && !temp.made_dir() {
             sweep_quietly(&self.fs, dir, &prefix, now);
         }
         temp.write(content)?;
-        temp.prepare(PUBLISH)?;
+        temp.prepare(PUBLISH, false)?;
         if !wanted() {
             return Ok(Written::Unwanted);
         }
         temp.rename(&path, PUBLISH)?.settle(&path, PUBLISH)?;
         Ok(Written::Content)
+    }
+
+    /// Makes the directories of a list, one in the other, without a look for what is there.
+    fn make_dirs_of(&self, name: &Name) -> io::Result<()> {
+        let (Some(dir), Name::Resources(group_version)) = (&self.dir, name) else {
+            return Ok(());
+        };
+        let make = |path: &Path| {
+            self.fs
+                .make_one_dir(path, PUBLISH.dir_mode)
+                .map_err(at("make directory", path))
+        };
+        if !group_version.group().is_empty() {
+            make(&dir.join(group_version.group()))?;
+        }
+        make(&dir.join(group_version.as_str()))
     }
 
     /// Opens a file if it has this content. Should another process replace it before it has been

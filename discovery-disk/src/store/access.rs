@@ -221,7 +221,7 @@ impl DiskStore {
     /// Gives a file of `len` bytes its name. `replaced` is the size of the file that has it, if that is known.
     pub(crate) fn publish(
         &self,
-        temp: TempFile,
+        mut temp: TempFile,
         target: &Path,
         len: u64,
         replaced: Option<u64>,
@@ -231,7 +231,7 @@ impl DiskStore {
         if self.options().bounds != Bounds::default() {
             temp.set_times(self.now())?;
         }
-        temp.prepare(how)?;
+        temp.prepare(how, self.options().form.has_sum())?;
         let renamed = permit.run(|| temp.rename(target, how))?;
         self.note_written(target, len, replaced);
         self.learn(renamed.settle(target, how)?);

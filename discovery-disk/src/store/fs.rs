@@ -151,13 +151,38 @@ impl Fs {
     /// of the bytes. They do so for each descriptor, and the file stays open.
     pub(crate) fn close_copy(&self, file: &File, path: &Path) -> io::Result<()> {
         self.check(Step::Close, path)?;
-        // nix is there for this one call. The standard library drops the error when it closes a file, and
+        // nix is there for this call and the one of `close`. The standard library drops the error when it closes a file, and
         // `sync_all` would wait for the disk; rustix's `try_close` is unsafe, because it takes a raw descriptor.
         #[cfg(unix)]
         nix::unistd::close(file.try_clone()?)?;
         #[cfg(not(unix))]
         let _ = file;
         Ok(())
+    }
+
+    /// Closes a file, and tells what the system has to say.
+    pub(crate) fn close(&self, file: File, path: &Path) -> io::Result<()> {
+        self.check(Step::Close, path)?;
+        #[cfg(unix)]
+        nix::unistd::close(file)?;
+        #[cfg(not(unix))]
+        drop(file);
+        Ok(())
+    }
+
+    /// Makes one directory, unless it is there.
+    pub(crate) fn make_one_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.check(Step::MakeDir, path)?;
+        #[cfg_attr(not(unix), expect(unused_mut))]
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
+        #[cfg(not(unix))]
+        let _ = mode;
+        match builder.create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        }
     }
 
     /// Waits until a rename in this directory is on the disk, where that can be asked for.

@@ -17,7 +17,8 @@ const MAX_DIRECTORIES: u32 = 100;
 pub(crate) struct TempFile {
     fs: Fs,
     path: PathBuf,
-    file: File,
+    /// `None` after it was closed.
+    file: Option<File>,
     made_dir: bool,
     published: bool,
 }
@@ -37,7 +38,7 @@ impl TempFile {
     /// Sets the times of the last use and the last change.
     pub(crate) fn set_times(&self, now: SystemTime) -> io::Result<()> {
         let times = FileTimes::new().set_accessed(now).set_modified(now);
-        self.file
+        self.file()?
             .set_times(times)
             .map_err(at("set the times of", &self.path))
     }
@@ -54,7 +55,7 @@ impl TempFile {
                     return Ok(Self {
                         fs: fs.clone(),
                         path,
-                        file,
+                        file: Some(file),
                         made_dir,
                         published: false,
                     });
@@ -88,7 +89,7 @@ impl TempFile {
             return Ok(());
         }
         self.fs
-            .write(&self.file, &self.path, parts)
+            .write(self.file()?, &self.path, parts)
             .map_err(at("write", &self.path))
     }
 
@@ -98,24 +99,35 @@ impl TempFile {
             return Ok(());
         }
         self.fs
-            .write_at(&self.file, &self.path, prefix, 0)
+            .write_at(self.file()?, &self.path, prefix, 0)
             .map_err(at("write", &self.path))
     }
 
+    fn file(&self) -> io::Result<&File> {
+        let closed = || io::Error::other("the temporary file is closed");
+        self.file.as_ref().ok_or_else(closed)
+    }
+
     /// Does what has to be done before [`rename`](Self::rename), and finds out whether the bytes
-    /// have been taken: a network file system may say so only now, when the file is closed.
-    pub(crate) fn prepare(&self, how: Publish) -> io::Result<()> {
+    /// have been taken: a network file system may say so only now, when the file is closed. One that is to be
+    /// [known](Renamed::settle) after it has its name stays open.
+    pub(crate) fn prepare(&mut self, how: Publish, stays_open: bool) -> io::Result<()> {
+        let file = self.file()?;
         self.fs
-            .set_mode(&self.file, &self.path, how.file_mode)
+            .set_mode(file, &self.path, how.file_mode)
             .map_err(at("set the mode of", &self.path))?;
         if how.fsync {
             self.fs
-                .sync(&self.file, &self.path)
+                .sync(file, &self.path)
                 .map_err(at("sync", &self.path))?;
         }
-        self.fs
-            .close_copy(&self.file, &self.path)
-            .map_err(at("close", &self.path))
+        let closed = if stays_open {
+            self.fs.close_copy(file, &self.path)
+        } else {
+            let file = self.file.take();
+            file.map_or(Ok(()), |file| self.fs.close(file, &self.path))
+        };
+        closed.map_err(at("close", &self.path))
     }
 
     /// Gives the file its name, in place of a file that has it. Makes the directory if it is not
@@ -152,13 +164,14 @@ pub(crate) struct Renamed(TempFile);
 
 impl Renamed {
     /// Waits until the name is on the disk, if that was asked for. Returns the stamp of the file,
-    /// which the rename has changed.
+    /// which the rename has changed, if it has stayed open.
     pub(crate) fn settle(self, target: &Path, how: Publish) -> io::Result<Option<Stamp>> {
         let Self(temp) = self;
         if how.fsync {
             sync_dir(&temp.fs, parent(target))?;
         }
-        Ok(temp.file.metadata().ok().as_ref().and_then(Stamp::of))
+        let metadata = temp.file.as_ref().and_then(|file| file.metadata().ok());
+        Ok(metadata.as_ref().and_then(Stamp::of))
     }
 }
 
