@@ -223,7 +223,7 @@ where
                 return Coalesced::Answer(Ok(answer));
             }
             let permit = inner.cache.begin_fetch(&scope).await;
-            if permit.has_waited()
+            if permit.may_be_late()
                 && let Some((answer, snapshot)) = self.look().await
             {
                 Counters::count(&inner.counters.coalesced);

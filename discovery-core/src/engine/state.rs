@@ -102,39 +102,39 @@ pub trait Cache: Send + Sync + 'static {
 /// ```
 /// use discovery_core::engine::FetchPermit;
 ///
-/// // One that nothing had to be waited for.
-/// assert!(!FetchPermit::default().has_waited());
+/// // One that nobody else can have had.
+/// assert!(!FetchPermit::default().may_be_late());
 /// let lock = std::sync::Arc::new(());
-/// assert!(FetchPermit::new(lock, true).has_waited());
+/// assert!(FetchPermit::new(lock, true).may_be_late());
 /// ```
 #[derive(Default)]
 #[must_use = "the permission ends when it is dropped"]
 pub struct FetchPermit {
-    has_waited: bool,
+    may_be_late: bool,
     _lock: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl FetchPermit {
-    /// A permission that `lock` stands for. `has_waited` tells that somebody else may have fetched meanwhile, so that the
+    /// A permission that `lock` stands for. `may_be_late` tells that somebody else may have fetched meanwhile, so that the
     /// cache is to be asked once more.
-    pub fn new(lock: impl Send + Sync + 'static, has_waited: bool) -> Self {
+    pub fn new(lock: impl Send + Sync + 'static, may_be_late: bool) -> Self {
         Self {
-            has_waited,
+            may_be_late,
             _lock: Some(Box::new(lock)),
         }
     }
 
-    /// Whether it was waited for.
+    /// Whether somebody else may have fetched meanwhile.
     #[must_use]
-    pub const fn has_waited(&self) -> bool {
-        self.has_waited
+    pub const fn may_be_late(&self) -> bool {
+        self.may_be_late
     }
 }
 
 impl fmt::Debug for FetchPermit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FetchPermit")
-            .field("has_waited", &self.has_waited)
+            .field("may_be_late", &self.may_be_late)
             .finish_non_exhaustive()
     }
 }

@@ -61,7 +61,8 @@ impl ProcessLock {
     /// Takes the lock, and waits for another process that has it; but not longer than the limit.
     pub(super) fn begin(self: &Arc<Self>) -> Op<FetchPermit> {
         match self.attempt() {
-            Attempt::Held(holder) => return Op::Ready(FetchPermit::new(holder, false)),
+            // Another process may have had it, and given it back, since the files were looked at.
+            Attempt::Held(holder) => return Op::Ready(FetchPermit::new(holder, true)),
             Attempt::Unavailable => return Op::Ready(FetchPermit::default()),
             Attempt::Busy => {}
         }

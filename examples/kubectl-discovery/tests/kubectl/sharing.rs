@@ -425,3 +425,60 @@ fn an_old_kubectl_and_ours_share_the_http_cache() {
         }
     }
 }
+
+/// kubectl leaves the files of group versions that are gone; ours removes them.
+#[test]
+fn kubectl_does_not_miss_the_files_of_groups_that_are_gone() {
+    for wire in WIRES {
+        let server = EmbeddedServer::builder().custom_groups(5);
+        let Some(rig) = Rig::new(wire, server) else {
+            return;
+        };
+        let ours = || rig.run(Program::Ours, &["api-resources"]).ok();
+        ours();
+        let before = rig.tree(Program::Ours).names().len();
+        rig.control.set_custom_groups(2);
+        let expected = ours();
+        assert!(rig.tree(Program::Ours).names().len() < before);
+        let root = rig.root(Program::Ours);
+        for arguments in [&["api-resources", "--cached"][..], &["api-resources"]] {
+            let theirs = rig.run_on(Program::Kubectl, &root, arguments).ok();
+            assert_eq!(theirs, expected, "{wire:?} {arguments:?}");
+        }
+        // They come back.
+        rig.control.set_custom_groups(5);
+        let theirs = rig.run_on(Program::Kubectl, &root, &["api-resources"]).ok();
+        assert_eq!(
+            rig.run(Program::Ours, &["api-resources", "--cached"]).ok(),
+            theirs
+        );
+        assert_eq!(rig.tree(Program::Ours).names().len(), before);
+    }
+}
+
+/// Nothing is known to any of them, and the server takes its time.
+#[test]
+fn of_twenty_that_start_at_once_one_asks() {
+    let server = EmbeddedServer::builder().crds(30);
+    let Some(rig) = Rig::new(Wire::Tls, server) else {
+        return;
+    };
+    let expected = rig.run(Program::Kubectl, &["api-resources"]).ok();
+    rig.control.clear_log();
+    rig.control
+        .set_latency(std::time::Duration::from_millis(500));
+    thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| {
+                let run = rig.run(Program::Ours, &["api-resources", "--cached"]);
+                assert_eq!(run.ok(), expected);
+            });
+        }
+    });
+    let log = rig.taken();
+    let paths: Vec<_> = log.iter().map(|entry| &*entry.path).collect();
+    assert_eq!(paths.len(), 2, "{paths:?}");
+    // Nothing of the lock is left.
+    let ours = rig.tree(Program::Ours);
+    assert_eq!(ours.below("discovery-state").names(), [""; 0]);
+}
