@@ -18,9 +18,6 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
-use x509_parser::time::ASN1Time;
 
 use crate::errors::go_words;
 use crate::kubeconfig::{Cluster, User};
@@ -213,15 +210,9 @@ impl ServerCertVerifier for Known {
             (self.authorities).verify_server_cert(certificate, intermediates, name, ocsp, now);
         let is_known = || self.certificates.iter().any(|known| known == certificate);
         match verified {
-            // An authority's own certificate is none of a server, for webpki, and an error of its kind.
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::UnknownIssuer | CertificateError::Other(_),
-            )) if is_known() => {
-                rustls::client::verify_server_name(
-                    &ParsedCertificate::try_from(certificate)?,
-                    name,
-                )?;
-                check_dates(certificate, now)?;
+            Err(error) if lacks_authority(&error) && is_known() => {
+                let certificate = ParsedCertificate::try_from(certificate)?;
+                rustls::client::verify_server_name(&certificate, name)?;
                 Ok(ServerCertVerified::assertion())
             }
             verified => verified,
@@ -251,19 +242,20 @@ impl ServerCertVerifier for Known {
     }
 }
 
-fn check_dates(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), CertificateError> {
-    let (_, parsed) =
-        X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
-    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    let now = ASN1Time::from_timestamp(seconds).map_err(|_| CertificateError::Expired)?;
-    let validity = parsed.validity();
-    if now < validity.not_before {
-        return Err(CertificateError::NotValidYet);
+/// Whether nothing is wrong with a certificate but that no authority stands for it. webpki looks at the dates before.
+fn lacks_authority(error: &rustls::Error) -> bool {
+    let rustls::Error::InvalidCertificate(error) = error else {
+        return false;
+    };
+    match error {
+        CertificateError::UnknownIssuer => true,
+        // An authority is no server, for webpki.
+        CertificateError::Other(error) => matches!(
+            error.0.downcast_ref(),
+            Some(webpki::Error::CaUsedAsEndEntity)
+        ),
+        _ => false,
     }
-    if now > validity.not_after {
-        return Err(CertificateError::Expired);
-    }
-    Ok(())
 }
 
 /// Trusts everybody who has the key of the certificate that he shows.
