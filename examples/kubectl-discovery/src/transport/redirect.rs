@@ -37,6 +37,7 @@ enum Reason {
     Unencrypted,
     /// It is for no web server.
     Scheme,
+    NoUrl,
 }
 
 /// Sends a GET request, to other URLs if the answer is that.
@@ -82,12 +83,15 @@ fn target<B>(asked: &Uri, response: &Response<B>) -> Result<Option<Uri>, BadLoca
     let Some(location) = location.and_then(|location| location.to_str().ok()) else {
         return Ok(None);
     };
-    let Some(target) = resolve(asked, location) else {
+    if location.is_empty() {
         return Ok(None);
-    };
+    }
     let refused = |why| {
         let location = uri::without_user_info(location).into_owned();
         Err(BadLocation { location, why })
+    };
+    let Some(target) = resolve(asked, location) else {
+        return refused(Reason::NoUrl);
     };
     if let Some(port) = InvalidPort::of(&target) {
         return refused(Reason::Port(port));
@@ -134,6 +138,7 @@ impl fmt::Display for BadLocation {
                 f,
                 "the server redirects to {location:?}, which is neither http nor https"
             ),
+            Reason::NoUrl => write!(f, "the server redirects to {location:?}, which is no URL"),
         }
     }
 }
@@ -194,6 +199,7 @@ mod tests {
                 "ftp://h/b",
                 "the server redirects to \"ftp://h/b\", which is neither http nor https",
             ),
+            ("/a b", "the server redirects to \"/a b\", which is no URL"),
         ] {
             let client = tower::service_fn(move |_| async move {
                 let response = Response::builder().status(302).header(LOCATION, location);
