@@ -164,3 +164,62 @@ fn the_text_of_an_error_has_no_password() {
         }
     }
 }
+
+/// Two users of one server and one directory, in programs of their own.
+#[tokio::test]
+async fn one_user_does_not_see_what_another_was_answered() {
+    let root = tempfile::tempdir().unwrap();
+    let files = |what: &str| {
+        let mut names: Vec<_> = root
+            .path()
+            .join(what)
+            .read_dir()
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    for partitioned in [false, true] {
+        let transport = transport();
+        for (user, expected) in [("alice", true), ("bob", partitioned), ("alice", false)] {
+            let stack = Stack::new("https://a.test", root.path()).unwrap();
+            let stack = if partitioned {
+                stack.partition(user)
+            } else {
+                stack
+            };
+            let (service, _) = stack.kubectl(transport.clone());
+            groups(&service, "https://a.test/apis").await;
+            let asked = !transport.take_paths().is_empty();
+            assert_eq!(asked, expected, "{user} {partitioned}");
+        }
+    }
+    // kubectl's directory, and one for each of the two.
+    assert_eq!(files("discovery").len(), 3);
+    let discovery = files("discovery");
+    assert!(
+        discovery[1].starts_with(&format!("{}~", discovery[0])),
+        "{discovery:?}"
+    );
+    assert!(discovery.iter().all(|name| !name.contains("alice")));
+}
+
+/// The options of the files reach them.
+#[tokio::test]
+async fn the_files_take_their_options_from_the_stack() {
+    let root = tempfile::tempdir().unwrap();
+    let transport = transport();
+    let stack = || Stack::new("https://a.test", root.path()).unwrap();
+    let (service, _) = stack().kubectl(transport.clone());
+    groups(&service, "https://a.test/apis").await;
+    let stack = stack().files(|layer| layer.keep_last_good(true));
+    let (service, handles) = stack.kubectl(transport.clone());
+    handles.disk.invalidate();
+    transport.fallback(|_| Ok(fixtures::status(503)));
+    assert!(
+        groups(&service, "https://a.test/apis")
+            .await
+            .contains("a.test")
+    );
+}

@@ -172,6 +172,14 @@ pub(crate) struct Global {
     )]
     pub(crate) offline: bool,
 
+    /// Use the cache directory also if it belongs to another user, or if all may write to it.
+    #[arg(
+        long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", action = ArgAction::Set,
+        value_parser = values::boolean
+    )]
+    pub(crate) trust_cache_dir: bool,
+
     /// Path to the kuberc file, which says which credential plugins may run; if not given, that in KUBERC, or
     /// ~/.kube/kuberc.
     #[arg(long, global = true, value_name = "FILE", value_parser = path())]

@@ -36,8 +36,6 @@ pub(crate) struct Server {
     overrides: Overrides,
     /// The credential plugins that may run.
     pub(crate) plugins: Plugins,
-    /// Whether nothing is to be sent.
-    pub(crate) offline: bool,
     /// Whether the address came with a flag.
     has_flag: bool,
 }
@@ -61,7 +59,6 @@ impl Server {
             credentials: Credentials::None,
             overrides: Overrides::default(),
             plugins: Plugins::default(),
-            offline: false,
             has_flag: false,
         }
     }
@@ -82,7 +79,6 @@ impl Server {
             credentials,
             overrides: overrides.clone(),
             plugins: plugins.clone(),
-            offline: flags.offline,
             has_flag,
         };
         if let (Some(address), None, None) = (&given, &context, &file) {

@@ -12,6 +12,7 @@ use discovery_client::request_defaults::RequestDefaults;
 use discovery_client::retry::RetryAfter;
 use discovery_client::{DiscoveryClient, Handles, HttpService, Stack};
 use discovery_core::store::Store;
+use discovery_disk::store::DiskStoreOptions;
 use discovery_disk::{DiskDiscovery, KubectlStore};
 use discovery_memory::MemoryDiscovery;
 use embedded_apiserver::EmbeddedServer;
@@ -74,9 +75,11 @@ impl Session {
         let address = server.url()?;
         let url = server.uri()?;
         let root = cache_root(flags.cache_dir);
+        let trusts = flags.trust_cache_dir;
+        let store_options = DiskStoreOptions::new().trust_any_owner(trusts);
         let http_written = Arc::<Written>::default();
         let http_store = flags.http_cache.then(|| {
-            let store = KubectlStore::new(root.join("http"));
+            let store = KubectlStore::with_options(root.join("http"), store_options.clone());
             Arc::new(Counted::new(store, Arc::clone(&http_written))) as Arc<dyn Store>
         });
         let mut stack = Stack::new(&address, &root)
@@ -87,13 +90,17 @@ impl Session {
             } else {
                 flags.cache_ttl
             })
+            .files(move |layer| layer.trust_any_owner(trusts))
             .http_store(http_store);
         let timeout = Some(flags.request_timeout).filter(|timeout| !timeout.is_zero());
         if let Some(timeout) = timeout {
             stack = stack.timeout(timeout);
         }
 
-        let transport = Transport::new(server, url.clone());
+        let records = flags
+            .offline
+            .then(|| KubectlStore::with_options(root.join("http"), store_options));
+        let transport = Transport::new(server, url.clone(), records);
         let bounded = transport.limit(Some(timeout.unwrap_or(DISCOVERY_TIMEOUT)));
         let (service, handles) = stack.kubectl_with(&agent(), bounded);
         // Files, sockets and timers, all on this thread.

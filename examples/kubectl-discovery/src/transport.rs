@@ -23,12 +23,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use discovery_core::BoxError;
+use discovery_disk::KubectlStore;
+use discovery_disk::record::{DiskStoreLayer, Mode, Replayed};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 use tower::util::BoxCloneSyncService;
+use tower::{Layer, ServiceExt};
 use tower_service::Service;
 
 use self::authenticated::{Authenticated, Failure};
@@ -58,6 +61,8 @@ pub(crate) struct Transport {
 struct Shared {
     server: Server,
     url: Uri,
+    /// What is told instead of sending anything.
+    records: Option<DiskStoreLayer>,
     /// Made once, even if that fails.
     ready: OnceCell<Result<Authenticated, NotReady>>,
     sent: AtomicU64,
@@ -98,11 +103,13 @@ enum NotReady {
 pub(crate) struct Unsendable(String);
 
 impl Transport {
-    /// To the server at `url`.
-    pub(crate) fn new(server: Server, url: Uri) -> Self {
+    /// To the server at `url`; or to nobody, if there are `records` of what was answered: those are told, and nothing else.
+    pub(crate) fn new(server: Server, url: Uri, records: Option<KubectlStore>) -> Self {
+        let records = records.map(|store| DiskStoreLayer::new(store).mode(Mode::Replay));
         let shared = Shared {
             server,
             url,
+            records,
             ready: OnceCell::new(),
             sent: AtomicU64::new(0),
             not_modified: AtomicU64::new(0),
@@ -130,7 +137,30 @@ impl Transport {
 }
 
 impl Shared {
+    /// Answers from what was recorded.
+    async fn replay(
+        records: &DiskStoreLayer,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Body>, Cause> {
+        let nobody = tower::service_fn(|_: Request<Full<Bytes>>| async {
+            Err::<Response<Full<Bytes>>, _>(std::io::Error::other("nothing is sent"))
+        });
+        let answer = records.layer(nobody).oneshot(request).await;
+        match answer {
+            Ok(answer) if answer.extensions().get::<Replayed>().is_some() => {
+                Ok(answer.map(BodyExt::boxed_unsync))
+            }
+            _ => {
+                let why = "offline: the caches don't know it, and nothing is sent";
+                Err(Cause::NotReady(NotReady::Unsendable(Unsendable::new(why))))
+            }
+        }
+    }
+
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, Cause> {
+        if let Some(records) = &self.records {
+            return Self::replay(records, request).await;
+        }
         let ready = self.ready.get_or_init(|| async { self.prepare() }).await;
         let ready = ready.as_ref().map_err(|why| Cause::NotReady(why.clone()))?;
         let uri = without_user(request.uri());
@@ -155,10 +185,6 @@ impl Shared {
     }
 
     fn prepare(&self) -> Result<Authenticated, NotReady> {
-        if self.server.offline {
-            let why = "offline: the caches don't know it, and nothing is sent";
-            return Err(NotReady::Unsendable(Unsendable::new(why)));
-        }
         let config = self.server.config(self.url.clone());
         let config = config.map_err(NotReady::Configuration)?;
         Authenticated::new(&config, &self.server.plugins).map_err(|error| match error.downcast() {

@@ -81,6 +81,8 @@ fn offline_the_caches_answer_however_old_they_are() {
         "{run:?}"
     );
     let known = home.ask(&server, &["api-versions"]).ok();
+    let explained = home.ask(&server, &["explain", "pods"]).ok();
+    let openapi = home.ask(&server, &["openapi", "apps/v1"]).ok();
     server.control().clear_log();
     let old = [
         "api-resources",
@@ -95,6 +97,20 @@ fn offline_the_caches_answer_however_old_they_are() {
     assert_eq!(
         home.ask(&server, &["api-versions", "--offline"]).ok(),
         known
+    );
+    // The HTTP cache's entries are told as they were recorded.
+    let offline = |arguments: &[&str]| {
+        let arguments = [arguments, &["--offline"]].concat();
+        home.ask(&server, &arguments)
+    };
+    assert_eq!(offline(&["explain", "pods"]).ok(), explained);
+    assert_eq!(offline(&["openapi", "apps/v1"]).ok(), openapi);
+    let unknown = offline(&["openapi", "batch/v1"]);
+    assert!(
+        unknown
+            .failed()
+            .contains("offline: the caches don't know it"),
+        "{unknown:?}"
     );
     assert_eq!(server.counters().total, 0);
 }
@@ -188,4 +204,31 @@ fn the_embedded_server_is_the_same_one_in_the_next_run() {
         "{}",
         second.stderr
     );
+}
+
+/// Somebody else may have put the files there.
+#[cfg(unix)]
+#[test]
+fn a_directory_that_all_may_write_to_is_left_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let (home, server) = (Home::new(), server());
+    home.ask(&server, &["api-resources"]).ok();
+    let host = server.addr().to_string().replace(':', "_");
+    for dir in [
+        home.cache().join("discovery").join(host),
+        home.cache().join("http"),
+    ] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let sent = |arguments: &[&str]| {
+        server.clear_log();
+        let arguments = [&["api-resources", "--cached", "-v=1"], arguments].concat();
+        let run = home.ask(&server, &arguments);
+        (
+            server.counters().total,
+            run.stderr.matches("is not trusted").count(),
+        )
+    };
+    assert_eq!(sent(&[]), (2, 2), "one warning for each of the two caches");
+    assert_eq!(sent(&["--trust-cache-dir"]), (0, 0));
 }
