@@ -20,6 +20,7 @@ use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -47,8 +48,8 @@ pub(super) struct Dialer {
     /// The name that servers' certificates have to be for, if it is not the host's.
     server_name: Option<ServerName<'static>>,
     identity: Option<Identity>,
-    /// The server, if its address has a zone, which requests have no more.
-    zoned: Option<Uri>,
+    /// The server that the user is known to. Its address may have a zone, which requests have no more.
+    server: Uri,
 }
 
 /// A proxy, and who may use it.
@@ -81,13 +82,11 @@ impl Dialer {
             tls: Arc::new(tls),
             server_name: server_name.map(ServerName::try_from).transpose()?,
             identity: None,
-            zoned: (config.url.host())
-                .is_some_and(|host| host.contains('%'))
-                .then(|| config.url.clone()),
+            server: config.url.clone(),
         })
     }
 
-    /// Shows servers this certificate, if they ask for one.
+    /// Shows the server this certificate, if it asks for one; but no other server that it redirects to, and no proxy.
     pub(super) fn identity(&self, identity: Option<Identity>) -> Self {
         Self {
             identity,
@@ -101,12 +100,11 @@ impl Dialer {
     }
 
     async fn dial(self, mut target: Uri) -> Result<Stream, BoxError> {
-        if let Some(zoned) = &self.zoned {
-            let mut server = zoned.clone();
-            without_zone(&mut server);
-            if same_origin(&server, &target) {
-                target = zoned.clone();
-            }
+        let mut server = self.server.clone();
+        without_zone(&mut server);
+        let is_server = same_origin(&server, &target);
+        if is_server {
+            target = self.server.clone();
         }
         let has_tls = target.scheme() == Some(&Scheme::HTTPS);
         let (io, is_forwarded) = match self.proxy.clone() {
@@ -136,7 +134,9 @@ impl Dialer {
             Some(name) => name.clone(),
             None => server_name(&target)?,
         };
-        let (io, is_h2) = self.encrypt(io, name, &["h2", "http/1.1"]).await?;
+        let identity = self.identity.clone().filter(|_| is_server);
+        let client = self.tls.client(identity, &["h2", "http/1.1"])?;
+        let (io, is_h2) = encrypt(io, name, client).await?;
         Ok(Stream {
             io: TokioIo::new(io),
             is_forwarded,
@@ -151,23 +151,23 @@ impl Dialer {
             return Ok(io);
         }
         let name = server_name(proxy).map_err(ProxyError::new)?;
-        let encrypted = self.encrypt(io, name, &["http/1.1"]).await;
+        let client = self.tls.client(None, &["http/1.1"]);
+        let client = client.map_err(ProxyError::new)?;
+        let encrypted = encrypt(io, name, client).await;
         Ok(encrypted.map_err(ProxyError::new)?.0)
     }
+}
 
-    /// TLS over a connection, and whether HTTP/2 is spoken on it.
-    async fn encrypt(
-        &self,
-        io: Io,
-        name: ServerName<'static>,
-        protocols: &[&str],
-    ) -> Result<(Io, bool), BoxError> {
-        let client = self.tls.client(self.identity.clone(), protocols)?;
-        let connector = TlsConnector::from(Arc::new(client));
-        let stream = bounded(connector.connect(name, io)).await?;
-        let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok((Io(Box::new(stream)), is_h2))
-    }
+/// TLS over a connection, and whether HTTP/2 is spoken on it.
+async fn encrypt(
+    io: Io,
+    name: ServerName<'static>,
+    client: ClientConfig,
+) -> Result<(Io, bool), BoxError> {
+    let connector = TlsConnector::from(Arc::new(client));
+    let stream = bounded(connector.connect(name, io)).await?;
+    let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    Ok((Io(Box::new(stream)), is_h2))
 }
 
 impl Service<Uri> for Dialer {

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use embedded_apiserver::{Builder, EmbeddedServer};
+use embedded_apiserver::{Builder, Canned, EmbeddedServer, Fault};
+use http::{StatusCode, header};
 
 use crate::program::Home;
 use crate::run::Run;
@@ -131,6 +132,28 @@ fn a_client_certificate() {
     );
     let run = scene.as_user("as: me");
     assert!(run.stderr.contains("forbidden"), "{run:?}");
+    // Another server that this one redirects to does not get to see it.
+    let identity = scene.server.identity().unwrap().clone();
+    let other = EmbeddedServer::builder()
+        .identity(identity)
+        .client_certificates(true);
+    let other = other.start_in_thread().unwrap();
+    let to = format!("{}/version", other.url()).try_into().unwrap();
+    let answer = Canned::new("")
+        .code(StatusCode::FOUND)
+        .header(header::LOCATION, to);
+    scene
+        .server
+        .control()
+        .set_fault("/version", Fault::Answer(answer));
+    let user = "client-certificate: user.pem, client-key: key.pem";
+    scene.run_with(
+        "certificate-authority: ca.pem",
+        user,
+        &["get", "--raw=/version"],
+    );
+    assert_eq!(other.log().len(), 1);
+    assert!(!other.log()[0].certificate);
     let of_another = embedded_apiserver::Identity::generate().unwrap();
     let (certificate, key) = of_another.client("somebody").unwrap();
     scene.write("user.pem", &certificate);
