@@ -1,11 +1,23 @@
 //! The flags that stand for fields of a kubeconfig, with kubectl's names.
 
 use std::fmt;
+use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
 use crate::kubeconfig::{Chosen, Cluster, User};
 use crate::values;
+
+/// The profiles that kubectl can write.
+const PROFILES: [&str; 7] = [
+    "none",
+    "cpu",
+    "heap",
+    "goroutine",
+    "threadcreate",
+    "block",
+    "mutex",
+];
 
 /// The fields of the cluster and the user that the command line tells.
 #[derive(Clone, Default, Args)]
@@ -87,7 +99,7 @@ pub(crate) struct Overrides {
     namespace: Option<String>,
 
     /// Accepted as kubectl's, and without effect.
-    #[arg(long, global = true, value_name = "NAME", hide = true)]
+    #[arg(long, global = true, value_name = "NAME", hide = true, value_parser = PROFILES)]
     profile: Option<String>,
 
     /// Accepted as kubectl's, and without effect.
@@ -99,8 +111,8 @@ pub(crate) struct Overrides {
     vmodule: Option<String>,
 
     /// Accepted as kubectl's, and without effect.
-    #[arg(long, global = true, value_name = "DURATION", hide = true)]
-    log_flush_frequency: Option<String>,
+    #[arg(long, global = true, value_name = "DURATION", hide = true, value_parser = values::duration)]
+    log_flush_frequency: Option<Duration>,
 }
 
 /// Without what may be a secret.

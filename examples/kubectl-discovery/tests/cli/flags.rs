@@ -38,6 +38,14 @@ fn wrong_flags_are_refused() {
             &["version", "-o", "wide"],
             "invalid value 'wide' for '--output",
         ),
+        (
+            &["api-versions", "--profile=zz"],
+            "invalid value 'zz' for '--profile",
+        ),
+        (
+            &["api-versions", "--log-flush-frequency=x"],
+            "invalid value 'x' for '--log-flush-frequency",
+        ),
         (&["get"], "required arguments were not provided"),
         (&["describe"], "unrecognized subcommand 'describe'"),
         (
