@@ -1,3 +1,4 @@
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -6,7 +7,7 @@ use discovery_core::store::Op;
 use super::DiskStore;
 use super::error::at;
 use super::offload::{Permit, offload};
-use super::temp::parent;
+use super::temp::{parent, sync_dir};
 use super::writer::ValueWriter;
 
 /// How much is read of a file at a time.
@@ -63,8 +64,8 @@ impl DiskStore {
             let (mut file, metadata) = opened.ok_or_else(|| at("import", &source)(absent()))?;
             store.check_size(metadata.len())?;
             if how == Import::Move && store.options().form.is_plain() {
-                let renamed = permit.run(|| store.take_file(&source, &target, metadata.len()))?;
-                if renamed {
+                let renamed = permit.run(|| store.take_file(&file, &metadata, &source, &target));
+                if renamed? {
                     return Ok(());
                 }
             }
@@ -87,7 +88,13 @@ impl DiskStore {
     }
 
     /// Renames a file into the store. `false` if it is on another file system.
-    fn take_file(&self, source: &Path, target: &Path, len: u64) -> io::Result<bool> {
+    fn take_file(
+        &self,
+        file: &File,
+        metadata: &Metadata,
+        source: &Path,
+        target: &Path,
+    ) -> io::Result<bool> {
         self.check_trust()?;
         let how = self.options().publish;
         let replaced = self.fs().stat(target).ok().flatten();
@@ -95,21 +102,33 @@ impl DiskStore {
         self.fs()
             .make_dir(parent(target), how.dir_mode)
             .map_err(at("make directory", parent(target)))?;
+        // All that may fail comes before the file is gone from where it was.
+        self.fs()
+            .set_mode(file, source, how.file_mode)
+            .map_err(at("set the mode of", source))?;
+        let taken = self.sync_and_rename(file, source, target);
+        if !matches!(taken, Ok(true)) {
+            file.set_permissions(metadata.permissions()).ok();
+            return taken;
+        }
+        // Not allowed for another user's file: it counts by its own time.
+        self.fs().touch(file, target, self.now()).ok();
+        self.note_written(target, metadata.len(), replaced);
+        if how.fsync {
+            sync_dir(self.fs(), parent(target))?;
+        }
+        taken
+    }
+
+    fn sync_and_rename(&self, file: &File, source: &Path, target: &Path) -> io::Result<bool> {
+        if self.options().publish.fsync {
+            self.fs().sync(file, source).map_err(at("sync", source))?;
+        }
         match self.fs().rename(source, target) {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => return Ok(false),
-            renamed => renamed.map_err(at("rename a file to", target))?,
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
+            renamed => renamed
+                .map(|()| true)
+                .map_err(at("rename a file to", target)),
         }
-        if let Ok(Some((file, _))) = self.fs().open(target) {
-            self.fs()
-                .set_mode(&file, target, how.file_mode)
-                .map_err(at("set the mode of", target))?;
-            if how.fsync {
-                self.fs().sync(&file, target).map_err(at("sync", target))?;
-                super::temp::sync_dir(self.fs(), parent(target))?;
-            }
-            self.fs().touch(&file, target, self.now()).ok();
-        }
-        self.note_written(target, len, replaced);
-        Ok(true)
     }
 }

@@ -111,3 +111,27 @@ fn a_file_moves_from_another_file_system() {
         assert_eq!(get(&store, "key").as_deref(), Some("value"));
     }
 }
+
+/// Whatever goes wrong, the file is where it was, as it was.
+#[cfg(unix)]
+#[test]
+fn a_file_that_could_not_be_taken_is_as_it_was() {
+    use discovery_disk::store::faults::{Fault, Step};
+    for step in [Step::SetMode, Step::Sync, Step::Rename, Step::MakeDir] {
+        let (dir, cache) = directory();
+        put(&DiskStore::new(&cache), "key", "old");
+        let source = dir.path().join("source");
+        fs::write(&source, "new").unwrap();
+        crate::files::set_mode(&source, 0o640);
+        let fails = move |seen: Step, path: &std::path::Path| {
+            let is_of_it = !path.ends_with(".diskv-temp");
+            (seen == step && is_of_it).then(|| Fault::Error(ErrorKind::StorageFull.into()))
+        };
+        let options = DiskStoreOptions::new().fsync(true).with_faults(fails);
+        let store = DiskStore::with_options(&cache, options);
+        let error = block_on(store.import(&source, "key", Import::Move)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull, "{step:?}");
+        assert_eq!(crate::files::mode(&source), 0o640, "{step:?}");
+        assert_eq!(get(&store, "key").as_deref(), Some("old"), "{step:?}");
+    }
+}
