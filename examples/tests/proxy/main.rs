@@ -4,3 +4,22 @@ mod framing;
 mod origin;
 mod program;
 mod trouble;
+
+/// What the first command of the README shows.
+#[test]
+fn a_slow_server_of_its_own_is_asked_once() {
+    let proxy = program::Proxy::start(&["--demo"]);
+    let first = proxy.get("/page");
+    assert_eq!(
+        (first.status, &*first.body),
+        (Some(200), "a slow answer to /page\n")
+    );
+    assert!(first.fields.contains("fwd=uri-miss"), "{}", first.fields);
+    let second = proxy.get("/page");
+    assert_eq!(second.body, first.body);
+    assert!(
+        second.fields.contains("caching-proxy; hit"),
+        "{}",
+        second.fields
+    );
+}

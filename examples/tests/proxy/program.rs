@@ -29,8 +29,11 @@ pub(crate) struct Got {
 
 impl Proxy {
     pub(crate) fn new(upstream: &str, arguments: &[&str]) -> Self {
+        Self::start(&[&["--upstream", upstream], arguments].concat())
+    }
+
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_caching-proxy"))
-            .args(["--upstream", upstream])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -5,11 +5,14 @@
 //! $ curl -i http://127.0.0.1:8080/slow
 //! ```
 //!
+//! `--demo` brings a slow server with it.
+//!
 //! The cache is a private one (RFC 9111 §1): all who use the proxy count as one user, so that what
 //! was answered to one of them is served to another.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 mod accept;
+mod demo;
 mod hop;
 mod interim;
 mod read_timeout;
@@ -59,8 +62,11 @@ struct Arguments {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// The server whose answers are cached: `http[s]://HOST[:PORT][/PATH]`.
-    #[arg(long, value_name = "URL")]
-    upstream: Target,
+    #[arg(long, value_name = "URL", required_unless_present = "demo")]
+    upstream: Option<Target>,
+    /// Start a server that takes a second for each answer, and cache its answers.
+    #[arg(long, conflicts_with = "upstream")]
+    demo: bool,
     /// Trust the authorities in this PEM file, and not those of the system, for an https server.
     #[arg(long, value_name = "FILE")]
     upstream_ca: Option<PathBuf>,
@@ -107,7 +113,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .marker(CacheStatus::new("caching-proxy").expect("a token"))
         .executor(TokioExecutor::new())
         .timer(TokioTimer::new());
-    let target = arguments.upstream;
+    let target = match arguments.upstream {
+        Some(target) => target,
+        None => format!("http://{}", demo::start().await?).parse()?,
+    };
     let authorities = arguments.upstream_ca.as_deref();
     let tls = match (target.has_tls(), authorities) {
         (true, authorities) => Some(client_config(authorities)?),
