@@ -84,7 +84,7 @@ struct State {
     snapshot: Arc<Snapshot>,
     /// The time at which the oldest part of the snapshot came.
     since: Option<SystemTime>,
-    /// What was known before the last invalidation.
+    /// The documents from before the last invalidation.
     last_good: Option<Arc<Snapshot>>,
 }
 
@@ -218,7 +218,7 @@ impl MemoryBackend {
         }
     }
 
-    /// What is known, expired or not, or else what was known before.
+    /// The documents that are known, expired or not, or else those from before.
     fn last_good_of(&self, state: &State) -> Option<Arc<Snapshot>> {
         let known = Some(&state.snapshot).filter(|known| known.groups().is_some());
         let last = known.or(state.last_good.as_ref());

@@ -76,7 +76,7 @@ pub struct Live<S, B> {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Update {
-    /// What is known: that of the last refresh that succeeded, and the lists that it could not have from before.
+    /// The documents that are known: those of the last refresh that succeeded, and the lists that it could not have from before.
     pub snapshot: Arc<Snapshot>,
     /// Whether a refresh has succeeded yet.
     pub is_known: bool,

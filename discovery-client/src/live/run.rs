@@ -97,7 +97,7 @@ where
         while let Some(reason) = self.reason().await {
             let mut replies = Vec::new();
             match reason {
-                // What was not allowed may be by now.
+                // A watch that was not allowed may be by now.
                 Reason::Interval if self.publish.borrow().is_known => {
                     self.watches.iter_mut().flatten().for_each(Watch::retry);
                 }
@@ -125,7 +125,7 @@ where
                     () = self.publish.closed() => return,
                 }
             };
-            // What a cache below had to fall back on is no answer.
+            // Documents that a cache below had to fall back on are no answer.
             let result = result.and_then(|found| match found.origin {
                 Some(origin) if origin.last_good => Err(Error::transport("/apis", LAST_GOOD)),
                 _ => Ok(found),

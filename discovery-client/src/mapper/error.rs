@@ -54,7 +54,7 @@ impl MapError {
         }
     }
 
-    /// What was asked for.
+    /// The name that was asked for.
     #[must_use]
     pub fn asked(&self) -> &str {
         &self.inner.asked

@@ -123,7 +123,7 @@ pub(crate) struct Server {
     base: String,
 }
 
-/// What all clients of one server know.
+/// The state that all clients of one server share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     known: Mutex<Known>,

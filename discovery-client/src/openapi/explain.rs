@@ -560,7 +560,7 @@ fn enumerated(value: &Value) -> String {
     }
 }
 
-/// What Go's templates take for true.
+/// The values that Go's templates take for true.
 fn is_set(value: &Value) -> bool {
     match value {
         Value::Null => false,

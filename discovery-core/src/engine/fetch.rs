@@ -156,7 +156,7 @@ where
     /// Answers a request for one list, from all lists at once if the cache prefers that.
     async fn answer_list(mut self, group_version: GroupVersion) -> Answered<RB, S::Error> {
         let inner = Arc::clone(&self.inner);
-        // What was loaded for the list need not have the groups, which may tell that there is no such list.
+        // The documents that were loaded for the list need not have the groups, which may tell that there is no such list.
         if !self.discovery.no_cache && inner.cache.answers_unknown() {
             let groups = inner.cache.load(&Scope::Groups).await;
             if let Some(answer) = inner.answer(&self.discovery, &groups, true) {

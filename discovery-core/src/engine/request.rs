@@ -64,7 +64,7 @@ pub(super) struct FlightKey {
     generation: u64,
     /// The documents that it brings.
     scope: Scope,
-    /// What its request says about the user. An error answer may be about that, and so nobody else gets it.
+    /// The credentials in its request. An error answer may be about them, and so nobody else gets it.
     credentials: Vec<(HeaderName, HeaderValue)>,
 }
 

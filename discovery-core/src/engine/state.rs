@@ -348,7 +348,7 @@ impl<C: Cache> Inner<C> {
         self.last_good(request)
     }
 
-    /// What was known before, for any caller, when the server gives no answer.
+    /// The documents that were known before, for any caller, when the server gives no answer.
     pub(super) fn last_good<B>(&self, request: &DiscoveryRequest) -> Option<Response<Body<B>>> {
         let last_good = self.cache.last_good()?;
         let response = if request.takes_groups() {

@@ -46,7 +46,7 @@ pub(super) fn printed(server: &str) -> Option<String> {
     for byte in host.bytes() {
         push(&mut printed, byte, byte < 0x80);
     }
-    // What was valid stays as it was written.
+    // A valid part stays as it was written.
     if path
         .bytes()
         .all(|byte| is_plain(byte, Part::Path) || b"!'()*[]%".contains(&byte))

@@ -317,7 +317,7 @@ pub fn is_success(code: StatusCode) -> bool {
     (200..=206).contains(&code.as_u16())
 }
 
-/// What client-go makes of an answer whose body is no `Status` object.
+/// The error that client-go makes of an answer whose body is no `Status` object.
 struct Generic {
     reason: &'static str,
     message: String,

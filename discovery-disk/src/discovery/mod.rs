@@ -24,7 +24,7 @@
 //! - A directory that belongs to another user than root and the process' own, or that all may write to, is left alone,
 //!   unless [that is allowed](DiskDiscoveryLayer::trust_any_owner): answers are kept in memory, and one warning says so.
 //!
-//! What kubectl has not is elsewhere, in the [state directory](DiskDiscoveryLayer::state_dir): the lock by which of several
+//! Files that kubectl does not have are elsewhere, in the [state directory](DiskDiscoveryLayer::state_dir): the lock by which of several
 //! processes that start at once [only one asks the server](DiskDiscoveryLayer::max_lock_wait), and answers for group
 //! versions that [have no list](DiskDiscoveryLayer::negative_ttl).
 

@@ -31,7 +31,7 @@ pub(crate) struct Found {
     modified: Option<SystemTime>,
 }
 
-/// What was found where a value is to be written.
+/// The value that was found where another is to be written.
 enum Before {
     /// These very bytes. They look new now.
     Renewed(Option<Stamp>),

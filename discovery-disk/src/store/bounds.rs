@@ -23,7 +23,7 @@ const USE_STEP: Duration = Duration::from_secs(60);
 /// How many of the values that were not used for the longest time are looked for at once: that bounds the memory.
 const CANDIDATES: usize = 16_384;
 
-/// What remains when values have to go, so that it is not the next write which has to look again.
+/// The tenths of a bound that remain when values have to go: fewer than all, so that the next write need not look again.
 const KEPT_TENTHS: u64 = 9;
 
 /// The part of a bound after which other processes' writes are looked for.
@@ -56,7 +56,7 @@ struct Estimate {
     written: StoreSize,
 }
 
-/// What [`DiskStore::evict`] has removed.
+/// The values that [`DiskStore::evict`] has removed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Evicted {
     pub(crate) expired: u64,
@@ -91,7 +91,7 @@ impl Bounds {
             && self.max_values.is_none_or(|max| size.values <= max)
     }
 
-    /// What is to remain when there is too much.
+    /// The bounds of what remains when there is too much.
     fn kept(&self) -> Self {
         let kept = |max: u64| max - max / 10 * (10 - KEPT_TENTHS);
         Self {

@@ -112,7 +112,7 @@ impl DiskStore {
         }
     }
 
-    /// Opens a store in `dir`, and makes its directories. What would make each write fail is an error here.
+    /// Opens a store in `dir`, and makes its directories. An error that each write would meet comes at once.
     ///
     /// ```
     /// use discovery_disk::DiskStore;
@@ -361,7 +361,7 @@ impl DiskStore {
         Ok(())
     }
 
-    /// Removes the directories in which there was a value and now is none, up to the store's. Whoever writes into one of
+    /// Removes the directories in which there was a value and now is none, up to the store's. A writer that needs one of
     /// them at this moment makes it anew.
     pub(crate) fn prune(&self, path: &Path) {
         let directories = path.ancestors().skip(1);

@@ -200,7 +200,7 @@ pub(crate) struct Encoder {
 pub(crate) struct End {
     /// The last bytes.
     pub(crate) rest: Vec<u8>,
-    /// What belongs into the first bytes, which were left free for it.
+    /// The first bytes of the file, which were left free.
     pub(crate) first: Bytes,
 }
 

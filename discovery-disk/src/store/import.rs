@@ -13,7 +13,7 @@ use super::writer::ValueWriter;
 /// How much is read of a file at a time.
 const PIECE: usize = 256 * 1024;
 
-/// What becomes of a file that is [imported](DiskStore::import).
+/// The fate of a file that is [imported](DiskStore::import).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Import {
     /// It stays, and the store gets a copy.

@@ -14,7 +14,7 @@ const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many files a first write removes: it must not wait for a directory of millions.
 const QUIET_LIMIT: usize = 1024;
 
-/// What [`DiskStore::sweep`] has removed.
+/// The files that [`DiskStore::sweep`] has removed.
 ///
 /// ```
 /// assert_eq!(discovery_disk::store::SweepReport::default().temporary, 0);

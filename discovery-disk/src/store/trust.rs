@@ -31,7 +31,7 @@ impl Trust {
         }
         let metadata = match fs::metadata(dir) {
             Ok(metadata) => metadata,
-            // Whoever opens a file in it gets the error.
+            // The call that opens a file in it gets the error.
             Err(_) => return true,
         };
         let verdict = match suspicion(&metadata) {

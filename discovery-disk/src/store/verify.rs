@@ -10,7 +10,7 @@ use super::stats::Counters;
 /// How much is read of a file at a time.
 const PIECE: usize = 64 * 1024;
 
-/// What [`DiskStore::verify`] has found.
+/// The result of [`DiskStore::verify`].
 ///
 /// ```
 /// assert_eq!(discovery_disk::store::VerifyReport::default().damaged, 0);

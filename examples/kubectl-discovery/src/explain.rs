@@ -43,7 +43,7 @@ pub(crate) fn run(session: &Session, flags: &Explain) -> Result<(), Fatal> {
     }
 }
 
-/// The resources that a word names. What is cached may be outdated, hence the second time.
+/// The resources that a word names. Cached documents may be outdated, hence the second time.
 fn find(session: &Session, word: &str) -> Result<Vec<GroupVersionResource>, Fatal> {
     for is_last in [false, true] {
         let found = session.wait(session.client.discover());

@@ -61,7 +61,7 @@ pub(crate) struct Transport {
 struct Shared {
     server: Server,
     url: Uri,
-    /// What is told instead of sending anything.
+    /// The answers that are told instead of sending anything.
     records: Option<DiskStoreLayer>,
     /// Made once, even if that fails.
     ready: OnceCell<Result<Authenticated, NotReady>>,
