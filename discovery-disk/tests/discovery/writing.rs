@@ -178,3 +178,48 @@ fn a_refresh_writes_what_is_new() {
         );
     }
 }
+
+/// In a directory that was not there, nothing is looked for, and nothing is done twice for one file.
+#[test]
+fn a_new_tree_costs_the_calls_that_it_can_not_do_without() {
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+
+    use discovery_disk::store::faults::Step;
+
+    let (_dir, dir) = directory();
+    let calls: Arc<Mutex<BTreeMap<String, Vec<Step>>>> = Arc::default();
+    let counted = Arc::clone(&calls);
+    let place = dir.clone();
+    let layer = DiskDiscoveryLayer::new(&dir).with_faults(move |step, path| {
+        // All calls for one file, by the directory that it is in.
+        let inside = path.strip_prefix(&place).unwrap_or(path);
+        let group = inside
+            .iter()
+            .next()
+            .map(|name| name.to_string_lossy().into_owned());
+        let mut calls = counted.lock().unwrap();
+        calls
+            .entry(group.unwrap_or_default())
+            .or_default()
+            .push(step);
+        None
+    });
+    let server = Server::default();
+    serve_groups(&server, (0..40).map(|n| format!("g{n}")), "xs");
+    server.ask_with(&layer, "/apis", discovery_core::Format::V2.content_type());
+    assert_eq!(layer.disk_stats().files_written, 42);
+    let calls = calls.lock().unwrap();
+    for n in 0..40 {
+        let expected = [
+            Step::MakeDir,
+            Step::MakeDir,
+            Step::OpenTemp,
+            Step::Write,
+            Step::SetMode,
+            Step::Close,
+            Step::Rename,
+        ];
+        assert_eq!(calls[&format!("g{n}")], expected);
+    }
+}
