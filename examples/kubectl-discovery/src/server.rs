@@ -102,15 +102,35 @@ impl Server {
         Ok(with(address, credentials))
     }
 
-    /// The address with a scheme. Where it has none, TLS is not meant, whatever is configured for it.
+    /// The address with a scheme, and with its host as it is in the DNS. Where it has no scheme, TLS is not meant, whatever
+    /// is configured for it.
     pub(crate) fn url(&self) -> Result<String, Fatal> {
         if self.address.contains("://") {
-            return Ok(self.address.clone());
+            return self.with_ascii_host(&self.address);
         }
         if self.address.contains('/') {
             return Err(Self::no_url(&self.address));
         }
-        Ok(format!("http://{}", self.address))
+        self.with_ascii_host(&format!("http://{}", self.address))
+    }
+
+    /// Writes the letters outside ASCII of a host name as the DNS has them (RFC 5891).
+    fn with_ascii_host(&self, url: &str) -> Result<String, Fatal> {
+        let Some((scheme, rest)) = url.split_once("://").filter(|_| !url.is_ascii()) else {
+            return Ok(url.to_owned());
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let (user, place) = match authority.rfind('@') {
+            Some(at) => authority.split_at(at + 1),
+            None => ("", authority),
+        };
+        let (host, port) = match place.rfind(':') {
+            Some(at) => place.split_at(at),
+            None => (place, ""),
+        };
+        let host = idna::domain_to_ascii(host).map_err(|_| Self::no_url(&self.address))?;
+        Ok(format!("{scheme}://{user}{host}{port}{path}"))
     }
 
     /// An address that is not to be used. The user-info is left out, because it may be a password.
@@ -121,22 +141,11 @@ impl Server {
         ))
     }
 
-    /// The reason why no URL can be made of the address.
-    fn no_uri(&self) -> Fatal {
-        if self.address.is_ascii() {
-            return Self::no_url(&self.address);
-        }
-        let address = uri::without_user_info(&self.address);
-        Fatal::new(format_args!(
-            "the host of {address:?} has letters outside ASCII: write it as in the DNS, with xn--"
-        ))
-    }
-
     /// The address as a URL that requests can be sent to.
     pub(crate) fn uri(&self) -> Result<Uri, Fatal> {
         let url = self.url()?;
         let sent = uri::server_url(&url).map_err(Fatal::not_connected)?;
-        let uri: Uri = sent.parse().map_err(|_| self.no_uri())?;
+        let uri: Uri = sent.parse().map_err(|_| Self::no_url(&self.address))?;
         if uri::port(&uri).is_ok() {
             return Ok(uri);
         }

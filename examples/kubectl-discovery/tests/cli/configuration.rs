@@ -245,10 +245,52 @@ fn an_address_with_a_zone() {
     assert_eq!(host.join().unwrap(), Some(format!("[::1]:{port}")));
 }
 
+/// A proxy sees it as the DNS has it.
 #[test]
-fn a_host_that_is_not_ascii_is_refused_with_what_to_do() {
-    let run = Home::new().run(&["-s", "https://me:s3cr3t@bücher.test:6443", "version"]);
-    let message =
-        "\"https://bücher.test:6443\" has letters outside ASCII: write it as in the DNS, with xn--";
-    assert!(run.failed().ends_with(message), "{run:?}");
+fn a_host_outside_ascii() {
+    for (address, expected) in [
+        ("http://bücher.test:6443", "xn--bcher-kva.test:6443"),
+        ("http://BÜCHER.test", "xn--bcher-kva.test"),
+        ("http://me:s3cr3t@日本.test:80/k8s", "xn--wgv71a.test"),
+        ("faß.test", "xn--fa-hia.test"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = format!("http://{}", listener.local_addr().unwrap());
+        let host = std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(client.try_clone().unwrap()).lines();
+            let mut host = None;
+            while let Some(Ok(line)) = lines
+                .next()
+                .filter(|line| !matches!(line.as_deref(), Ok("")))
+            {
+                let line = line.to_lowercase();
+                host = line.strip_prefix("host: ").map(str::to_owned).or(host);
+            }
+            client
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+                .unwrap();
+            host
+        });
+        let home = Home::new();
+        let raw = [
+            "-s",
+            address,
+            "--proxy-url",
+            &proxy,
+            "get",
+            "--raw=/version",
+        ];
+        let output = home.run(&raw).ok();
+        assert_eq!(output, "{}", "{address}");
+        let host = host.join().unwrap().unwrap();
+        assert_eq!(host.trim_end_matches(":80"), expected, "{address}");
+    }
+    let run = Home::new().run(&["-s", "https://me:s3cr3t@xn--zz.ü.test", "version"]);
+    assert!(
+        run.failed()
+            .contains("host must be a URL or a host:port pair"),
+        "{run:?}"
+    );
+    assert!(!run.stderr.contains("s3cr3t"), "{run:?}");
 }
