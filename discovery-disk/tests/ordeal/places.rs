@@ -100,6 +100,81 @@ fn part_full() {
     });
 }
 
+/// A file system of 400 KiB, which only root may mount: for a process of its own, and gone with it.
+fn run_on_a_small_disk(part: &str) {
+    let can_mount = std::process::Command::new("unshare")
+        .args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"])
+        .output();
+    if !can_mount.is_ok_and(|output| output.status.success()) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mount = "mount -t tmpfs -o size=400k none \"$DISCOVERY_DISK_TEST_DIRECTORY\"";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-m", "sh"]);
+    let program = std::env::current_exe().unwrap();
+    finish(command, mount, part, &program, dir.path());
+}
+
+#[test]
+fn a_disk_that_is_full() {
+    run_on_a_small_disk("part_small_disk");
+}
+
+#[test]
+fn part_small_disk() {
+    let Some((directory, _)) = crate::parts::part() else {
+        return;
+    };
+    let directory = Path::new(&directory);
+    for kind in 0..KINDS {
+        let store = store(directory, kind);
+        block_on(store.put("kept", signed("kept", 1))).unwrap();
+        let mut random = crate::Random::new(1);
+        let mut large = || -> Vec<u8> { (0..600_000).map(|_| random.below(256) as u8).collect() };
+        let error = block_on(store.put("kept", Value::new("", large()))).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+        let written = block_on(store.create("kept", "".into())).and_then(|writer| {
+            let writer = block_on(writer.write(large().into()))?;
+            block_on(writer.commit())
+        });
+        let error = written.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+        check_kept(directory, kind);
+        // There is room again.
+        block_on(store.put("small", signed("small", 1))).unwrap();
+        for key in ["kept", "small"] {
+            block_on(store.remove(key)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_may_not_be_written() {
+    run_on_a_small_disk("part_read_only_disk");
+}
+
+#[test]
+fn part_read_only_disk() {
+    let Some((directory, _)) = crate::parts::part() else {
+        return;
+    };
+    let directory = Path::new(&directory);
+    for kind in 0..KINDS {
+        block_on(store(directory, kind).put("kept", signed("kept", 1))).unwrap();
+    }
+    let remount = std::process::Command::new("mount")
+        .args(["-o", "remount,ro"])
+        .arg(directory)
+        .status();
+    assert!(remount.unwrap().success());
+    each_kind(directory, |store| {
+        let error = block_on(store.put("kept", signed("kept", 2))).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+        assert!(block_on(store.remove("kept")).is_err());
+    });
+}
+
 #[test]
 fn a_process_without_descriptors() {
     with_kept(|dir| run("ulimit -n 24", "part_without_descriptors", dir));
