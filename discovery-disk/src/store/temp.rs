@@ -10,8 +10,8 @@ use super::fs::{Fs, Stamp};
 /// How often a name may be taken before it is given up, as Go's `os.CreateTemp` does.
 const MAX_ATTEMPTS: u32 = 10_000;
 
-/// How often the directory of a value is made before that is given up.
-const MAX_DIRECTORIES: u32 = 100;
+/// How often the directory of a value is made, while others remove it, before that is given up.
+const MAX_DIRECTORIES: u32 = 10_000;
 
 /// A file that is being written. Dropped before it is published, it is removed.
 pub(crate) struct TempFile {
@@ -142,9 +142,15 @@ impl TempFile {
                     if error.kind() == io::ErrorKind::NotFound && attempts < MAX_DIRECTORIES =>
                 {
                     attempts += 1;
+                    if attempts > 1 {
+                        std::thread::yield_now();
+                    }
                     match make_dir(&self.fs, parent(target), how) {
-                        // One above it went meanwhile.
+                        // One above it went meanwhile, or this one, when it was found to be there.
                         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        Err(error)
+                            if error.kind() == io::ErrorKind::AlreadyExists
+                                && parent(target).ancestors().all(is_dir_or_absent) => {}
                         made => made?,
                     }
                 }
@@ -181,6 +187,11 @@ pub(crate) fn elsewhere() -> io::Error {
         io::ErrorKind::CrossesDevices,
         "the directory for temporary files is on another file system",
     )
+}
+
+/// Whether a directory can be there.
+fn is_dir_or_absent(path: &Path) -> bool {
+    path.metadata().map_or(true, |metadata| metadata.is_dir())
 }
 
 /// Makes a directory and those above it.
