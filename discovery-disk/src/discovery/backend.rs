@@ -51,8 +51,6 @@ pub(super) struct Shared {
     stale_while_revalidate: Duration,
     lock: Option<Arc<ProcessLock>>,
     pub(super) negatives: Option<Negatives>,
-    /// Whether files that nobody needs have been looked for.
-    pub(super) tidied: AtomicBool,
     pub(super) ttl: Duration,
     pub(super) clock: Arc<dyn Clock>,
     /// Whether only files count that this process wrote.
@@ -104,7 +102,6 @@ impl DiskBackend {
             stale_while_revalidate: settings.stale_while_revalidate,
             lock,
             negatives,
-            tidied: AtomicBool::new(false),
             ttl: settings.ttl,
             clock: Arc::clone(&settings.clock),
             invalidated: AtomicBool::new(false),

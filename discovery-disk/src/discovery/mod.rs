@@ -18,8 +18,8 @@
 //!   kept in memory: a directory of that name would be in the way of the file, for ever and for
 //!   kubectl too.
 //! - A process that is killed leaves the temporary file that it wrote, `<name>.<digits>`. Those older
-//!   than a day are removed by the first process that publishes a file beside them, or that asks for all groups.
-//! - Lists of group versions that the server does not serve any more are removed when a process has asked for all groups.
+//!   than a day are removed by the first process that publishes a file beside them, or, once a day, that asks for all groups.
+//! - Lists of group versions that the server does not serve any more are removed when the groups have changed, or once a day.
 //!   (kubectl leaves them, and does not miss them.)
 //! - A directory that belongs to another user than root and the process' own, or that all may write to, is left alone,
 //!   unless [that is allowed](DiskDiscoveryLayer::trust_any_owner): answers are kept in memory, and one warning says so.

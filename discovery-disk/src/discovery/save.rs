@@ -50,11 +50,12 @@ impl Shared {
             let Some(written) = self.write(&Name::Groups, &part, is_new, turn) else {
                 return;
             };
-            // A new directory has nothing that is to go.
-            let is_first = !self.tidied.swap(true, Ordering::Relaxed);
-            if had_files && (is_first || written == Written::Content) {
+            // A new directory has nothing that is to go, and looking at all of one that is as it was takes as long as a cold
+            // discovery.
+            let now = self.clock.now();
+            if had_files && (written == Written::Content || self.tree.is_untidy(now)) {
                 let served = found.group_versions().iter().chain(found.stale());
-                self.tree.tidy(&served.cloned().collect(), self.clock.now());
+                self.tree.tidy(&served.cloned().collect(), now);
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Files that nobody needs any more.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use discovery_core::GroupVersion;
 
@@ -11,7 +11,47 @@ use super::tree::{GROUPS, RESOURCES, Tree};
 use crate::store::error::{Shown, why};
 use crate::store::sweep::sweep_quietly;
 
+/// How long a look at all directories is good for.
+const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The nanoseconds of a directory's modification time that say that all below it has been looked at then. A file that is
+/// published there gives the directory another time.
+const MARK: u32 = 271_828_182;
+
 impl Tree {
+    /// Whether no process has looked at all directories since a day ago, as far as the directory's own time tells.
+    pub(super) fn is_untidy(&self, now: SystemTime) -> bool {
+        let modified = self
+            .dir
+            .as_deref()
+            .and_then(|dir| fs::metadata(dir).ok()?.modified().ok());
+        let since = |modified: SystemTime| {
+            let nanoseconds = modified
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .ok()?
+                .subsec_nanos();
+            let age = now.duration_since(modified).ok()?;
+            (nanoseconds == MARK && age < EVERY).then_some(())
+        };
+        modified.and_then(since).is_none()
+    }
+
+    /// Notes that all directories have been looked at.
+    fn mark_tidy(&self, now: SystemTime) {
+        let since = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        // A second earlier, so that the time has passed.
+        let seconds = since.as_secs().saturating_sub(1);
+        let marked = SystemTime::UNIX_EPOCH + Duration::new(seconds, MARK);
+        if let Some(dir) = &self.dir
+            && let Ok(file) = File::open(dir)
+        {
+            // Not allowed for another user's directory, nor everywhere: then the next process looks again.
+            let _ = file.set_modified(marked);
+        }
+    }
+
     /// Removes the lists of group versions that the server does not serve any more, directories that are empty then, and
     /// the temporary files of killed processes. kubectl leaves them all, and asks for none.
     ///
@@ -36,6 +76,7 @@ impl Tree {
             // One that is not empty stays.
             let _ = self.fs.remove_dir(&group);
         }
+        self.mark_tidy(now);
     }
 
     fn tidy_version(

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use discovery_core::Format;
+use discovery_core::sync::clock::ManualClock;
 use discovery_disk::DiskDiscoveryLayer;
 
 use crate::tools::*;
@@ -114,4 +115,34 @@ fn what_is_behind_a_link_is_left() {
     layer.handle().invalidate();
     server.ask(&layer, "/apis/a/v1");
     assert!(elsewhere.join("serverresources.json.1").exists());
+}
+
+/// Looking at thousands of directories takes longer than asking the server whether something has changed.
+#[test]
+fn a_tree_that_is_as_it_was_is_looked_at_once_a_day() {
+    let (_dir, dir) = warm_directory();
+    let clock = ManualClock::new(SystemTime::now());
+    let refresh = |name: &str| {
+        let path = dir.join(name);
+        leave(&path, DAY * 3);
+        let server = Server::default();
+        let layer = DiskDiscoveryLayer::new(&dir).clock(clock.clone());
+        layer.handle().invalidate();
+        server.ask(&layer, "/apis");
+        path.exists()
+    };
+    assert!(!refresh("a/v1/serverresources.json.1"));
+    assert!(
+        refresh("a/v1/serverresources.json.2"),
+        "another process has looked"
+    );
+    clock.advance(DAY - Duration::from_secs(60));
+    assert!(refresh("a/v1/serverresources.json.2"));
+    clock.advance(Duration::from_secs(120));
+    assert!(!refresh("a/v1/serverresources.json.2"));
+    // Somebody has published the groups since then, as kubectl does at each refresh.
+    assert!(refresh("a/v1/serverresources.json.3"));
+    fs::rename(dir.join("servergroups.json"), dir.join("x")).unwrap();
+    fs::rename(dir.join("x"), dir.join("servergroups.json")).unwrap();
+    assert!(!refresh("a/v1/serverresources.json.3"));
 }
