@@ -5,16 +5,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use discovery_core::{BoxError, Error, Snapshot};
-use http::{Request, Response};
-use http_body::Body;
+use discovery_core::{Error, Snapshot};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
-use tower_service::Service;
 
 use super::Change;
-use super::run::Loop;
 use crate::DiscoveryClient;
 use crate::mapper::{Mapping, RestMapper};
 
@@ -88,8 +83,8 @@ pub struct Update {
 /// [`Changes`].
 #[derive(Clone)]
 pub struct LiveHandle {
-    updates: watch::Receiver<Arc<Update>>,
-    refreshes: mpsc::UnboundedSender<Reply>,
+    pub(super) updates: watch::Receiver<Arc<Update>>,
+    pub(super) refreshes: mpsc::UnboundedSender<Reply>,
 }
 
 pub(super) type Reply = oneshot::Sender<Result<Arc<Snapshot>, Error>>;
@@ -148,29 +143,6 @@ impl<S, B> Live<S, B> {
     pub fn random(mut self, random: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
         self.random = Arc::new(random);
         self
-    }
-}
-
-impl<S, B, RB> Live<S, B>
-where
-    S: Service<Request<B>, Response = Response<RB>> + Clone + Send + Sync + 'static,
-    S::Error: Into<BoxError> + Send,
-    S::Future: Send,
-    B: From<Bytes> + Send + 'static,
-    RB: Body<Data = Bytes> + Send + 'static,
-    RB::Error: Into<BoxError> + Send,
-{
-    /// Starts it on the Tokio runtime that this is called in.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a runtime.
-    #[must_use = "it ends with its last handle"]
-    pub fn start(self) -> LiveHandle {
-        let (publish, updates) = watch::channel(Arc::default());
-        let (refreshes, asked) = mpsc::unbounded_channel();
-        tokio::spawn(Loop::new(self, publish, asked).run());
-        LiveHandle { updates, refreshes }
     }
 }
 

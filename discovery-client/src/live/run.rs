@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tower_service::Service;
 
 use super::Change;
-use super::handle::{Live, Reply, Update};
+use super::handle::{Live, LiveHandle, Reply, Update};
 use super::watch::Watch;
 
 /// The collections whose changes change what is served, as metadata.
@@ -42,7 +42,7 @@ const LAST_GOOD: &str = "a cache has told what was known before";
 /// The part of the interval that is added at random.
 const JITTER: f64 = 0.1;
 
-pub(super) struct Loop<S, B, RB> {
+struct Loop<S, B, RB> {
     live: Live<S, B>,
     publish: watch::Sender<Arc<Update>>,
     asked: mpsc::UnboundedReceiver<Reply>,
@@ -59,6 +59,29 @@ enum Reason {
     Interval,
     Event,
     Asked(Reply),
+}
+
+impl<S, B, RB> Live<S, B>
+where
+    S: Service<Request<B>, Response = Response<RB>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError> + Send,
+    S::Future: Send,
+    B: From<Bytes> + Send + 'static,
+    RB: Body<Data = Bytes> + Send + 'static,
+    RB::Error: Into<BoxError> + Send,
+{
+    /// Starts it on the Tokio runtime that this is called in.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    #[must_use = "it ends with its last handle"]
+    pub fn start(self) -> LiveHandle {
+        let (publish, updates) = watch::channel(Arc::default());
+        let (refreshes, asked) = mpsc::unbounded_channel();
+        tokio::spawn(Loop::new(self, publish, asked).run());
+        LiveHandle { updates, refreshes }
+    }
 }
 
 impl<S, B, RB> Loop<S, B, RB>

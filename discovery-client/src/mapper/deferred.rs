@@ -14,7 +14,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::error::{MapError, MapErrorKind};
-use super::rest::{Mapping, RestMapper};
+use super::mapping::Mapping;
+use super::rest::RestMapper;
 use crate::DiscoveryClient;
 
 /// How long a name that was not found is known not to be there.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use discovery_core::Error;
 
-use super::rest::Mapping;
+use super::mapping::Mapping;
 
 /// Why a name stands for no one resource. Cheap to clone.
 ///

@@ -7,10 +7,12 @@
 
 mod deferred;
 mod error;
+mod mapping;
 mod names;
 mod rest;
 
 pub use self::deferred::DeferredMapper;
 pub use self::error::{MapError, MapErrorKind};
+pub use self::mapping::Mapping;
 pub use self::names::{ResourceArg, Scope};
-pub use self::rest::{Mapping, RestMapper};
+pub use self::rest::RestMapper;

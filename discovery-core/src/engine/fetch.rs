@@ -17,10 +17,11 @@ use crate::http::body::Body;
 use crate::http::exchange::{Collected, exchange};
 use crate::http::uri::RedactedError;
 use crate::internal::reserved::Oneshot;
+use crate::kube::asked_url::AskedUrl;
 use crate::kube::endpoint::with_path;
 use crate::kube::error::{is_success, is_transient, url_text};
 use crate::kube::extensions::ParsedAnswer;
-use crate::kube::plan::{AskedUrl, SharedFailure, Ticket, take_list};
+use crate::kube::plan::{SharedFailure, Ticket, take_list};
 use crate::store::Op;
 use crate::sync::single_flight::{FollowerOutcome, Leader, Role};
 use crate::{

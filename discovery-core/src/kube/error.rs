@@ -11,6 +11,7 @@ use http::{Response, StatusCode};
 use serde::Deserialize;
 
 use crate::http::uri::host_and_port;
+use crate::kube::asked_url::asked_url;
 use crate::{BoxError, GroupVersion};
 
 /// Why a discovery request gave nothing of use. Cheap to clone.
@@ -135,7 +136,7 @@ impl Error {
     /// `path` stands for the URL in an answer that came some other way.
     #[doc(hidden)]
     pub fn answered(answer: &Response<Bytes>, path: &str) -> Self {
-        Self::groups_status(crate::kube::plan::url(answer, || path.into()), answer)
+        Self::groups_status(asked_url(answer, || path.into()), answer)
     }
 
     /// As [`malformed`](Self::malformed), for what [`ask`](crate::kube::plan::ask) asked.
@@ -145,7 +146,7 @@ impl Error {
         path: &str,
         source: impl Into<BoxError>,
     ) -> Self {
-        Self::malformed(crate::kube::plan::url(answer, || path.into()), source)
+        Self::malformed(asked_url(answer, || path.into()), source)
     }
 
     /// The answer broke off.

@@ -1,6 +1,8 @@
 //! Kubernetes discovery: names, documents, and discovery without I/O.
 
 #[cfg(feature = "discovery")]
+pub(crate) mod asked_url;
+#[cfg(feature = "discovery")]
 pub mod document;
 pub(crate) mod endpoint;
 #[cfg(feature = "discovery")]

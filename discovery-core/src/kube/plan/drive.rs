@@ -9,8 +9,9 @@ use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
-use super::{AskedUrl, Plan};
+use super::Plan;
 use crate::http::exchange::{Collected, exchange};
+use crate::kube::asked_url::AskedUrl;
 use crate::kube::error::url_text;
 use crate::{BoxError, Error};
 

@@ -20,7 +20,7 @@ use crate::{Accept, Endpoint, Error, Format, GroupVersion, Snapshot};
 pub(crate) use self::drive::SharedFailure;
 pub use self::drive::{DeadlineExceeded, ask, drive};
 pub use self::read::parse_list;
-pub(crate) use self::read::{AskedUrl, take_list, url};
+pub(crate) use self::read::take_list;
 
 /// The number of resource lists that may be asked for at the same time.
 const MAX_IN_FLIGHT: usize = 64;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::Text;
 use bytes::Bytes;
 use http::Response;
 
 use super::Part;
+use crate::kube::asked_url::asked_url;
 use crate::kube::document::{
     ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, ApiVersions, Document,
     GroupVersionForDiscovery, Verbs, decode_lenient,
@@ -35,7 +35,7 @@ pub fn parse_list(
     group_version: &GroupVersion,
     answer: &Response<Bytes>,
 ) -> Result<Document<ApiResourceList>, Error> {
-    let url = url(answer, || group_version.path().into());
+    let url = asked_url(answer, || group_version.path().into());
     if !is_success(answer.status()) {
         return Err(Error::status(url, answer));
     }
@@ -67,7 +67,7 @@ pub(super) fn read_groups(
     without_peers: bool,
 ) -> Result<Part, Error> {
     let answer = answer?;
-    let url = url(&answer, || endpoint.path().into());
+    let url = asked_url(&answer, || endpoint.path().into());
     if !is_success(answer.status()) {
         let failure = Error::groups_status(url, &answer);
         let absent = *endpoint == Endpoint::Api && failure.is_not_found();
@@ -131,15 +131,3 @@ pub(super) fn has_fit_names(group: &mut ApiGroup) -> bool {
     }
     true
 }
-
-/// The URL that was asked, which whoever sent the request leaves with the answer.
-pub(crate) fn url(answer: &Response<Bytes>, fallback: impl FnOnce() -> Text) -> Text {
-    answer
-        .extensions()
-        .get::<AskedUrl>()
-        .map_or_else(fallback, |url| url.0.clone())
-}
-
-/// A response extension: the URL that was asked, for messages.
-#[derive(Clone, Debug)]
-pub(crate) struct AskedUrl(pub(crate) Text);
