@@ -23,7 +23,7 @@ use super::state::State;
 use super::stats::{Counters, DiskStats};
 use super::tree::{Limit, Name, Tree};
 use crate::store::fs::Stamp;
-use crate::store::offload::blocking_threads;
+use crate::store::offload::offload_if;
 use crate::store::trust::Trust;
 use crate::store::{EscapedNames, FileNames};
 
@@ -322,26 +322,6 @@ impl Cache for DiskBackend {
 fn has_many_threads() -> bool {
     Runtime::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
-}
-
-/// Runs `work` on a blocking thread if it is long and there are such, and here otherwise. On a
-/// blocking thread it goes on to its end, even if nobody waits for it any more.
-pub(super) fn offload_if<T: Default + Send + 'static>(
-    long: bool,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Op<T> {
-    match blocking_threads().filter(|_| long) {
-        Some(runtime) => {
-            let task = runtime.spawn_blocking(work);
-            Op::wait(async move {
-                task.await.unwrap_or_else(|error| {
-                    tracing::error!(%error, "work on discovery files was lost");
-                    T::default()
-                })
-            })
-        }
-        None => Op::Ready(work()),
-    }
 }
 
 impl fmt::Debug for DiskBackend {

@@ -11,7 +11,7 @@ use discovery_core::kube::document::{
 use discovery_core::{GroupVersion, Snapshot};
 
 use super::backend::{CACHE, MANY, Shared};
-use super::read_lists::ReadList;
+use super::read_lists::{List, ReadList};
 use super::state::Part;
 use super::tree::{Limit, Name, Opened};
 use crate::store::error::{Shown, why};
@@ -22,9 +22,6 @@ const MAX_THREADS: usize = 4;
 
 /// The number of files that a thread takes at a time.
 const BATCH: usize = 16;
-
-/// The resources of a group version.
-pub(super) type List = (GroupVersion, Arc<Document<ApiResourceList>>);
 
 impl Shared {
     /// The groups, without lists. `/api` and `/apis` are asked at the same time, and both need them:

@@ -11,8 +11,9 @@ use discovery_core::engine::FetchPermit;
 use discovery_core::store::Op;
 use discovery_core::sync::single_flight::{Role, SingleFlight};
 
-use super::backend::offload_if;
 use crate::store::error::{Shown, why};
+use crate::store::fs::Fs;
+use crate::store::offload::offload_if;
 
 /// How often a lock that is another process' is tried.
 const STEP: Duration = Duration::from_millis(10);
@@ -185,11 +186,7 @@ fn open(path: &Path) -> io::Result<File> {
     }
     match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut builder = fs::DirBuilder::new();
-            builder.recursive(true);
-            #[cfg(unix)]
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o750);
-            builder.create(path.parent().unwrap_or(path))?;
+            Fs::default().make_dir(path.parent().unwrap_or(path), 0o750)?;
             options.open(path)
         }
         opened => opened,

@@ -7,8 +7,10 @@ use std::time::SystemTime;
 use discovery_core::kube::document::{ApiResourceList, Document};
 use discovery_core::{GroupVersion, Snapshot};
 
-use super::load::List;
 use crate::store::fs::Stamp;
+
+/// The resources of a group version.
+pub(super) type List = (GroupVersion, Arc<Document<ApiResourceList>>);
 
 /// The lists that were read last, each with the state of its file at that time.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{self, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use discovery_core::GroupVersion;
@@ -19,21 +19,19 @@ const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 const MARK: u32 = 271_828_182;
 
 impl Tree {
-    /// Whether no process has looked at all directories since a day ago, as far as the directory's own time tells.
+    /// Whether no process has looked at all directories for a day, as far as the directory's own time tells.
     pub(super) fn is_untidy(&self, now: SystemTime) -> bool {
         let modified = self
             .dir
             .as_deref()
             .and_then(|dir| fs::metadata(dir).ok()?.modified().ok());
-        let since = |modified: SystemTime| {
-            let nanoseconds = modified
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .ok()?
-                .subsec_nanos();
-            let age = now.duration_since(modified).ok()?;
-            (nanoseconds == MARK && age < EVERY).then_some(())
+        let Some(modified) = modified else {
+            return true;
         };
-        modified.and_then(since).is_none()
+        let since = modified.duration_since(SystemTime::UNIX_EPOCH);
+        let is_marked = since.is_ok_and(|since| since.subsec_nanos() == MARK);
+        let is_recent = now.duration_since(modified).is_ok_and(|age| age < EVERY);
+        !(is_marked && is_recent)
     }
 
     /// Notes that all directories have been looked at.
@@ -88,7 +86,7 @@ impl Tree {
     ) {
         sweep_quietly(&self.fs, version, &format!("{RESOURCES}."), now);
         let name = version.strip_prefix(dir).ok().and_then(Path::to_str);
-        let name = name.map(|name| name.replace(std::path::MAIN_SEPARATOR, "/"));
+        let name = name.map(|name| name.replace(path::MAIN_SEPARATOR, "/"));
         let Some(Ok(group_version)) = name.map(|name| name.parse::<GroupVersion>()) else {
             return;
         };
@@ -113,7 +111,7 @@ impl Tree {
 }
 
 /// The directories in a directory, without links.
-fn directories(dir: &Path) -> Vec<std::path::PathBuf> {
+fn directories(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(dir) else {
         return Vec::new();
     };

@@ -65,15 +65,19 @@ pub(crate) struct Stamp {
 }
 
 impl Fs {
+    /// Makes a directory and those above it.
     pub(crate) fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
         self.check(Step::MakeDir, path)?;
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
-        #[cfg(not(unix))]
-        let _ = mode;
-        builder.create(path)
+        dir_builder(mode).recursive(true).create(path)
+    }
+
+    /// Makes one directory, unless it is there.
+    pub(crate) fn make_one_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.check(Step::MakeDir, path)?;
+        match dir_builder(mode).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        }
     }
 
     /// Opens a file that is not there yet, for its owner alone.
@@ -168,21 +172,6 @@ impl Fs {
         #[cfg(not(unix))]
         drop(file);
         Ok(())
-    }
-
-    /// Makes one directory, unless it is there.
-    pub(crate) fn make_one_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
-        self.check(Step::MakeDir, path)?;
-        #[cfg_attr(not(unix), expect(unused_mut))]
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
-        #[cfg(not(unix))]
-        let _ = mode;
-        match builder.create(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            made => made,
-        }
     }
 
     /// Waits until a rename in this directory is on the disk, where that can be asked for.
@@ -340,6 +329,16 @@ impl Stamp {
     pub(crate) fn of(_metadata: &Metadata) -> Option<Self> {
         None
     }
+}
+
+fn dir_builder(mode: u32) -> fs::DirBuilder {
+    #[cfg_attr(not(unix), expect(unused_mut))]
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    builder
 }
 
 /// Whether a file has exactly this mode; always, where there are no modes.

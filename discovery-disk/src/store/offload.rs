@@ -82,3 +82,23 @@ pub(crate) fn offload_detached(work: impl FnOnce() + Send + 'static) {
         None => work(),
     }
 }
+
+/// Runs `work` on a blocking thread if it is long and there are such, and here otherwise. On a
+/// blocking thread it goes on to its end, even if nobody waits for it any more.
+pub(crate) fn offload_if<T: Default + Send + 'static>(
+    long: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Op<T> {
+    match blocking_threads().filter(|_| long) {
+        Some(runtime) => {
+            let task = runtime.spawn_blocking(work);
+            Op::wait(async move {
+                task.await.unwrap_or_else(|error| {
+                    tracing::error!(%error, "work on another thread was lost");
+                    T::default()
+                })
+            })
+        }
+        None => Op::Ready(work()),
+    }
+}

@@ -35,14 +35,6 @@ pub(crate) struct Publish {
 }
 
 impl TempFile {
-    /// Sets the times of the last use and the last change.
-    pub(crate) fn set_times(&self, now: SystemTime) -> io::Result<()> {
-        let times = FileTimes::new().set_accessed(now).set_modified(now);
-        self.file()?
-            .set_times(times)
-            .map_err(at("set the times of", &self.path))
-    }
-
     /// Opens a file in `dir` whose name is `prefix` and decimal digits, as Go's are. Makes the
     /// directory if it is not there.
     pub(crate) fn create(fs: &Fs, dir: &Path, prefix: &str, how: Publish) -> io::Result<Self> {
@@ -101,6 +93,14 @@ impl TempFile {
         self.fs
             .write_at(self.file()?, &self.path, prefix, 0)
             .map_err(at("write", &self.path))
+    }
+
+    /// Sets the times of the last use and the last change.
+    pub(crate) fn set_times(&self, now: SystemTime) -> io::Result<()> {
+        let times = FileTimes::new().set_accessed(now).set_modified(now);
+        self.file()?
+            .set_times(times)
+            .map_err(at("set the times of", &self.path))
     }
 
     fn file(&self) -> io::Result<&File> {
