@@ -288,7 +288,7 @@ impl DiskStore {
         }
         match self.fs().remove(path) {
             Ok(()) => {
-                self.forget(path);
+                self.note_removed(path);
                 true
             }
             Err(error) => {

@@ -361,9 +361,10 @@ impl DiskStore {
         Ok(())
     }
 
-    /// Removes the directories in which there was a value and now is none, up to the store's. A writer that needs one of
-    /// them at this moment makes it anew.
-    pub(crate) fn prune(&self, path: &Path) {
+    /// A value is gone: its key leaves the index, and directories in which nothing is left go, up to the store's. A writer
+    /// that needs one of them at this moment makes it anew.
+    pub(crate) fn note_removed(&self, path: &Path) {
+        self.forget(path);
         let directories = path.ancestors().skip(1);
         let below = |dir: &&Path| dir.starts_with(self.dir()) && *dir != self.dir();
         for directory in directories.take_while(below) {
@@ -490,8 +491,7 @@ impl Store for DiskStore {
         Op::Ready(match self.fs().remove(&path) {
             Err(error) if !is_absence(&error) => Err(at("remove", &path)(error)),
             _ => {
-                self.forget(&path);
-                self.prune(&path);
+                self.note_removed(&path);
                 Ok(())
             }
         })

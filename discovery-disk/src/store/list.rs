@@ -89,8 +89,7 @@ impl DiskStore {
                     Err(error) if !is_absence(&error) => Err(at("remove", &path)(error)),
                     _ => Ok(()),
                 })?;
-                store.forget(&path);
-                store.prune(&path);
+                store.note_removed(&path);
             }
             Ok(())
         })

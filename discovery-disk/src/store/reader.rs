@@ -9,6 +9,7 @@ use super::access::Found;
 use super::error::at;
 use super::form::{LAST_LINE, SUM, Sum, last_line};
 use super::fs::Stamp;
+use super::stats::Counters;
 use super::verified::Verified;
 
 /// Reads the bytes of one value of a [`DiskStore`] piece by piece, for values that are too large for the memory: made by
@@ -66,7 +67,15 @@ impl DiskStore {
         let is_verified = found
             .stamp
             .is_some_and(|stamp| self.verified().contains(&stamp));
-        self.reader_of(found, is_verified)
+        let reader = self.reader_of(found, is_verified)?;
+        let counters = self.counters();
+        if reader.is_some() {
+            Counters::count(&counters.hits);
+        } else {
+            Counters::count(&counters.damaged);
+            Counters::count(&counters.misses);
+        }
+        Ok(reader)
     }
 
     /// `None` if the file is too short for a value.

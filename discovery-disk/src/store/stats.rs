@@ -34,7 +34,7 @@ pub struct DiskStoreStats {
     pub renewed: u64,
     /// Values that were removed because there were too many, or because they were too old.
     pub evicted: u64,
-    /// The bytes of the files that were read.
+    /// The bytes of the files that were read whole.
     pub bytes_read: u64,
     /// The bytes of the files that were written.
     pub bytes_written: u64,

@@ -241,6 +241,8 @@ fn kubectls_files_are_read_piece_by_piece() {
     let file = only_file(&cache);
     fs::write(&file, [7; 31]).unwrap();
     assert!(store.disk().reader("key").unwrap().is_none());
+    let stats = store.disk().stats();
+    assert_eq!((stats.hits, stats.misses, stats.damaged), (0, 2, 1));
 }
 
 fn only_file(cache: &Path) -> std::path::PathBuf {
@@ -248,7 +250,7 @@ fn only_file(cache: &Path) -> std::path::PathBuf {
     files.find(|path| path.is_file()).unwrap()
 }
 
-/// What is in memory is told only as long as the file is the same.
+/// A value in memory is told only as long as its file is the same.
 #[test]
 fn the_read_cache_sees_other_processes_writes() {
     let (_dir, cache) = directory();

@@ -116,6 +116,26 @@ fn empty_directories_go_with_their_last_value() {
     block_on(store.clear()).unwrap();
     assert!(!cache.join("d").exists());
     assert!(cache.exists(), "the store's own stays");
+
+    // Those that have to make room, and those that are damaged, leave none either.
+    let options = DiskStoreOptions::new().file_names(Paths).checksum(true);
+    let store = DiskStore::with_options(&cache, options.clone().max_values(1));
+    for key in ["a/b/1", "c/1"] {
+        put(&store, key, "value");
+        let file = fs::File::open(cache.join(format!("{key}.value"))).unwrap();
+        let long_ago =
+            std::time::UNIX_EPOCH + std::time::Duration::from_secs(u64::from(key.starts_with('c')));
+        let times = fs::FileTimes::new()
+            .set_accessed(long_ago)
+            .set_modified(long_ago);
+        file.set_times(times).unwrap();
+    }
+    store.sweep(std::time::Duration::MAX).unwrap();
+    assert!(!cache.join("a").exists() && cache.join("c").exists());
+    fs::write(cache.join("c/1.value"), "damaged").unwrap();
+    let store = DiskStore::with_options(&cache, options);
+    assert_eq!(store.verify().unwrap().damaged, 1);
+    assert!(!cache.join("c").exists());
 }
 
 /// A writer whose directory is taken away makes it anew.
