@@ -1,4 +1,4 @@
-//! What a store does, beside a map.
+//! A store's operations, beside those of a map.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a store and the discovery files have to survive: processes that are killed, crowds of them, bits that flip, full
+//! Ordeals that a store and the discovery files have to survive: processes that are killed, crowds of them, bits that flip, full
 //! and forbidden places, and names that are chosen to do harm.
 //!
 //! The numbers are such that the whole takes some seconds. The environment asks for more, for example

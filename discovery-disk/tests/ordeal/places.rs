@@ -11,7 +11,7 @@ use tokio_test::block_on;
 
 use crate::values::{KINDS, check, signed, store};
 
-/// What was there is there, and nothing is left of what was tried.
+/// The old value is there, and nothing is left of what was tried.
 fn check_kept(directory: &Path, kind: u8) {
     let store = store(directory, kind);
     check(
@@ -305,7 +305,7 @@ fn a_directory_that_vanishes_is_made_again() {
     }
 }
 
-/// Whoever can plant links there can write there; still nothing is written through one to a file.
+/// Somebody who can plant links there can write there; still nothing is written through one to a file.
 #[test]
 fn nothing_is_read_or_written_through_a_planted_link() {
     let dir = tempfile::tempdir().unwrap();

@@ -151,7 +151,7 @@ async fn a_runtime_does_it_on_another_thread() {
     for n in 0..100 {
         store.put(&format!("{n}"), Value::default()).await.unwrap();
     }
-    // What may still be under way is done after this.
+    // Work that may still be under way is done after this.
     store.sweep(Duration::MAX).unwrap();
     assert!(store.size().await.unwrap().values <= 10);
 }

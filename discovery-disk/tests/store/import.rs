@@ -112,7 +112,7 @@ fn a_file_moves_from_another_file_system() {
     }
 }
 
-/// Whatever goes wrong, the file is where it was, as it was.
+/// The file is where it was, as it was, whatever goes wrong.
 #[cfg(unix)]
 #[test]
 fn a_file_that_could_not_be_taken_is_as_it_was() {

@@ -5,7 +5,7 @@ mod origin;
 mod program;
 mod trouble;
 
-/// What the first command of the README shows.
+/// The README's first command shows this.
 #[test]
 fn a_slow_server_of_its_own_is_asked_once() {
     let proxy = program::Proxy::start(&["--demo"]);

@@ -1,4 +1,4 @@
-//! What is measured.
+//! The stores that are measured.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
