@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::Node;
+use super::yaml::escape;
 
 /// Appends the document.
 pub(crate) fn write(out: &mut String, node: &Node<'_>) {
@@ -61,21 +62,12 @@ fn line(out: &mut String, indent: usize) {
 fn text(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
+        if let Some(escape) = escape(c) {
+            out.push_str(escape);
+            continue;
+        }
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            '\0' => out.push_str("\\0"),
-            '\x07' => out.push_str("\\a"),
-            '\x08' => out.push_str("\\b"),
-            '\t' => out.push_str("\\t"),
-            '\n' => out.push_str("\\n"),
-            '\x0b' => out.push_str("\\v"),
-            '\x0c' => out.push_str("\\f"),
-            '\r' => out.push_str("\\r"),
-            '\x1b' => out.push_str("\\e"),
-            '\u{85}' => out.push_str("\\N"),
-            '\u{a0}' => out.push_str("\\_"),
-            '\u{2028}' => out.push_str("\\L"),
-            '\u{2029}' => out.push_str("\\P"),
             c if !is_visible(c) => {
                 let code = u32::from(c);
                 // Writing to a string does not fail.

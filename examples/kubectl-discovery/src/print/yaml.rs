@@ -208,25 +208,37 @@ fn can_be_plain(text: &str) -> bool {
         || indicator(text))
 }
 
+/// The name that YAML has for a character in double quotes, if it has one (YAML 1.2.2 §5.7).
+pub(super) fn escape(c: char) -> Option<&'static str> {
+    Some(match c {
+        '\0' => "\\0",
+        '\x07' => "\\a",
+        '\x08' => "\\b",
+        '\t' => "\\t",
+        '\n' => "\\n",
+        '\x0b' => "\\v",
+        '\x0c' => "\\f",
+        '\r' => "\\r",
+        '\x1b' => "\\e",
+        '\u{85}' => "\\N",
+        '\u{a0}' => "\\_",
+        '\u{2028}' => "\\L",
+        '\u{2029}' => "\\P",
+        _ => return None,
+    })
+}
+
 fn double_quoted(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
             c if is_printable(c) => out.push(c),
-            '\0' => out.push_str("\\0"),
-            '\x07' => out.push_str("\\a"),
-            '\x08' => out.push_str("\\b"),
-            '\t' => out.push_str("\\t"),
-            '\n' => out.push_str("\\n"),
-            '\x0b' => out.push_str("\\v"),
-            '\x0c' => out.push_str("\\f"),
-            '\r' => out.push_str("\\r"),
-            '\x1b' => out.push_str("\\e"),
-            '\u{85}' => out.push_str("\\N"),
-            '\u{2028}' => out.push_str("\\L"),
-            '\u{2029}' => out.push_str("\\P"),
             c => {
+                if let Some(escape) = escape(c) {
+                    out.push_str(escape);
+                    continue;
+                }
                 let code = u32::from(c);
                 // Writing to a string does not fail.
                 let _ = match code {
