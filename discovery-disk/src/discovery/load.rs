@@ -13,7 +13,7 @@ use discovery_core::{GroupVersion, Snapshot};
 use super::backend::{CACHE, MANY, Shared};
 use super::read_lists::{List, ReadList};
 use super::state::Part;
-use super::tree::{Limit, Name, Opened};
+use super::tree::{Batch, Limit, Name, Opened};
 use crate::store::error::{Shown, why};
 use crate::store::fs::Stamp;
 
@@ -31,7 +31,7 @@ impl Shared {
         let mut stamp = None;
         let kept = self.state().kept(&Name::Groups, limit);
         let since = kept.as_ref().map(|(since, _)| *since);
-        if let Some(opened) = self.open(&Name::Groups, limit, since) {
+        if let Some(opened) = self.open(&self.tree.single(), &Name::Groups, limit, since) {
             let latest = self
                 .groups()
                 .as_ref()
@@ -73,13 +73,14 @@ impl Shared {
             known.extend(self.load_some(group_versions, limit));
             return known;
         }
+        let all = &self.tree.many();
         let batches: Vec<_> = group_versions.chunks(BATCH).collect();
         let next = AtomicUsize::new(0);
         // Lists differ in size, and threads in when they start: each takes the next batch.
         let work = || {
             let mut lists = Vec::new();
             while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                lists.extend(self.load_some(batch, limit));
+                lists.extend(self.load_from(all, batch, limit));
             }
             lists
         };
@@ -126,6 +127,15 @@ impl Shared {
     }
 
     pub(super) fn load_some(&self, group_versions: &[GroupVersion], limit: Limit) -> Vec<List> {
+        let batch = match group_versions.len() {
+            // A file or two are found by their paths as fast.
+            0..=2 => self.tree.single(),
+            _ => self.tree.many(),
+        };
+        self.load_from(&batch, group_versions, limit)
+    }
+
+    fn load_from(&self, batch: &Batch, group_versions: &[GroupVersion], limit: Limit) -> Vec<List> {
         // If many are read, their JSON is seldom asked for, and then made anew.
         let keep_json = group_versions.len() == 1;
         let mut buffer = Vec::new();
@@ -136,7 +146,7 @@ impl Shared {
             let list = self
                 .unchanged(group_version, &name, limit, since)
                 .or_else(|| {
-                    let opened = self.open(&name, limit, since)?;
+                    let opened = self.open(batch, &name, limit, since)?;
                     self.read_list(group_version, &opened, &mut buffer, keep_json)
                 });
             let list = match (list, kept) {
@@ -217,7 +227,13 @@ impl Shared {
 
     /// Opens a file that counts: not expired, not older than an invalidation, and newer than what
     /// is kept because it could not be written.
-    fn open(&self, name: &Name, limit: Limit, kept: Option<SystemTime>) -> Option<Opened> {
+    fn open(
+        &self,
+        batch: &Batch,
+        name: &Name,
+        limit: Limit,
+        kept: Option<SystemTime>,
+    ) -> Option<Opened> {
         let is_ours = self.state().is_ours(name);
         if self.is_invalidated(is_ours, limit) {
             tracing::debug!(
@@ -227,7 +243,7 @@ impl Shared {
             );
             return None;
         }
-        let opened = self.tree.open(name, limit);
+        let opened = self.tree.open(batch, name, limit);
         let opened = opened
             .inspect_err(|error| {
                 let reason = "it failed to be opened";

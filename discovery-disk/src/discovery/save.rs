@@ -10,7 +10,7 @@ use discovery_core::Snapshot;
 use super::backend::Shared;
 use super::state::Part;
 use super::state::Turn;
-use super::tree::{Name, Written};
+use super::tree::{Batch, Name, Written};
 use crate::store::error::why;
 
 /// The largest number of threads that write files at the same time. They wait for the disk, or for a server
@@ -40,14 +40,17 @@ impl Shared {
             .collect();
         let groups = found.groups().filter(|groups| !groups.groups.is_empty());
         let has_files = groups.is_some() || !lists.is_empty();
-        let is_new = has_files && self.tree.make_dir();
-        self.write_all(&lists, is_new, turn);
+        let batch = match has_files {
+            true => self.tree.make(),
+            false => self.tree.single(),
+        };
+        self.write_all(&lists, &batch, turn);
         self.save_empty(found);
         // Last, so that whoever sees new groups finds their lists as well.
         if let Some(groups) = groups {
-            let had_files = !is_new && self.tree.stamp(&Name::Groups).is_some();
+            let had_files = !batch.is_new && self.tree.stamp(&Name::Groups).is_some();
             let part = Part::Groups(Arc::clone(groups));
-            let Some(written) = self.write(&Name::Groups, &part, is_new, turn) else {
+            let Some(written) = self.write(&batch, &Name::Groups, &part, turn) else {
                 return;
             };
             // A new directory has nothing that is to go, and looking at all of one that is as it was takes as long as a cold
@@ -74,11 +77,11 @@ impl Shared {
     }
 
     /// Writes files, many of them with several threads, and returns when all is done.
-    fn write_all(&self, files: &[(Name, Part)], is_new: bool, turn: Turn) {
+    fn write_all(&self, files: &[(Name, Part)], batch: &Batch, turn: Turn) {
         let next = AtomicUsize::new(0);
         let work = || {
             while let Some((name, part)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.write(name, part, is_new, turn);
+                self.write(batch, name, part, turn);
             }
         };
         let threads = (files.len() / PER_THREAD).min(MAX_THREADS);
@@ -95,11 +98,11 @@ impl Shared {
     }
 
     /// Writes a file, or keeps what can't be written. Does nothing if that is not wanted any more.
-    fn write(&self, name: &Name, part: &Part, is_new: bool, turn: Turn) -> Option<Written> {
+    fn write(&self, batch: &Batch, name: &Name, part: &Part, turn: Turn) -> Option<Written> {
         let _busy = self.begin(name, turn)?;
         let now = self.clock.now();
         let wanted = || self.state().wants(name, turn);
-        let written = self.tree.write(name, part.json(), now, is_new, wanted);
+        let written = self.tree.write(batch, name, part.json(), now, wanted);
         self.count(name, part.json(), &written);
         let mut state = self.state();
         if !state.wants(name, turn) {

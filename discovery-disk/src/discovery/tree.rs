@@ -49,6 +49,13 @@ pub(super) struct Tree {
     pub(super) trust: Trust,
 }
 
+/// Work on many files, for which the directory is held open.
+pub(super) struct Batch {
+    fs: Fs,
+    /// Whether the directory was made for it, so that there is nothing to look for.
+    pub(super) is_new: bool,
+}
+
 /// A file that counts.
 pub(super) struct Opened {
     file: File,
@@ -114,12 +121,43 @@ impl Tree {
             .map_or_else(String::new, |path| Shown(&path).to_string())
     }
 
+    /// Begins to read or write one file.
+    pub(super) fn single(&self) -> Batch {
+        Batch {
+            fs: self.fs.clone(),
+            is_new: false,
+        }
+    }
+
+    /// Begins to read or write many files.
+    pub(super) fn many(&self) -> Batch {
+        let fs = match self.trusted_dir() {
+            Some(dir) => self.fs.in_directory(dir),
+            None => self.fs.clone(),
+        };
+        Batch { fs, is_new: false }
+    }
+
+    /// Begins to write files, and makes the directory if it is not there.
+    pub(super) fn make(&self) -> Batch {
+        let is_new = self.make_dir();
+        Batch {
+            is_new,
+            ..self.many()
+        }
+    }
+
     /// Opens a file that is within the limit.
-    pub(super) fn open(&self, name: &Name, limit: Limit) -> io::Result<Option<Opened>> {
+    pub(super) fn open(
+        &self,
+        batch: &Batch,
+        name: &Name,
+        limit: Limit,
+    ) -> io::Result<Option<Opened>> {
         let Some(path) = self.path(name) else {
             return Ok(None);
         };
-        let Some((file, metadata)) = self.fs.open(&path)? else {
+        let Some((file, metadata)) = batch.fs.open(&path)? else {
             return Ok(None);
         };
         let modified = metadata.modified()?;
@@ -155,7 +193,7 @@ impl Tree {
     }
 
     /// Makes the directory if it is not there. `true` if it was not, so that nothing is in it.
-    pub(super) fn make_dir(&self) -> bool {
+    fn make_dir(&self) -> bool {
         let Some(dir) = self.trusted_dir() else {
             return false;
         };
@@ -164,26 +202,27 @@ impl Tree {
     }
 
     /// Publishes a file, or renews one that has the same content; unless it turns out, in the last
-    /// moment, that this is not `wanted` any more. In a tree that `is_new` there is nothing to look for.
+    /// moment, that this is not `wanted` any more.
     pub(super) fn write(
         &self,
+        batch: &Batch,
         name: &Name,
         content: &[u8],
         now: SystemTime,
-        is_new: bool,
         wanted: impl Fn() -> bool,
     ) -> io::Result<Written> {
         let Some(path) = self.path(name) else {
             return Ok(Written::NoFile);
         };
-        if is_new {
-            self.make_dirs_of(name)?;
-        } else if let Ok(Some(file)) = self.same(&path, content) {
+        let Batch { fs, is_new } = batch;
+        if *is_new {
+            self.make_dirs_of(fs, name)?;
+        } else if let Ok(Some(file)) = same(fs, &path, content) {
             if !wanted() {
                 return Ok(Written::Unwanted);
             }
             // Not allowed for another user's file: that is replaced.
-            if self.fs.touch(&file, &path, now).is_ok() {
+            if fs.touch(&file, &path, now).is_ok() {
                 return Ok(Written::Renewed);
             }
         }
@@ -194,9 +233,9 @@ impl Tree {
             (Some(dir), Some(name)) => (dir, format!("{name}.")),
             _ => return Err(io::ErrorKind::InvalidFilename.into()),
         };
-        let mut temp = TempFile::create(&self.fs, dir, &prefix, PUBLISH)?;
+        let mut temp = TempFile::create(fs, dir, &prefix, PUBLISH)?;
         if !is_new && self.is_first_in(dir) && !temp.made_dir() {
-            sweep_quietly(&self.fs, dir, &prefix, now);
+            sweep_quietly(fs, dir, &prefix, now);
         }
         temp.write(content)?;
         temp.prepare(PUBLISH, false)?;
@@ -208,13 +247,12 @@ impl Tree {
     }
 
     /// Makes the directories of a list, one in the other, without a look for what is there.
-    fn make_dirs_of(&self, name: &Name) -> io::Result<()> {
+    fn make_dirs_of(&self, fs: &Fs, name: &Name) -> io::Result<()> {
         let (Some(dir), Name::Resources(group_version)) = (&self.dir, name) else {
             return Ok(());
         };
         let make = |path: &Path| {
-            self.fs
-                .make_one_dir(path, PUBLISH.dir_mode)
+            fs.make_one_dir(path, PUBLISH.dir_mode)
                 .map_err(at("make directory", path))
         };
         if !group_version.group().is_empty() {
@@ -223,24 +261,24 @@ impl Tree {
         make(&dir.join(group_version.as_str()))
     }
 
-    /// Opens a file if it has this content. Should another process replace it before it has been
-    /// made to look new, then that one's content is the later.
-    fn same(&self, path: &Path, content: &[u8]) -> io::Result<Option<File>> {
-        let Some((file, metadata)) = self.fs.open(path)? else {
-            return Ok(None);
-        };
-        if metadata.len() != content.len() as u64 || !has_mode(&metadata, PUBLISH.file_mode) {
-            return Ok(None);
-        }
-        let mut found = vec![0; content.len()];
-        self.fs.read_exact(&file, path, &mut found)?;
-        Ok((found == content).then_some(file))
-    }
-
     fn is_first_in(&self, dir: &Path) -> bool {
         let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
         !swept.contains(dir) && swept.insert(dir.to_owned())
     }
+}
+
+/// Opens a file if it has this content. Should another process replace it before it has been
+/// made to look new, then that one's content is the later.
+fn same(fs: &Fs, path: &Path, content: &[u8]) -> io::Result<Option<File>> {
+    let Some((file, metadata)) = fs.open(path)? else {
+        return Ok(None);
+    };
+    if metadata.len() != content.len() as u64 || !has_mode(&metadata, PUBLISH.file_mode) {
+        return Ok(None);
+    }
+    let mut found = vec![0; content.len()];
+    fs.read_exact(&file, path, &mut found)?;
+    Ok((found == content).then_some(file))
 }
 
 /// Whether a directory for this group version would stand where a file belongs. Both are names that

@@ -1,15 +1,14 @@
 //! The few calls to the file system, in one place, so that tests can make any of them fail.
 
-use std::fs::{self, File, FileTimes, Metadata, OpenOptions};
+use std::fs::{self, File, FileTimes, Metadata};
 use std::io::{self, IoSlice, Read, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
 #[cfg(unix)]
-use rustix::fs::OFlags;
-#[cfg(unix)]
 use rustix::io::Errno;
 
+use super::directory::Directory;
 #[cfg(feature = "testing")]
 use super::faults::{Fault, Hook};
 
@@ -45,11 +44,13 @@ pub enum Step {
     Remove,
 }
 
-/// The file system. Clones share the faults.
+/// The file system. Clones share the faults and the directory.
 #[derive(Clone, Default)]
 pub(crate) struct Fs {
     #[cfg(feature = "testing")]
     pub(crate) hook: Option<Hook>,
+    /// The directory that is held open, if any is.
+    directory: Directory,
 }
 
 /// Which file, in which state. Equal stamps mean the same content as long as writers replace files
@@ -65,6 +66,14 @@ pub(crate) struct Stamp {
 }
 
 impl Fs {
+    /// The same with a directory held open, for work on many files in it. If it can't be opened, the files are found by
+    /// their paths.
+    pub(crate) fn in_directory(&self, dir: &Path) -> Self {
+        let mut fs = self.clone();
+        fs.directory = Directory::hold(dir);
+        fs
+    }
+
     /// Makes a directory and those above it.
     pub(crate) fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
         self.check(Step::MakeDir, path)?;
@@ -74,7 +83,7 @@ impl Fs {
     /// Makes one directory, unless it is there.
     pub(crate) fn make_one_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
         self.check(Step::MakeDir, path)?;
-        match dir_builder(mode).create(path) {
+        match self.directory.make_dir(path, mode) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made,
         }
@@ -83,16 +92,7 @@ impl Fs {
     /// Opens a file that is not there yet, for its owner alone.
     pub(crate) fn open_temp(&self, path: &Path) -> io::Result<File> {
         self.check(Step::OpenTemp, path)?;
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt;
-            options
-                .mode(0o600)
-                .custom_flags(open_flags(OFlags::NOFOLLOW));
-        }
-        options.open(path)
+        self.directory.create_new(path)
     }
 
     /// Writes several pieces, in one call if the system takes them all at once.
@@ -184,27 +184,19 @@ impl Fs {
 
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.check(Step::Rename, to)?;
-        fs::rename(from, to)
+        self.directory.rename(from, to)
     }
 
     pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
         self.check(Step::Remove, path)?;
-        fs::remove_file(path)
+        self.directory.remove_file(path)
     }
 
     /// Opens a value for reading, or returns `None` if there is no regular file of that name.
     pub(crate) fn open(&self, path: &Path) -> io::Result<Option<(File, Metadata)>> {
-        let opened = self.check(Step::Open, path).and_then(|()| {
-            let mut options = OpenOptions::new();
-            options.read(true);
-            // A pipe without a writer would block for ever.
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::custom_flags(
-                &mut options,
-                open_flags(OFlags::NOFOLLOW | OFlags::NONBLOCK),
-            );
-            options.open(path)
-        });
+        let opened = self
+            .check(Step::Open, path)
+            .and_then(|()| self.directory.open_file(path));
         let file = match opened {
             Err(error) if is_absence(&error) => return Ok(None),
             opened => opened?,
@@ -273,7 +265,7 @@ impl Fs {
     /// Removes a directory if it is empty.
     pub(crate) fn remove_dir(&self, path: &Path) -> io::Result<()> {
         self.check(Step::Remove, path)?;
-        fs::remove_dir(path)
+        self.directory.remove_dir(path)
     }
 
     #[cfg(feature = "testing")]
@@ -369,11 +361,6 @@ pub(crate) fn is_absence(error: &io::Error) -> bool {
         .is_some_and(|code| [Errno::LOOP, Errno::MLINK, Errno::NXIO].contains(&code));
     #[cfg(not(unix))]
     false
-}
-
-#[cfg(unix)]
-fn open_flags(flags: OFlags) -> i32 {
-    flags.bits().cast_signed()
 }
 
 fn write_all(mut file: impl Write, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {

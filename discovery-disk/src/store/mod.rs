@@ -33,6 +33,7 @@ pub mod faults;
 
 mod access;
 mod bounds;
+mod directory;
 mod disk;
 pub(crate) mod error;
 mod form;

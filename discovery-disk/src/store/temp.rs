@@ -143,6 +143,10 @@ impl TempFile {
                 {
                     attempts += 1;
                     if attempts > 1 {
+                        // Whoever removes all below the directory removes the file as well.
+                        if let Ok(false) = self.path.try_exists() {
+                            return Err(at("rename a temporary file to", target)(error));
+                        }
                         std::thread::yield_now();
                     }
                     match make_dir(&self.fs, parent(target), how) {

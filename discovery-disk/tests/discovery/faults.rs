@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use discovery_core::Format;
@@ -273,4 +273,45 @@ fn a_renewal_that_fails_is_a_write() {
     );
     assert!(modified(&dir.join("a/v1/serverresources.json")) > long_ago());
     assert_eq!(modified(&dir.join("servergroups.json")), long_ago());
+}
+
+/// Somebody empties the cache while it is written: what is written afterwards is where it belongs, and no temporary
+/// file stays.
+#[cfg(unix)]
+#[test]
+fn a_directory_that_is_removed_while_it_is_written() {
+    for at in [Step::MakeDir, Step::OpenTemp, Step::Rename] {
+        let (_outer, dir) = directory();
+        let (place, calls) = (dir.clone(), AtomicUsize::new(0));
+        let layer = DiskDiscoveryLayer::new(&dir).with_faults(move |step, path| {
+            let is_list = path
+                .strip_prefix(&place)
+                .is_ok_and(|path| path.starts_with("g"));
+            if step == at && is_list && calls.fetch_add(1, Ordering::Relaxed) == 2 {
+                fs::remove_dir_all(&place).unwrap();
+            }
+            None
+        });
+        let server = Server::default();
+        serve_groups(
+            &server,
+            ["a", "g", "z"].map(str::to_owned).into_iter(),
+            "xs",
+        );
+        for _ in 0..3 {
+            server.ask_with(&layer, "/apis", Format::V2.content_type());
+            layer.handle().invalidate();
+        }
+        let files: Vec<_> = tree(&dir).into_iter().map(|(path, _)| path).collect();
+        let lists = ["a", "g", "z"].map(|group| format!("{group}/v1/serverresources.json"));
+        let groups = [
+            "servergroups.json".to_owned(),
+            "v1/serverresources.json".to_owned(),
+        ];
+        assert_eq!(
+            files,
+            [&lists[..2], &groups[..1], &groups[1..], &lists[2..]].concat(),
+            "{at:?}"
+        );
+    }
 }
