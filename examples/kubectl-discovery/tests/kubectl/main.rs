@@ -14,6 +14,7 @@ mod plugin;
 #[path = "../support/refused.rs"]
 mod refused;
 mod rig;
+mod rules;
 #[path = "../support/run.rs"]
 mod run;
 mod settings;
