@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +34,9 @@ pub(super) const CACHE: &str = "disk";
 /// From how many files on they are read on a blocking thread, where there are several threads to
 /// gain from it. Handing over a single read costs ten times the read.
 pub(super) const MANY: usize = 64;
+
+/// The directory of the negative entries in the state directory, with a directory for each server.
+const NEGATIVE: &str = "negative";
 
 /// The number of files that are written in place. A write costs as much as ten reads, and on some disks as a
 /// thousand.
@@ -85,15 +89,14 @@ impl DiskBackend {
         let lock = state
             .filter(|_| !settings.max_lock_wait.is_zero())
             .map(|(dir, state)| {
-                let name = EscapedNames.file_name(&dir.to_string_lossy());
-                let path = state.join("locks").join(name);
+                let path = state.join("locks").join(state_name(dir, state));
                 ProcessLock::new(path, settings.max_lock_wait)
             });
         let negatives = state
             .filter(|_| !settings.negative_ttl.is_zero())
             .map(|(dir, state)| {
-                let (place, clock) = (state.join("negative"), Arc::clone(&settings.clock));
-                Negatives::new(place, dir, settings.negative_ttl, clock)
+                let place = state.join(NEGATIVE).join(state_name(dir, state));
+                Negatives::new(place, settings.negative_ttl, Arc::clone(&settings.clock))
             });
         let shared = Shared {
             tree,
@@ -317,6 +320,14 @@ impl Cache for DiskBackend {
     fn prefers_aggregated(&self) -> bool {
         !self.shared.single_lists
     }
+}
+
+/// The name for a server's directory in the state directory: that of the way to it from the directory that both are in, so
+/// that it is the same however the way there is written.
+fn state_name(dir: &Path, state: &Path) -> PathBuf {
+    let root = state.parent().unwrap_or(state);
+    let below = dir.strip_prefix(root).unwrap_or(dir);
+    EscapedNames.file_name(&below.to_string_lossy())
 }
 
 fn has_many_threads() -> bool {

@@ -191,6 +191,10 @@ impl DiskDiscoveryLayer {
 
     /// Sets the directory for what kubectl does not have: locks and negative entries. In
     /// [`for_server`](Self::for_server) it is `<root>/discovery-state`; [`new`](Self::new) has none. Servers may share it.
+    ///
+    /// A server's lock is `locks/<server>`, which is there while it is held, and its negative entries are
+    /// `negative/<server>/<group version>`. Both names are [escaped](crate::store::EscapedNames); a server's is the way to
+    /// its directory from the one that the state directory is in, such as `discovery%2f10.0.0.1_6443`.
     #[must_use]
     pub fn state_dir(self, dir: impl Into<PathBuf>) -> Self {
         self.set(|settings| settings.state_dir = Some(dir.into()))

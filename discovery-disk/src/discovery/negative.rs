@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,14 +22,12 @@ use crate::store::error::{Shown, why};
 /// The largest answer that is kept, in bytes.
 const MAX_BODY: usize = 64 << 10;
 
-/// How many answers of all servers are kept.
+/// How many answers of a server are kept.
 const MAX_ENTRIES: u64 = 4096;
 
 /// The answers of one server, in a store that kubectl does not know.
 pub(super) struct Negatives {
     store: DiskStore,
-    /// The server's directory, which is its part of the key.
-    server: String,
     /// Those that count after an invalidation; `None` before the first.
     ours: Mutex<Option<HashSet<GroupVersion>>>,
     /// Those whose last answer may have been another a moment later.
@@ -37,7 +35,7 @@ pub(super) struct Negatives {
 }
 
 impl Negatives {
-    pub(super) fn new(dir: PathBuf, server: &Path, ttl: Duration, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(dir: PathBuf, ttl: Duration, clock: Arc<dyn Clock>) -> Self {
         let options = DiskStoreOptions::new()
             .checksum(true)
             .max_age(ttl)
@@ -45,14 +43,9 @@ impl Negatives {
             .clock(clock);
         Self {
             store: DiskStore::with_options(dir, options),
-            server: server.to_string_lossy().into_owned(),
             ours: Mutex::default(),
             in_trouble: Mutex::default(),
         }
-    }
-
-    fn key(&self, group_version: &GroupVersion) -> String {
-        format!("{}\n{group_version}", self.server)
     }
 
     /// Adds what is known of a group version whose list is not known.
@@ -65,7 +58,7 @@ impl Negatives {
             return;
         }
         // They are small enough to be read in place.
-        let Op::Ready(found) = self.store.get(&self.key(group_version)) else {
+        let Op::Ready(found) = self.store.get(group_version.as_str()) else {
             return;
         };
         let value = match found {
@@ -150,7 +143,7 @@ impl Negatives {
             ours.insert(group_version.clone());
         }
         let (dir, group_version) = (self.store.dir().to_owned(), group_version.clone());
-        let put = self.store.put(&self.key(&group_version), value);
+        let put = self.store.put(group_version.as_str(), value);
         put.map(move |put| {
             if let Err(error) = put {
                 let dir = Shown(&dir);

@@ -7,6 +7,7 @@ use discovery_core::Format;
 use discovery_core::sync::clock::ManualClock;
 use discovery_core::testing::fixtures;
 use discovery_disk::DiskDiscoveryLayer;
+use discovery_disk::store::{EscapedNames, FileNames};
 
 use crate::partial::discover;
 use crate::tools::*;
@@ -181,4 +182,42 @@ fn each_server_has_its_own() {
         .negative_ttl(MINUTE);
     let working = Server::legacy();
     assert_eq!(working.ask(&other, "/apis/a/v1").status(), 200);
+}
+
+/// The same directory by another way, as `--cache-dir` may name it: below a link, or relative.
+#[cfg(unix)]
+#[test]
+fn the_way_to_the_directory_does_not_matter() {
+    let place = Place::new();
+    let server = Server::legacy();
+    server.set("/apis/a/v1", fixtures::status(404));
+    server.ask(&place.layer(), "/apis/a/v1");
+    assert_eq!(server.asked(), ["/apis/a/v1"]);
+
+    let cache = place.state.parent().unwrap();
+    let link = cache.with_file_name("link");
+    std::os::unix::fs::symlink(cache, &link).unwrap();
+    let by_link = DiskDiscoveryLayer::new(link.join(place.dir.strip_prefix(cache).unwrap()))
+        .single_lists(true)
+        .state_dir(link.join("state"))
+        .negative_ttl(10 * MINUTE)
+        .clock(place.clock.clone());
+    assert_eq!(server.ask(&by_link, "/apis/a/v1").status(), 404);
+    assert_eq!(server.asked(), [""; 0]);
+}
+
+/// Whoever looks after a cache finds out what each file is.
+#[test]
+fn files_are_named_after_the_server_and_the_group_version() {
+    let place = Place::new();
+    let server = Server::legacy();
+    server.set("/apis/a/v1", fixtures::status(404));
+    server.ask(&place.layer(), "/apis/a/v1");
+    let below = place
+        .dir
+        .strip_prefix(place.state.parent().unwrap())
+        .unwrap();
+    let name = EscapedNames.file_name(below.to_str().unwrap());
+    let file = place.state.join("negative").join(name).join("a%2fv1");
+    assert!(file.is_file(), "{}", file.display());
 }
