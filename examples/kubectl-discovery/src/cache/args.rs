@@ -13,7 +13,8 @@ const OLD: &str = "168h";
 pub(crate) enum Cache {
     /// List the servers whose discovery files are kept, and the HTTP cache.
     ///
-    /// EXPIRED counts the files that are older than --cache-ttl.
+    /// EXPIRED counts the files that are older than --cache-ttl, NEGATIVE the answers that other programs keep for group
+    /// versions without a list.
     #[command(args_override_self = true)]
     List(List),
     /// Tell which files would answer a request to the server of the current context, and whether they can.

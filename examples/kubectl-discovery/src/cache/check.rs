@@ -16,6 +16,9 @@ use crate::errors::go_words;
 /// The checksum before an entry of the HTTP cache.
 const SUM: usize = 32;
 
+/// The length of the line with the checksum after a negative entry.
+const SUM_LINE: usize = "\nsha256 \n".len() + 2 * SUM;
+
 /// The largest discovery file that the caches read.
 const MAX_DISCOVERY: u64 = 64 << 20;
 
@@ -30,7 +33,7 @@ const VARIANTS: &[u8] = b"discovery-http-cache variants ";
 pub(super) fn damage(found: &Found) -> Option<String> {
     let limit = match found.what {
         What::Temporary => return None,
-        What::Entry => MAX_ENTRY,
+        What::Entry | What::Negative(_) => MAX_ENTRY,
         What::Groups | What::Resources(_) => MAX_DISCOVERY,
     };
     if found.bytes > limit {
@@ -52,6 +55,7 @@ pub(super) fn damage(found: &Found) -> Option<String> {
             )),
             Ok(_) => None,
         },
+        What::Negative(_) => negative(&bytes).err(),
         What::Entry => entry(&bytes).err(),
         What::Temporary => None,
     }
@@ -67,6 +71,21 @@ pub(super) fn read(found: &Found) -> std::io::Result<Bytes> {
         .take(MAX_ENTRY)
         .read_to_end(&mut bytes)?;
     Ok(bytes.into())
+}
+
+/// Looks at the answer for a group version without a list, whose last line is the checksum of the rest.
+fn negative(bytes: &Bytes) -> Result<(), String> {
+    let sum = |length: usize| {
+        let (answer, line) = bytes.split_at_checked(length)?;
+        let found = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
+        let sum = Sha256::digest(answer);
+        let expected: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+        (found.strip_prefix("\nsha256 ")? == expected).then(|| bytes.slice(..length))
+    };
+    let answer = bytes.len().checked_sub(SUM_LINE).and_then(sum);
+    let answer = answer.ok_or("damaged: its last line is not its checksum")?;
+    let decoded = dump::decode(&Method::GET, &Value::new(Bytes::new(), answer));
+    decoded.map(drop).map_err(malformed)
 }
 
 /// The answer in an entry of the HTTP cache; `None` in one that only tells of other entries.

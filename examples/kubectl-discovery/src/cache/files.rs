@@ -6,6 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use discovery_disk::DiskDiscoveryLayer;
+use discovery_disk::store::{EscapedNames, FileNames, FileOf};
+
 use crate::errors::{Fatal, go_words};
 use crate::printable::printable;
 
@@ -13,8 +16,10 @@ pub(super) const GROUPS: &str = "servergroups.json";
 pub(super) const RESOURCES: &str = "serverresources.json";
 const DISCOVERY: &str = "discovery";
 const HTTP: &str = "http";
-/// kubectl's directory of temporary files in the HTTP cache.
-const TEMPORARY: &str = ".diskv-temp";
+/// The directory of the negative entries in that of what kubectl does not have.
+const NEGATIVE: &str = "negative";
+/// The directory of temporary files in the HTTP cache, and in that of negative entries.
+pub(super) const TEMPORARY: &str = ".diskv-temp";
 
 /// How many directories may lie in each other: more than servers and group versions make.
 const MAX_DEPTH: usize = 32;
@@ -25,6 +30,8 @@ pub(super) enum What {
     Groups,
     /// The resources of a group version.
     Resources(String),
+    /// The answer for a group version that has no list. This program keeps none; others may, in the same directory.
+    Negative(String),
     /// An answer of the HTTP cache.
     Entry,
     /// A file that was to become one of the others.
@@ -50,9 +57,14 @@ pub(super) fn http_dir(root: &Path) -> PathBuf {
     root.join(HTTP)
 }
 
-/// All files below both directories, in the order of their paths.
+pub(super) fn negative_dir(root: &Path) -> PathBuf {
+    root.join(DiskDiscoveryLayer::STATE).join(NEGATIVE)
+}
+
+/// All files, those of discovery first, in the order of their paths.
 pub(super) fn all(root: &Path) -> Result<Vec<Found>, Fatal> {
     let mut found = discovery(root)?;
+    found.extend(negative(root)?);
     found.extend(http(root)?);
     Ok(found)
 }
@@ -96,6 +108,40 @@ pub(super) fn discovery(root: &Path) -> Result<Vec<Found>, Fatal> {
         }
         file.server = Some(relative(&dir, &server));
     }
+    found.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    Ok(found)
+}
+
+/// The answers for group versions that have no list.
+pub(super) fn negative(root: &Path) -> Result<Vec<Found>, Fatal> {
+    let dir = negative_dir(root);
+    let mut found = Vec::new();
+    walk(&dir, &mut |name, path, metadata| {
+        let parts = path.strip_prefix(&dir).unwrap_or(path).components();
+        let parts: Vec<_> = parts.map(|part| Path::new(part.as_os_str())).collect();
+        let (server, what) = match parts[..] {
+            [server, file] => match EscapedNames.file_of(file) {
+                FileOf::Key(group_version) => (server, What::Negative(group_version)),
+                FileOf::UnknownKey => (server, What::Negative(String::new())),
+                _ => return,
+            },
+            [server, temporary, _] if temporary == Path::new(TEMPORARY) && is_number(name) => {
+                (server, What::Temporary)
+            }
+            _ => return,
+        };
+        let server = match EscapedNames.file_of(server) {
+            FileOf::Key(server) => server,
+            FileOf::UnknownKey => server.display().to_string(),
+            _ => return,
+        };
+        let mut file = Found::new(path, what, metadata);
+        let below = server
+            .strip_prefix(DISCOVERY)
+            .and_then(|rest| rest.strip_prefix('/'));
+        file.server = Some(below.unwrap_or(&server).to_owned());
+        found.push(file);
+    })?;
     found.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     Ok(found)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::args::List;
 use super::check::damage;
-use super::files::{Found, What, discovery, http};
+use super::files::{Found, What, discovery, http, negative};
 use crate::errors::Fatal;
 use crate::printable::printable_json;
 use crate::style;
@@ -30,6 +30,7 @@ struct Server {
     oldest_seconds: u64,
     newest_seconds: u64,
     expired: usize,
+    negative: usize,
     temporary: usize,
 }
 
@@ -45,7 +46,7 @@ struct Http {
 pub(super) fn run(root: &Path, ttl: Duration, flags: &List) -> Result<(), Fatal> {
     let now = SystemTime::now();
     let mut servers: BTreeMap<String, Vec<Found>> = BTreeMap::new();
-    for file in discovery(root)? {
+    for file in discovery(root)?.into_iter().chain(negative(root)?) {
         let server = file.server.clone().unwrap_or_default();
         servers.entry(server).or_default().push(file);
     }
@@ -65,8 +66,10 @@ pub(super) fn run(root: &Path, ttl: Duration, flags: &List) -> Result<(), Fatal>
 
 impl Server {
     fn of(server: String, all: &[Found], ttl: Duration, now: SystemTime) -> Self {
-        let (temporary, files): (Vec<_>, Vec<_>) =
-            all.iter().partition(|file| file.what == What::Temporary);
+        let is_document = |file: &&Found| matches!(file.what, What::Groups | What::Resources(_));
+        let (files, others): (Vec<_>, Vec<_>) = all.iter().partition(is_document);
+        let temporary = |file: &&&Found| file.what == What::Temporary;
+        let temporary = others.iter().filter(temporary).count();
         let ages = || files.iter().map(|file| file.age(now));
         Self {
             server,
@@ -75,7 +78,8 @@ impl Server {
             oldest_seconds: ages().max().unwrap_or_default().as_secs(),
             newest_seconds: ages().min().unwrap_or_default().as_secs(),
             expired: ages().filter(|age| *age > ttl).count(),
-            temporary: temporary.len(),
+            negative: others.len() - temporary,
+            temporary,
         }
     }
 }
@@ -110,6 +114,7 @@ impl Report {
                     age(server.oldest_seconds),
                     age(server.newest_seconds),
                     server.expired.to_string(),
+                    server.negative.to_string(),
                     server.temporary.to_string(),
                 ]
             })
@@ -121,6 +126,7 @@ impl Report {
             "OLDEST",
             "NEWEST",
             "EXPIRED",
+            "NEGATIVE",
             "TEMPORARY",
         ];
         let mut text = style::table(header, &rows);

@@ -15,7 +15,9 @@ use serde_json::Value;
 use super::args::Prune;
 use super::check::{damage, entry, read};
 use super::explain::{entry_path, key_path};
-use super::files::{Found, What, all, discovery, discovery_dir, failed, http_dir};
+use super::files::{
+    Found, TEMPORARY, What, all, discovery, discovery_dir, failed, http_dir, negative, negative_dir,
+};
 use crate::errors::Fatal;
 use crate::printable::printable;
 use crate::progress::Count;
@@ -30,7 +32,7 @@ const ABANDONED: Duration = Duration::from_secs(60 * 60);
 pub(super) struct Remover {
     dry_run: bool,
     /// The directories that stay, even if they are empty.
-    keep: [PathBuf; 2],
+    keep: [PathBuf; 3],
     /// Those that may be empty now.
     parents: BTreeSet<PathBuf>,
     files: usize,
@@ -42,7 +44,7 @@ impl Remover {
     pub(super) fn new(root: &Path, dry_run: bool) -> Self {
         Self {
             dry_run,
-            keep: [discovery_dir(root), http_dir(root)],
+            keep: [discovery_dir(root), http_dir(root), negative_dir(root)],
             parents: BTreeSet::new(),
             files: 0,
             bytes: 0,
@@ -82,14 +84,21 @@ impl Remover {
 
     /// Removes directories that are empty now.
     pub(super) fn end(&mut self) -> Result<(), Fatal> {
+        let [.., negative] = &self.keep;
         for dir in std::mem::take(&mut self.parents).into_iter().rev() {
+            let is_negative = dir.starts_with(negative);
+            if is_negative {
+                let _ = fs::remove_dir(dir.join(TEMPORARY));
+            }
             let below = |dir: &&Path| {
                 self.keep
                     .iter()
                     .any(|keep| dir.starts_with(keep) && dir != keep)
             };
+            // kubectl does not have that of negative entries, nor the one above it: they go with their last file.
+            let above = negative.ancestors().take(if is_negative { 2 } else { 0 });
             // Fails for one that is not empty, which ends the way up.
-            let mut up = dir.ancestors().take_while(below);
+            let mut up = dir.ancestors().take_while(below).chain(above);
             while up.next().is_some_and(|dir| fs::remove_dir(dir).is_ok()) {}
         }
         self.failure.take().map_or(Ok(()), Err)
@@ -114,7 +123,7 @@ pub(super) fn prune(root: &Path, flags: &Prune) -> Result<(), Fatal> {
     for file in &files {
         bar.advance();
         let age = file.age(now);
-        let is_discovery = matches!(file.what, What::Groups | What::Resources(_));
+        let is_discovery = !matches!(file.what, What::Entry | What::Temporary);
         let why = if file.what == What::Temporary {
             (age >= ABANDONED).then(|| format!("temporary, {} old", style::age(age)))
         } else if is_discovery && age >= flags.older_than {
@@ -142,6 +151,7 @@ pub(super) fn clear(session: &Session, dry_run: bool) -> Result<(), Fatal> {
     // An address without a directory has no files.
     let server = uri::server_directory(&session.address).ok();
     let mut files = discovery(root)?;
+    files.extend(negative(root)?);
     files.retain(|file| file.server == server);
     let entries = entries(session, &files);
     files.extend(entries);
@@ -156,6 +166,7 @@ fn remove_all(root: &Path, files: &[Found], dry_run: bool) -> Result<(), Fatal> 
         let why = match &file.what {
             What::Groups => "groups",
             What::Resources(group_version) => group_version,
+            What::Negative(_) => "negative entry",
             What::Entry => "HTTP entry",
             What::Temporary => "temporary",
         };

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use discovery_core::store::{Op, Store, Value as Entry};
+use discovery_disk::DiskStore;
+use discovery_disk::store::{DiskStoreOptions, EscapedNames, FileNames};
 use embedded_apiserver::EmbeddedServer;
 use serde_json::Value;
 
@@ -277,4 +280,54 @@ fn what_was_begun_is_finished_even_if_nobody_reads() {
     drop(child.stdout.take());
     child.wait().unwrap();
     assert!(Tree::of(&home.cache()).files.is_empty());
+}
+
+/// Programs with the library's option keep answers for group versions without a list, where kubectl does not look.
+#[test]
+fn negative_entries_are_listed_verified_and_cleared() {
+    let server = server();
+    let home = warm(&server);
+    let host = server.addr().to_string().replace(':', "_");
+    let negative = home.cache().join("discovery-state/negative");
+    let keep = |host: &str| {
+        let dir = negative.join(EscapedNames.file_name(&format!("discovery/{host}")));
+        let options = DiskStoreOptions::new().checksum(true);
+        let store = DiskStore::with_options(&dir, options);
+        let answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone";
+        for group_version in ["acme.test/v1", "acme.test/v2"] {
+            let Op::Ready(put) = store.put(group_version, Entry::new("", answer)) else {
+                panic!("small values are written in place");
+            };
+            put.unwrap();
+        }
+        dir
+    };
+    let (ours, other) = (keep(&host), keep("10.0.0.1_6443"));
+    let json = home.run(&["cache", "list", "-o", "json"]).ok();
+    let list: Value = serde_json::from_str(&json).unwrap();
+    let counts = |list: &Value| -> Vec<_> {
+        let servers = list["discovery"].as_array().unwrap();
+        let counts = servers
+            .iter()
+            .map(|server| server["negative"].as_u64().unwrap());
+        counts.collect()
+    };
+    assert_eq!(counts(&list), [2, 2]);
+    let text = home.run(&["cache", "verify"]).ok();
+    assert!(text.ends_with(" files are whole\n"), "{text}");
+
+    let mut bytes = fs::read(ours.join("acme.test%2fv1")).unwrap();
+    bytes[12] ^= 1;
+    fs::write(ours.join("acme.test%2fv1"), bytes).unwrap();
+    let run = home.run(&["cache", "verify"]);
+    assert!(run.stdout.contains("acme.test%2fv1: damaged: "), "{run:?}");
+    let pruned = home.run(&["cache", "prune"]).ok();
+    assert!(pruned.contains("acme.test%2fv1 (damaged: "), "{pruned}");
+    assert!(!ours.join("acme.test%2fv1").exists() && ours.join("acme.test%2fv2").exists());
+
+    home.ask(&server, &["cache", "clear"]).ok();
+    assert!(!ours.exists() && other.join("acme.test%2fv1").exists());
+    home.run(&["cache", "clear", "--all"]).ok();
+    assert!(!home.cache().join("discovery-state").exists());
+    assert!(home.cache().join("discovery").exists());
 }
