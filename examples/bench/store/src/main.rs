@@ -11,7 +11,8 @@ use std::process::Command;
 
 use contenders::{Contender, OPERATIONS};
 
-const ROUNDS: usize = 3;
+/// Whoever comes after another gets the memory and the blocks that one has just left: in each round another one begins.
+const ROUNDS: usize = 6;
 
 /// Sizes in bytes, and how many keys of that size. Fewer of the largest: ten thousand would be 4 GB for each contender.
 const SIZES: [(usize, usize); 3] = [(200, 10_000), (4 << 10, 10_000), (400 << 10, 500)];
@@ -23,25 +24,25 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let diskv = arguments.next().filter(|path| path != "-");
     let places: Vec<_> = arguments.collect();
+    let contenders = contenders::all();
+    let count = contenders.len() + usize::from(diskv.is_some());
     for place in &places {
         for (size, keys) in SIZES {
             let mut best = Results::new();
-            for _ in 0..ROUNDS {
-                for contender in contenders::all() {
+            for round in 0..ROUNDS {
+                for turn in 0..count {
                     let dir = tempfile::tempdir_in(place).expect("a directory");
-                    keep(
-                        &mut best,
-                        contender.name(),
-                        &measure(&*contender, dir.path(), keys, size),
-                    );
-                }
-                if let Some(diskv) = &diskv {
-                    let dir = tempfile::tempdir_in(place).expect("a directory");
-                    keep(
-                        &mut best,
-                        "diskv 3",
-                        &run_diskv(diskv, dir.path(), keys, size),
-                    );
+                    let (name, results) = match (contenders.get((round + turn) % count), &diskv) {
+                        (Some(contender), _) => {
+                            let results = measure(&**contender, dir.path(), keys, size);
+                            (contender.name(), results)
+                        }
+                        (None, Some(diskv)) => {
+                            ("diskv 3", run_diskv(diskv, dir.path(), keys, size))
+                        }
+                        (None, None) => unreachable!("it is not counted"),
+                    };
+                    keep(&mut best, name, &results);
                 }
             }
             print(place, size, keys, &best);
