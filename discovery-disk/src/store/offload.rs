@@ -89,7 +89,9 @@ pub(crate) fn offload_if<T: Default + Send + 'static>(
     long: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Op<T> {
-    match blocking_threads().filter(|_| long) {
+    // Finding out whether there are such starts a thread, once.
+    let threads = if long { blocking_threads() } else { None };
+    match threads {
         Some(runtime) => {
             let task = runtime.spawn_blocking(work);
             Op::wait(async move {
