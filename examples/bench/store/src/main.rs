@@ -1,7 +1,8 @@
 //! `DiskStore` and `KubectlStore` beside diskv 3, cacache, redb and the bare system calls: writing, reading, looking and
 //! listing, one operation after the other on one thread. Each round has new directories; the best of the rounds counts.
 //!
-//! The first argument is the program that measures diskv, or `-`; the others are where the directories are made.
+//! The first argument is the program that measures diskv, or `-`; the others are where the directories are made. `run` takes
+//! the lines that begin with `figure` for itself.
 
 mod contenders;
 
@@ -108,6 +109,10 @@ fn print(place: &str, size: usize, keys: usize, best: &Results) {
     let mut names: Vec<_> = best.keys().map(|(name, _)| *name).collect();
     names.dedup();
     for name in names {
+        for operation in OPERATIONS {
+            let nanoseconds = best[&(name, operation)];
+            println!("figure\t{place} {size} {operation} {name}\t{nanoseconds}");
+        }
         let cells = OPERATIONS.map(|operation| {
             let own = best[&("DiskStore", operation)] as f64;
             match best
