@@ -5,6 +5,7 @@ mod connect;
 mod credentials;
 mod deadline;
 mod dial;
+mod ecdsa;
 mod gzip;
 mod handshake;
 mod plugin;

@@ -19,6 +19,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
+use super::ecdsa;
 use crate::errors::go_words;
 use crate::kubeconfig::{Cluster, User};
 
@@ -55,7 +56,7 @@ impl Tls {
             "the certificate authority",
         )?;
         Ok(Self {
-            provider: Arc::new(ring::default_provider()),
+            provider: Arc::new(ecdsa::provider()),
             trusted: match authorities {
                 _ if cluster.insecure_skip_tls_verify => Trusted::Anybody,
                 Some(authorities) => Trusted::Authorities(authorities),
@@ -130,13 +131,17 @@ pub(super) fn identity(certificate: &[u8], key: &[u8]) -> Result<Identity, BoxEr
     let chain = chain.ok_or("tls: failed to find any PEM data in certificate input")?;
     let key = PrivateKeyDer::from_pem_slice(key);
     let key = key.map_err(|_| "tls: failed to find any PEM data in key input")?;
-    let key = ring::default_provider()
-        .key_provider
-        .load_private_key(key)
-        .map_err(|_| {
-            "the client key can't be used; ask for a certificate with an RSA key, with an ECDSA key on P-256 or P-384, or \
-             with an Ed25519 key"
-        })?;
+    let ring = ring::default_provider().key_provider;
+    let key = match (ring.load_private_key(key.clone_key()), ecdsa::key(&key)) {
+        (Ok(key), _) | (Err(_), Some(key)) => key,
+        (Err(_), None) => {
+            return Err(
+                "the client key can't be used; ask for a certificate with an RSA key, with an ECDSA key on P-256, P-384 or \
+                 P-521, or with an Ed25519 key"
+                    .into(),
+            );
+        }
+    };
     Ok(Arc::new(CertifiedKey::new(chain, key)))
 }
 

@@ -252,8 +252,9 @@ fn client_certificates_are_sent_as_they_are() {
         Scene::new(with_tls(), &user).run(&["api-versions"])
     };
     of("client-v1.pem").ok();
-    let run = of("client-p521.pem");
-    let message = "ask for a certificate with an RSA key, with an ECDSA key on P-256 or P-384, or with an Ed25519 key";
+    of("client-p521.pem").ok();
+    let run = of("client-k256.pem");
+    let message = "with an ECDSA key on P-256, P-384 or P-521, or with an Ed25519 key";
     assert!(run.failed().ends_with(message), "{run:?}");
     assert_eq!(run.stderr.lines().count(), 1);
 }
