@@ -8,6 +8,7 @@ use bytes::Bytes;
 use discovery_core::BoxError;
 use discovery_core::http::body::Body;
 use discovery_core::http::dump::{self, Framing};
+use discovery_core::http::headers::remove_overridden_length;
 use discovery_core::http::uri::Redacted;
 use discovery_core::internal::entry_writer::{EntryWriter, NewEntry};
 use discovery_core::internal::reserved::Oneshot;
@@ -288,7 +289,8 @@ where
     B::Error: Into<BoxError>,
 {
     let (now, rules) = (cache.now(), cache.config.rules);
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    remove_overridden_length(&mut parts.headers);
     let exact = body.size_hint().exact();
     let entry = || {
         let fields = storage::may_store_for_get(target, &parts, now, rules).ok()?;

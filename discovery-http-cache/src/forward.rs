@@ -9,6 +9,7 @@ use bytes::Bytes;
 use discovery_core::BoxError;
 use discovery_core::http::body::Body;
 use discovery_core::http::dump::{self, Framing};
+use discovery_core::http::headers::remove_overridden_length;
 use discovery_core::http::uri::Redacted;
 use discovery_core::internal::entry_writer::{EntryWriter, HOLD, NewEntry};
 use discovery_core::internal::tee::Reader;
@@ -103,7 +104,10 @@ impl Exchange {
         B::Error: Into<BoxError>,
     {
         let now = self.cache.now();
-        let answer = answer.map(Response::into_parts);
+        let answer = answer.map(|mut response| {
+            remove_overridden_length(response.headers_mut());
+            response.into_parts()
+        });
         let status = answer.as_ref().ok().map(|(parts, _)| parts.status);
         let elsewhere = answer
             .as_ref()

@@ -208,6 +208,34 @@ async fn what_an_entry_looks_like() {
     }
 }
 
+/// Transfer-Encoding overrides Content-Length, which must not be forwarded then (RFC 9112 §6.3).
+#[tokio::test]
+async fn a_length_beside_a_transfer_encoding_is_none() {
+    for length in ["1", "3", "300", "odd"] {
+        for world in [World::strict(), World::kubectl()] {
+            let headers = [
+                ("cache-control", "max-age=100"),
+                ("date", &date(0)),
+                ("content-length", length),
+                ("transfer-encoding", "chunked"),
+            ];
+            let body = Pieces::new([Piece::Data("a"), Piece::Data("bc")]);
+            world.server.respond(response(200, &headers, body));
+            let got = world.get(&[]).await;
+            assert_eq!(
+                (&got.body[..], got.header("content-length")),
+                (&b"abc"[..], None)
+            );
+            let again = world.get(&[]).await;
+            assert_eq!(
+                (&again.body[..], again.asked.is_some()),
+                (&b"abc"[..], false),
+                "{length}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn entries_are_named_by_the_uri_or_as_kubectl_or_the_user_does() {
     let uri = "HTTPS://u:p@H:6443/a/b/./c/?z=1&a=2";

@@ -156,6 +156,27 @@ pub fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = HeaderNam
         .filter(|name| *name != header::CONTENT_LENGTH)
 }
 
+/// Removes a `Content-Length` beside a `Transfer-Encoding`, which overrides it: it is not the length of the content, and
+/// must not be forwarded (RFC 9112 §6.3).
+///
+/// ```
+/// use discovery_core::http::headers::remove_overridden_length;
+/// use http::{HeaderMap, header};
+///
+/// let mut headers = HeaderMap::new();
+/// headers.insert(header::CONTENT_LENGTH, 5.into());
+/// remove_overridden_length(&mut headers);
+/// assert!(headers.contains_key(header::CONTENT_LENGTH));
+/// headers.insert(header::TRANSFER_ENCODING, "chunked".parse().unwrap());
+/// remove_overridden_length(&mut headers);
+/// assert!(!headers.contains_key(header::CONTENT_LENGTH));
+/// ```
+pub fn remove_overridden_length(headers: &mut HeaderMap) {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+}
+
 /// Returns a test for the fields of `headers` that are about one connection only, and are neither stored
 /// nor forwarded (RFC 9111 §3.1, RFC 9110 §7.6.1).
 ///

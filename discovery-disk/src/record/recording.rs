@@ -8,6 +8,7 @@ use bytes::Bytes;
 use discovery_core::BoxError;
 use discovery_core::http::body::{Body, has_content};
 use discovery_core::http::dump::{self, Framing};
+use discovery_core::http::headers::remove_overridden_length;
 use discovery_core::http::uri::Redacted;
 use discovery_core::internal::entry_writer::{Abandoned, EntryObserver, EntryWriter, NewEntry};
 use discovery_core::internal::reserved::Oneshot;
@@ -81,7 +82,8 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    remove_overridden_length(&mut parts.headers);
     let expected = match expected_size(&parts, &body, &config) {
         Ok(expected) => expected,
         Err(reason) => {

@@ -229,3 +229,21 @@ fn chunked_bodies_are_one_chunk() {
     assert_eq!(asked, 0);
     assert!(text(response).into_bytes() == large().flatten().collect::<Vec<_>>());
 }
+
+/// Transfer-Encoding overrides Content-Length (RFC 9112 §6.3).
+#[test]
+fn a_length_beside_a_transfer_encoding_is_none() {
+    let store = MapStore::new();
+    let layer = DiskStoreLayer::new(store.clone());
+    let (response, _) = send(&layer, get("/x"), || {
+        let mut response = script(Script::data(&["one", "two"]));
+        let headers = response.headers_mut();
+        headers.insert("content-length", 3.into());
+        headers.insert("transfer-encoding", "chunked".parse().unwrap());
+        response
+    });
+    assert!(response.headers().get("content-length").is_none());
+    let body = block_on(response.into_body().collect()).unwrap();
+    assert_eq!(body.to_bytes(), "onetwo");
+    assert!(stored(&store, "/x").is_some());
+}
