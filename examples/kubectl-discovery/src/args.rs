@@ -366,12 +366,25 @@ impl Arguments {
     }
 }
 
-/// Prints what is wrong with the arguments, or the help that was asked for. A usage error has kubectl's exit code, which is
-/// that of all errors.
+/// Prints what is wrong with the arguments, or the help that was asked for, or that is given where there is no command, as
+/// kubectl gives it. A usage error has kubectl's exit code, which is that of all errors.
 fn exit(error: &clap::Error) -> ! {
-    // If stderr is closed, there is no place left to complain.
-    _ = error.print();
-    std::process::exit(i32::from(error.use_stderr()))
+    // If stderr or stdout is closed, there is no place left to complain.
+    let is_error = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            _ = crate::print(&error.render().to_string());
+            false
+        }
+        ErrorKind::MissingSubcommand => {
+            _ = crate::print(&Arguments::command().render_help().to_string());
+            false
+        }
+        _ => {
+            _ = error.print();
+            error.use_stderr()
+        }
+    };
+    std::process::exit(i32::from(is_error))
 }
 
 impl Global {

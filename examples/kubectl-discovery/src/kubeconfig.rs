@@ -18,9 +18,15 @@ pub(crate) use self::file::{Content, documents, without_dots};
 use crate::errors::{Fatal, InvalidPort, go_words};
 use crate::overrides::Overrides;
 
-/// The versions of the protocol with credential plugins.
+/// The versions of the protocol with credential plugins that can be spoken.
 const EXEC_VERSIONS: [&str; 2] = [
     "client.authentication.k8s.io/v1",
+    "client.authentication.k8s.io/v1beta1",
+];
+
+/// The versions in which `interactiveMode` may be left out.
+const EXEC_WITH_DEFAULT: [&str; 2] = [
+    "client.authentication.k8s.io/v1alpha1",
     "client.authentication.k8s.io/v1beta1",
 ];
 
@@ -183,7 +189,10 @@ impl Chosen {
             let has_certificate = user.client_certificate_data.is_some();
             let has_key = user.client_key_data.is_some();
             look("client-cert", &self.user_name, certificate, has_certificate);
-            look("client-key", &self.user_name, key, has_key);
+            // A key alone is of no use, and no harm.
+            if user.has_certificate() {
+                look("client-key", &self.user_name, key, has_key);
+            }
         }
         if let Some(cluster) = &self.cluster {
             let has_data = cluster.certificate_authority_data.is_some();
@@ -260,8 +269,8 @@ impl Chosen {
             found.extend(nameless.map(|_| needed("env variable name")));
             match exec.interactive_mode.as_str() {
                 "Never" | "IfAvailable" | "Always" => {}
-                // The older version has a default.
-                "" if exec.api_version == EXEC_VERSIONS[1] => {}
+                // The older versions have a default.
+                "" if EXEC_WITH_DEFAULT.contains(&&*exec.api_version) => {}
                 "" => found.push(needed("interactiveMode")),
                 mode => found.push(format!("invalid interactiveMode for {of}: {mode:?}")),
             }

@@ -108,7 +108,12 @@ impl Server {
         if self.address.contains("://") {
             return self.with_ascii_host(&self.address);
         }
-        if self.address.contains('/') {
+        // Not even as much of a path as a URL may have.
+        if self
+            .address
+            .find('/')
+            .is_some_and(|at| at + 1 < self.address.len())
+        {
             return Err(Self::no_url(&self.address));
         }
         self.with_ascii_host(&format!("http://{}", self.address))

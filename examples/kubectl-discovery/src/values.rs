@@ -70,8 +70,11 @@ fn in_go(duration: Duration) -> Option<Duration> {
         .then_some(duration)
 }
 
-/// A timeout: whole seconds or a duration. Zero means none.
+/// A timeout: whole seconds or a duration. Zero means none, and so does nothing at all.
 pub(crate) fn timeout(text: &str) -> Result<Duration, &'static str> {
+    if text.is_empty() {
+        return Ok(Duration::ZERO);
+    }
     match text.parse() {
         Ok(seconds) => in_go(Duration::from_secs(seconds)).ok_or("too long a timeout"),
         Err(_) => duration(text).map_err(
@@ -160,6 +163,7 @@ mod tests {
         }
         assert_eq!(timeout("5"), Ok(Duration::from_secs(5)));
         assert_eq!(timeout("5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(timeout(""), Ok(Duration::ZERO));
         assert!(timeout("-1").is_err());
         assert!(timeout("abc").is_err());
         // The longest that Go has, and more than that.

@@ -61,7 +61,7 @@ impl Content {
                 go_words(&error)
             ))
         })?;
-        let text = String::from_utf8(bytes).map_err(|_| failed(&"it is not UTF-8"))?;
+        let text = decoded(bytes).ok_or_else(|| failed(&"it is not UTF-8"))?;
         let document = parse(first_document(&text)).map_err(|why| failed(&why))?;
         let mut fields = match document {
             Value::Null => Map::new(),
@@ -238,6 +238,22 @@ pub(crate) fn without_dots(path: &Path) -> PathBuf {
     clean
 }
 
+/// The text of a file: in UTF-8, or in UTF-16 if it begins with the mark of that, as Windows' editors write it.
+fn decoded(bytes: Vec<u8>) -> Option<String> {
+    let from = |word: fn([u8; 2]) -> u16| {
+        let (pairs, []) = bytes.as_chunks() else {
+            return None;
+        };
+        let words: Vec<_> = pairs.iter().skip(1).map(|pair| word(*pair)).collect();
+        String::from_utf16(&words).ok()
+    };
+    match bytes[..] {
+        [0xff, 0xfe, ..] => from(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => from(u16::from_be_bytes),
+        _ => String::from_utf8(bytes).ok(),
+    }
+}
+
 /// The documents of a file, one after the other.
 pub(crate) fn documents(text: &str) -> impl Iterator<Item = Result<Value, String>> {
     let mut rest = text;
@@ -297,6 +313,20 @@ mod tests {
         let file = dir.path().join("config");
         fs::write(&file, text).unwrap();
         Content::read(&file).unwrap()
+    }
+
+    #[test]
+    fn utf_16_has_a_mark() {
+        let text = "current-context: \u{e4}\u{1f600}\n";
+        let of = |word: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            let words = std::iter::once(0xfeff).chain(text.encode_utf16());
+            words.flat_map(word).collect()
+        };
+        for bytes in [of(u16::to_le_bytes), of(u16::to_be_bytes)] {
+            assert_eq!(decoded(bytes.clone()).unwrap().trim(), text.trim());
+            assert!(decoded(bytes[..bytes.len() - 1].to_vec()).is_none());
+        }
+        assert!(decoded(b"\xff".to_vec()).is_none());
     }
 
     #[test]

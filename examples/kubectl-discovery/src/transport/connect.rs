@@ -37,6 +37,7 @@ pub(super) fn connect(dialer: Dialer, disable_compression: bool) -> Connection {
         .http1_max_headers(MAX_HEADERS)
         .http1_max_buf_size(MAX_HEAD)
         .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
         .http2_max_header_list_size(MAX_HEAD as u32)
         .build::<_, Full<Bytes>>(dialer);
     let first = First::default();

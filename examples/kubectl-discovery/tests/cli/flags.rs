@@ -95,6 +95,26 @@ fn wrong_flags_are_refused() {
     }
 }
 
+/// As kubectl does.
+#[test]
+fn without_a_command_there_is_help() {
+    let home = Home::new();
+    for arguments in [&[][..], &["--context=x"], &["cache"]] {
+        let help = home.run(arguments).ok();
+        assert!(help.contains("Usage: kubectl-discovery"), "{help}");
+    }
+}
+
+#[test]
+fn an_empty_timeout_is_none() {
+    let (home, server) = (Home::new(), server());
+    let names = |arguments: &[&str]| home.ask(&server, arguments).ok();
+    assert_eq!(
+        names(&["api-resources", "--request-timeout="]),
+        names(&["api-resources"])
+    );
+}
+
 #[test]
 fn global_flags_stand_anywhere_and_the_last_one_counts() {
     let (home, server) = (Home::new(), server());

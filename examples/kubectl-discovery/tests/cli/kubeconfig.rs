@@ -228,6 +228,18 @@ fn data_may_be_broken_into_lines() {
     }
 }
 
+/// Windows' editors write it, and kubectl reads it.
+#[test]
+fn utf_16_is_read() {
+    let scene = Scene::new();
+    let words = scene.kubeconfig(&Parts::default());
+    let words = std::iter::once(0xfeff).chain(words.encode_utf16());
+    let file = scene.home.path().join("utf-16");
+    fs::write(&file, words.flat_map(u16::to_le_bytes).collect::<Vec<_>>()).unwrap();
+    let file = file.to_str().unwrap();
+    scene.home.run(&["--kubeconfig", file, "api-versions"]).ok();
+}
+
 #[test]
 fn what_contradicts_itself_is_refused() {
     let scene = Scene::new();
@@ -244,6 +256,11 @@ fn what_contradicts_itself_is_refused() {
         ("exec: {command: a, interactiveMode: Never}".into(), "apiVersion must be specified"),
         (
             "exec: {apiVersion: client.authentication.k8s.io/v1alpha1, command: a, interactiveMode: Never}".into(),
+            "invalid apiVersion",
+        ),
+        (
+            // It has a default for the mode, and still can't be spoken.
+            "exec: {apiVersion: client.authentication.k8s.io/v1alpha1, command: a}".into(),
             "invalid apiVersion",
         ),
     ] {

@@ -62,6 +62,7 @@ fn heads_that_go_reads() {
     let home = Home::new();
     for fields in [
         "X-Folded: one\r\n  two\r\n".to_owned(),
+        "X-Spaced : one\r\n".to_owned(),
         (0..2_000).map(|n| format!("X-{n}: {n}\r\n")).collect(),
         format!("X-Long: {}\r\n", "x".repeat(1 << 20)),
     ] {
