@@ -6,8 +6,9 @@ use discovery_core::store::Op;
 
 use super::DiskStore;
 use super::error::at;
+use super::fs::Stamp;
 use super::offload::{Permit, offload};
-use super::temp::{parent, sync_dir};
+use super::temp::{make_dir, parent, rename, sync_dir};
 use super::writer::ValueWriter;
 
 /// How much is read of a file at a time.
@@ -80,7 +81,8 @@ impl DiskStore {
                 }
             }
             writer.publish_here(permit)?;
-            if how == Import::Move {
+            // A source that was the value's own file has been replaced by now.
+            if how == Import::Move && store.is_still(&source, &metadata) {
                 store.fs().remove(&source).map_err(at("remove", &source))?;
             }
             Ok(())
@@ -98,10 +100,11 @@ impl DiskStore {
         self.check_trust()?;
         let how = self.options().publish;
         let replaced = self.fs().stat(target).ok().flatten();
+        let is_linked = replaced
+            .as_ref()
+            .is_some_and(|replaced| is_one_file(replaced, metadata));
         let replaced = replaced.map(|metadata| metadata.len());
-        self.fs()
-            .make_dir(parent(target), how.dir_mode)
-            .map_err(at("make directory", parent(target)))?;
+        make_dir(self.fs(), parent(target), how)?;
         // All that may fail comes before the file is gone from where it was.
         self.fs()
             .set_mode(file, source, how.file_mode)
@@ -110,6 +113,10 @@ impl DiskStore {
         if !matches!(taken, Ok(true)) {
             file.set_permissions(metadata.permissions()).ok();
             return taken;
+        }
+        // A rename does nothing where both are names of one file.
+        if is_linked && !is_one_place(source, target) {
+            self.fs().remove(source).map_err(at("remove", source))?;
         }
         // Not allowed for another user's file: it counts by its own time.
         self.fs().touch(file, target, self.now()).ok();
@@ -124,11 +131,32 @@ impl DiskStore {
         if self.options().publish.fsync {
             self.fs().sync(file, source).map_err(at("sync", source))?;
         }
-        match self.fs().rename(source, target) {
+        match rename(self.fs(), source, target, self.options().publish) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
-            renamed => renamed
-                .map(|()| true)
-                .map_err(at("rename a file to", target)),
+            renamed => renamed.map(|()| true),
         }
     }
+
+    /// Whether a path still names the file that was opened there.
+    fn is_still(&self, path: &Path, opened: &Metadata) -> bool {
+        let now = self.fs().stat(path).ok().flatten();
+        now.is_some_and(|now| is_one_file(&now, opened))
+    }
+}
+
+/// Whether two files are the same one, as far as the platform tells.
+fn is_one_file(one: &Metadata, other: &Metadata) -> bool {
+    match (Stamp::of(one), Stamp::of(other)) {
+        (Some(one), Some(other)) => (one.device, one.inode) == (other.device, other.inode),
+        _ => one.modified().ok() == other.modified().ok() && one.len() == other.len(),
+    }
+}
+
+/// Whether two paths are one name in one directory.
+fn is_one_place(one: &Path, other: &Path) -> bool {
+    one.file_name() == other.file_name()
+        && parent(one)
+            .canonicalize()
+            .ok()
+            .is_some_and(|one| Some(one) == parent(other).canonicalize().ok())
 }

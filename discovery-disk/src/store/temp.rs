@@ -133,37 +133,7 @@ impl TempFile {
     /// Gives the file its name, in place of a file that has it. Makes the directory if it is not
     /// there.
     pub(crate) fn rename(mut self, target: &Path, how: Publish) -> io::Result<Renamed> {
-        let mut attempts = 0;
-        loop {
-            match self.fs.rename(&self.path, target) {
-                Ok(()) => break,
-                // The directory is not there, or was removed, being empty, by whoever removed the last value in it.
-                Err(error)
-                    if error.kind() == io::ErrorKind::NotFound && attempts < MAX_DIRECTORIES =>
-                {
-                    attempts += 1;
-                    if attempts > 1 {
-                        // Whoever removes all below the directory removes the file as well.
-                        if let Ok(false) = self.path.try_exists() {
-                            return Err(at("rename a temporary file to", target)(error));
-                        }
-                        std::thread::yield_now();
-                    }
-                    match make_dir(&self.fs, parent(target), how) {
-                        // One above it went meanwhile, or this one, when it was found to be there.
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                        Err(error)
-                            if error.kind() == io::ErrorKind::AlreadyExists
-                                && parent(target).ancestors().all(is_dir_or_absent) => {}
-                        made => made?,
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                    return Err(at("rename a temporary file to", target)(elsewhere()));
-                }
-                Err(error) => return Err(at("rename a temporary file to", target)(error)),
-            }
-        }
+        rename(&self.fs, &self.path, target, how)?;
         self.published = true;
         Ok(Renamed(self))
     }
@@ -191,6 +161,39 @@ pub(crate) fn elsewhere() -> io::Error {
         io::ErrorKind::CrossesDevices,
         "the directory for temporary files is on another file system",
     )
+}
+
+/// Renames a file, and makes the directory that it goes to if it is not there.
+pub(crate) fn rename(fs: &Fs, from: &Path, target: &Path, how: Publish) -> io::Result<()> {
+    let mut attempts = 0;
+    loop {
+        match fs.rename(from, target) {
+            Ok(()) => return Ok(()),
+            // The directory is not there, or was removed, being empty, by whoever removed the last value in it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < MAX_DIRECTORIES => {
+                attempts += 1;
+                if attempts > 1 {
+                    // Whoever removes all below the directory removes the file as well.
+                    if let Ok(false) = from.try_exists() {
+                        return Err(at("rename a file to", target)(error));
+                    }
+                    std::thread::yield_now();
+                }
+                match make_dir(fs, parent(target), how) {
+                    // One above it went meanwhile, or this one, when it was found to be there.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error)
+                        if error.kind() == io::ErrorKind::AlreadyExists
+                            && parent(target).ancestors().all(is_dir_or_absent) => {}
+                    made => made?,
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                return Err(at("rename a file to", target)(elsewhere()));
+            }
+            Err(error) => return Err(at("rename a file to", target)(error)),
+        }
+    }
 }
 
 /// Whether a directory can be there.

@@ -135,3 +135,61 @@ fn a_file_that_could_not_be_taken_is_as_it_was() {
         assert_eq!(get(&store, "key").as_deref(), Some("old"), "{step:?}");
     }
 }
+
+/// The files of a store without checksums, in a store that is to have them.
+#[test]
+fn a_values_own_file_becomes_the_value() {
+    for options in [
+        DiskStoreOptions::new(),
+        DiskStoreOptions::new().checksum(true),
+        DiskStoreOptions::new().compression(Compression::Gzip),
+    ] {
+        for how in [Import::Copy, Import::Move] {
+            let (_dir, cache) = directory();
+            put(&DiskStore::new(&cache), "key", "value");
+            let store = DiskStore::with_options(&cache, options.clone());
+            // The same place by another way.
+            let source = cache.join("../cache/key");
+            block_on(store.import(source, "key", how)).unwrap();
+            assert_eq!(get(&store, "key").as_deref(), Some("value"), "{options:?}");
+        }
+    }
+}
+
+/// A rename does nothing then.
+#[cfg(unix)]
+#[test]
+fn a_second_name_of_the_values_file_goes_when_it_is_moved() {
+    let (dir, cache) = directory();
+    let store = DiskStore::new(&cache);
+    put(&store, "key", "value");
+    let source = dir.path().join("source");
+    fs::hard_link(cache.join("key"), &source).unwrap();
+    block_on(store.import(&source, "key", Import::Move)).unwrap();
+    assert!(!source.exists());
+    assert_eq!(get(&store, "key").as_deref(), Some("value"));
+}
+
+/// Whoever removes the last value of a directory removes the directory.
+#[test]
+fn a_directory_that_goes_meanwhile_is_made_again() {
+    use discovery_disk::store::faults::Step;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let (dir, cache) = directory();
+    let source = dir.path().join("source");
+    fs::write(&source, "value").unwrap();
+    let shard = cache.join("shard");
+    let (removed, is_first) = (shard.clone(), AtomicBool::new(true));
+    let options = DiskStoreOptions::new()
+        .file_names(|key: &str| format!("shard/{key}").into())
+        .with_faults(move |step, _| {
+            if step == Step::Rename && is_first.swap(false, Ordering::SeqCst) {
+                fs::remove_dir(&removed).unwrap();
+            }
+            None
+        });
+    let store = DiskStore::with_options(&cache, options);
+    block_on(store.import(&source, "key", Import::Move)).unwrap();
+    assert_eq!(get(&store, "key").as_deref(), Some("value"));
+    assert!(shard.is_dir() && !source.exists());
+}
