@@ -364,7 +364,7 @@ impl DiskStore {
     /// A value is gone: its key leaves the index, and directories in which nothing is left go, up to the store's. A writer
     /// that needs one of them at this moment makes it anew.
     pub(crate) fn note_removed(&self, path: &Path) {
-        self.forget(path);
+        self.note_key(path);
         let directories = path.ancestors().skip(1);
         let below = |dir: &&Path| dir.starts_with(self.dir()) && *dir != self.dir();
         for directory in directories.take_while(below) {

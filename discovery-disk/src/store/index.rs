@@ -18,17 +18,16 @@ impl Index {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert(&self, key: &str) {
-        if let Some(keys) = &mut *self.keys()
-            && !keys.contains(key)
-        {
-            keys.insert(key.to_owned());
-        }
-    }
-
-    fn remove(&self, key: &str) {
-        if let Some(keys) = &mut *self.keys() {
-            keys.remove(key);
+    /// Notes whether a key has a value. Its file is looked at with the keys locked: of a write and a removal at the same
+    /// time, the one that is noted last sees what both have left.
+    fn note(&self, key: String, is_there: impl FnOnce() -> bool) {
+        let Some(keys) = &mut *self.keys() else {
+            return;
+        };
+        if is_there() {
+            keys.insert(key);
+        } else {
+            keys.remove(&key);
         }
     }
 }
@@ -117,21 +116,12 @@ impl DiskStore {
         Ok(())
     }
 
-    /// A value has been written.
+    /// A value has been written or removed.
     pub(crate) fn note_key(&self, path: &Path) {
         if let Some(index) = self.index()
             && let Some(key) = self.key_of(path)
         {
-            index.insert(&key);
-        }
-    }
-
-    /// A value has been removed.
-    pub(crate) fn forget(&self, path: &Path) {
-        if let Some(index) = self.index()
-            && let Some(key) = self.key_of(path)
-        {
-            index.remove(&key);
+            index.note(key, || matches!(self.fs().stat(path), Ok(Some(_))));
         }
     }
 

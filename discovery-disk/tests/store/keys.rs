@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use discovery_core::store::{Store, Value};
 use discovery_disk::DiskStore;
@@ -97,6 +98,52 @@ fn the_index_follows_the_stores_own_writes() {
     block_on(store.remove("b/2")).unwrap();
     assert_eq!(all(), ["a/1", "before"]);
     block_on(store.clear()).unwrap();
+    assert_eq!(all(), [""; 0]);
+}
+
+/// Names that let something happen between a change of a file and the note of it.
+#[derive(Clone, Default)]
+struct Between(Arc<Mutex<Option<Meddle>>>);
+
+type Meddle = Box<dyn FnOnce() + Send>;
+
+impl FileNames for Between {
+    fn file_name(&self, key: &str) -> PathBuf {
+        key.into()
+    }
+
+    fn file_of(&self, file_name: &Path) -> FileOf {
+        let meddle = self.0.lock().unwrap().take();
+        if let Some(meddle) = meddle {
+            meddle();
+        }
+        FileOf::Key(file_name.to_str().unwrap().to_owned())
+    }
+}
+
+/// A write and a removal at the same time may be noted in the other order.
+#[test]
+fn the_index_has_what_is_there_after_writes_and_removals_at_once() {
+    let (_dir, cache) = directory();
+    let between = Between::default();
+    let options = DiskStoreOptions::new()
+        .index(true)
+        .file_names(between.clone());
+    let store = DiskStore::with_options(&cache, options);
+    let all = || store.keys_from(None, 100).unwrap();
+    put(&store, "key", "value");
+    assert_eq!(all(), ["key"]);
+    let other = store.clone();
+    *between.0.lock().unwrap() = Some(Box::new(move || put(&other, "key", "again")));
+    block_on(store.remove("key")).unwrap();
+    assert!(store.contains("key").unwrap());
+    assert_eq!(all(), ["key"]);
+
+    let other = store.clone();
+    let remove = move || block_on(other.remove("key")).unwrap();
+    *between.0.lock().unwrap() = Some(Box::new(remove));
+    put(&store, "key", "another");
+    assert!(!store.contains("key").unwrap());
     assert_eq!(all(), [""; 0]);
 }
 
