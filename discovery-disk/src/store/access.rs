@@ -191,6 +191,8 @@ impl DiskStore {
         permit: &Permit,
     ) -> io::Result<()> {
         let parts = parts()?;
+        let len = parts.iter().map(|part| part.len() as u64).sum();
+        self.check_bound(len)?;
         let mut replaced = None;
         if !is_new {
             match self.renew(target, &parts)? {
@@ -205,7 +207,6 @@ impl DiskStore {
         }
         let temp = self.open_temp()?;
         temp.write_parts(parts.each_ref().map(|part| &**part))?;
-        let len = parts.iter().map(|part| part.len() as u64).sum();
         self.publish(temp, target, len, replaced, permit)
     }
 

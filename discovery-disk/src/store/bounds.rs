@@ -168,16 +168,8 @@ impl DiskStore {
     /// Notes that a value was used, if the store has to know which are. Returns the file's stamp after that.
     pub(crate) fn note_use(&self, file: &File, path: &Path, metadata: &Metadata) -> Option<Stamp> {
         let stamp = Stamp::of(metadata);
-        if !self.options().bounds.limits_size() {
-            return stamp;
-        }
-        let now = self.now();
-        let used = last_use(metadata);
-        let is_known = used.is_some_and(|used| {
-            used > now || now.duration_since(used).is_ok_and(|since| since < USE_STEP)
-        });
         // Not allowed for another user's file, nor on a disk that can't be written: it goes sooner than it might.
-        if is_known || self.fs().mark_used(file, path, now).is_err() {
+        if self.is_use_noted(metadata) || self.fs().mark_used(file, path, self.now()).is_err() {
             return stamp;
         }
         let after = file.metadata().ok().as_ref().and_then(Stamp::of);
@@ -187,6 +179,18 @@ impl DiskStore {
             self.verified().insert(after);
         }
         after
+    }
+
+    /// Whether a use of a value need not be noted: because the store does not have to know, or because the file tells of
+    /// one a moment ago.
+    pub(crate) fn is_use_noted(&self, metadata: &Metadata) -> bool {
+        if !self.options().bounds.limits_size() {
+            return true;
+        }
+        let now = self.now();
+        last_use(metadata).is_some_and(|used| {
+            used > now || now.duration_since(used).is_ok_and(|since| since < USE_STEP)
+        })
     }
 
     /// Removes the values that are too old, and those that were not used for the longest time, if there are too many.

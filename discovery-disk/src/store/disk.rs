@@ -299,7 +299,9 @@ impl DiskStore {
         let bytes = cache.get(key, || {
             let metadata = self.fs().stat(&self.path(key)?).ok()??;
             modified = metadata.modified().ok();
-            Stamp::of(&metadata).filter(|_| !self.has_expired(&metadata))
+            // A use that has to be noted goes by the file.
+            let counts = !self.has_expired(&metadata) && self.is_use_noted(&metadata);
+            Stamp::of(&metadata).filter(|_| counts)
         })?;
         Counters::count(&self.inner.counters.hits);
         Counters::count(&self.inner.counters.cache_hits);
@@ -354,11 +356,21 @@ impl DiskStore {
     }
 
     pub(crate) fn check_size(&self, len: u64) -> io::Result<()> {
-        let bound = self.options().bounds.max_bytes.unwrap_or(u64::MAX);
-        if len > self.options().max_value_size.min(bound) {
+        if len > self.options().max_value_size {
             return Err(too_large());
         }
+        if self.options().form.compression == Compression::None {
+            self.check_bound(len.saturating_add(self.options().form.overhead() as u64))?;
+        }
         Ok(())
+    }
+
+    /// Refuses a file that would be larger than all together may be: it would drive out all others, and then itself.
+    pub(crate) fn check_bound(&self, file: u64) -> io::Result<()> {
+        match self.options().bounds.max_bytes {
+            Some(max) if file > max => Err(too_large()),
+            _ => Ok(()),
+        }
     }
 
     /// A value is gone: its key leaves the index, and directories in which nothing is left go, up to the store's. A writer

@@ -173,7 +173,7 @@ impl DiskStoreOptions {
     /// A write that exceeds the bound leads to a count of all files, by which a tenth of the bound becomes free; in a
     /// program with a runtime on another thread, so that there may be more for a moment. Reads are noted in the files'
     /// access time, to the minute, whatever the file system is told to do with it: all processes that have a bound know
-    /// which values are used. A value that is larger than the bound is refused.
+    /// which values are used. A value whose file is larger than the bound is refused.
     ///
     /// ```
     /// use discovery_core::store::{Store, Value};

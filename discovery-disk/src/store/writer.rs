@@ -129,6 +129,7 @@ impl DiskWriter {
     fn take(&mut self, data: &[u8]) -> io::Result<()> {
         let len = self.len + data.len() as u64;
         self.store.check_file_size(len)?;
+        self.store.check_bound(len)?;
         if self.held.len() + data.len() <= HELD {
             self.held.extend_from_slice(data);
         } else {

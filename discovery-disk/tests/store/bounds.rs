@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use discovery_core::store::{Store, StoreSize, Value};
 use discovery_core::sync::clock::ManualClock;
-use discovery_disk::store::DiskStoreOptions;
+use discovery_disk::store::{Compression, DiskStoreOptions};
 use discovery_disk::{DiskStore, KubectlStore};
 use tokio_test::block_on;
 
@@ -198,4 +198,68 @@ fn a_bound_needs_names_that_can_be_read_back() {
     put_now(&store, "two", "value");
     assert!(get(&store, "one").is_some() && get(&store, "two").is_some());
     assert!(store.sweep(Duration::MAX).is_err());
+}
+
+/// Otherwise the values that are used most would go first.
+#[test]
+fn a_value_that_is_told_from_memory_is_used() {
+    let (_dir, cache) = directory();
+    let clock = clock();
+    let options = DiskStoreOptions::new().max_values(20).clock(clock.clone());
+    let store = DiskStore::with_options(&cache, options.clone().read_cache(1 << 20));
+    let other = DiskStore::with_options(&cache, options);
+    for n in 0..20 {
+        put_now(&store, &format!("{n}"), "value");
+    }
+    get(&store, "0");
+    for _ in 0..10 {
+        clock.advance(MINUTE / 2);
+        assert!(get(&store, "0").is_some());
+    }
+    assert!(store.stats().cache_hits >= 5);
+    for n in 1..18 {
+        get(&other, &format!("{n}"));
+    }
+    clock.advance(MINUTE);
+    get(&store, "0");
+    put_now(&store, "new", "value");
+    assert!(store.contains("0").unwrap());
+    assert!(!store.contains("18").unwrap() && !store.contains("19").unwrap());
+}
+
+/// It would drive out all others, and then go itself.
+#[test]
+fn a_value_whose_file_exceeds_the_bound_is_refused() {
+    // They do not compress.
+    let mut state = 1_u64;
+    let random: Vec<u8> = (0..10_000)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+        .collect();
+    let new = || DiskStoreOptions::new().max_bytes(10_000);
+    for options in [
+        new().checksum(true),
+        new().compression(Compression::Gzip).checksum(true),
+    ] {
+        let (_dir, cache) = directory();
+        let store = DiskStore::with_options(&cache, options);
+        put_now(&store, "small", "value");
+        let error = block_on(store.put("large", Value::new("", random.clone()))).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::FileTooLarge);
+        let writer = create(&store, "large", "");
+        let written = block_on(writer.write(random.clone().into()));
+        let committed = written.and_then(|writer| block_on(writer.commit()));
+        let error = committed.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::FileTooLarge);
+        assert_eq!(block_on(store.keys("")).unwrap(), ["small"]);
+    }
+    // One that becomes small enough is none such.
+    let (_dir, cache) = directory();
+    let store = DiskStore::with_options(&cache, new().compression(Compression::Gzip));
+    block_on(store.put("zeros", Value::new("", vec![0; 100_000]))).unwrap();
+    assert!(block_on(store.get("zeros")).unwrap().is_some());
 }
