@@ -75,10 +75,7 @@ pub(super) struct Shared {
 
 impl DiskBackend {
     pub(super) fn new(settings: &DiskSettings) -> Self {
-        let trust = match settings.trust_any_owner {
-            true => Trust::blind(),
-            false => Trust::default(),
-        };
+        let trust = Trust::new(settings.trust_any_owner);
         #[cfg_attr(not(feature = "testing"), expect(unused_mut))]
         let mut tree = Tree::new(settings.dir.clone(), trust);
         #[cfg(feature = "testing")]

@@ -67,6 +67,8 @@ struct Inner {
     read_cache: Option<ReadCache>,
     usage: Usage,
     trust: Trust,
+    /// That of a directory for temporary files that is not below the store's.
+    temp_trust: Trust,
     counters: Counters,
     /// Whether old temporary files have been looked for.
     swept: AtomicBool,
@@ -99,10 +101,8 @@ impl DiskStore {
                 #[cfg(feature = "read-cache")]
                 read_cache: options.read_cache.map(ReadCache::new),
                 usage: Usage::default(),
-                trust: match options.trust_any_owner {
-                    true => Trust::blind(),
-                    false => Trust::default(),
-                },
+                trust: Trust::new(options.trust_any_owner),
+                temp_trust: Trust::new(options.trust_any_owner || options.temp_dir.is_none()),
                 counters: Counters::default(),
                 swept: AtomicBool::new(false),
                 temp,
@@ -279,11 +279,15 @@ impl DiskStore {
         self.inner.trust.allows(self.dir())
     }
 
+    /// Whether temporary files may be believed: whoever can replace one decides what becomes of it.
+    pub(crate) fn is_temp_trusted(&self) -> bool {
+        self.is_trusted() && self.inner.temp_trust.allows(self.temp())
+    }
+
     pub(crate) fn check_trust(&self) -> io::Result<()> {
-        self.inner
-            .trust
-            .check(self.dir())
-            .map_err(at("use directory", self.dir()))
+        let check = |trust: &Trust, dir: &Path| trust.check(dir).map_err(at("use directory", dir));
+        check(&self.inner.trust, self.dir())?;
+        check(&self.inner.temp_trust, self.temp())
     }
 
     pub(crate) fn has_expired(&self, metadata: &Metadata) -> bool {

@@ -111,9 +111,14 @@ impl DiskStore {
         if self.options().names.file_of(Path::new("any")) == FileOf::Unsupported {
             return Err(unsupported("the file names can't be read back"));
         }
+        // A directory that is not trusted is left alone.
+        let directories = match self.is_trusted() {
+            true => vec![(PathBuf::new(), 0)],
+            false => Vec::new(),
+        };
         Ok(Files {
             store: self.clone(),
-            directories: vec![(PathBuf::new(), 0)],
+            directories,
             current: None,
         })
     }

@@ -234,8 +234,9 @@ impl DiskStoreOptions {
     /// whoever can put a file there decides what a program believes.
     ///
     /// Otherwise a directory that belongs to another user than root or the process' own, or that all may write to, is
-    /// left alone: nothing is found, writes are errors, and one warning says so. This is for Unix; elsewhere all
-    /// directories are used.
+    /// left alone: nothing is found or removed, writes are errors, and one warning says so. Writes need a
+    /// [directory for temporary files](Self::temp_dir) of which the same is true. This is for Unix; elsewhere all directories
+    /// are used.
     #[must_use]
     pub fn trust_any_owner(mut self, trust: bool) -> Self {
         self.trust_any_owner = trust;

@@ -69,7 +69,10 @@ impl DiskStore {
     /// [`Unsupported`](io::ErrorKind::Unsupported) if the [file names](super::FileNames) can't be read back.
     pub fn sweep(&self, older_than: Duration) -> io::Result<SweepReport> {
         let dir = self.temp();
-        let (temporary, bytes) = sweep(self.fs(), dir, "", older_than, self.now(), usize::MAX)?;
+        let (temporary, bytes) = match self.is_temp_trusted() {
+            true => sweep(self.fs(), dir, "", older_than, self.now(), usize::MAX)?,
+            false => (0, 0),
+        };
         let evicted = self.evict()?;
         Ok(SweepReport {
             temporary: temporary as u64,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::error::Shown;
 
 /// The verdict on one directory, which is looked at when it is first used.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Trust(AtomicU8);
 
 const UNKNOWN: u8 = 0;
@@ -16,9 +16,9 @@ const TRUSTED: u8 = 1;
 const REFUSED: u8 = 2;
 
 impl Trust {
-    /// One for a directory that is believed whosever it is.
-    pub(crate) const fn blind() -> Self {
-        Self(AtomicU8::new(TRUSTED))
+    /// One for a directory that is looked at, or for one that is believed whosever it is.
+    pub(crate) const fn new(any_owner: bool) -> Self {
+        Self(AtomicU8::new(if any_owner { TRUSTED } else { UNKNOWN }))
     }
 
     /// Whether what is in `dir` may be believed. A directory that is not there yet may: it will be made by this
@@ -88,7 +88,7 @@ mod tests {
     fn a_directory_that_is_not_there_is_looked_at_when_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cache");
-        let trust = Trust::default();
+        let trust = Trust::new(false);
         assert!(trust.allows(&path));
         fs::create_dir(&path).unwrap();
         #[cfg(unix)]
@@ -97,7 +97,7 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
             assert!(!trust.allows(&path));
             assert!(trust.check(&path).is_err());
-            assert!(Trust::blind().allows(&path));
+            assert!(Trust::new(true).allows(&path));
         }
     }
 }
