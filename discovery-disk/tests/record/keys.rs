@@ -202,3 +202,22 @@ fn a_request_whose_host_differs_from_its_uri_is_passed_on_and_not_recorded() {
         assert_eq!(store.is_empty(), !takes_part, "{uri} {hosts:?}");
     }
 }
+
+/// kubectl takes empty segments out of a path before it sends the request, and this layer does not: another document may
+/// be there.
+#[test]
+fn a_path_with_empty_segments_is_passed_on_and_not_recorded() {
+    let store = MapStore::new();
+    let layer = DiskStoreLayer::new(store.clone());
+    for path in ["/a//b", "//a/b", "/a/b//"] {
+        let (response, asked) = send(&layer, get(path), || full("empty segments"));
+        assert_eq!((text(response).as_str(), asked), ("empty segments", 1));
+    }
+    let (response, asked) = send(&layer, get("/a/b"), || full("none"));
+    assert_eq!((text(response).as_str(), asked), ("none", 1));
+    assert_eq!(store.all_keys(), [key("/a/b")]);
+    let (response, asked) = send(&layer, get("/a//b"), || full("empty segments"));
+    assert_eq!((text(response).as_str(), asked), ("empty segments", 1));
+    let (response, asked) = send(&layer.mode(Mode::Replay), get("/a//b"), || full("none"));
+    assert_eq!((response.status().as_u16(), asked), (504, 0));
+}
