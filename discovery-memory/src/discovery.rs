@@ -325,7 +325,7 @@ impl Cache for MemoryBackend {
         }));
     }
 
-    fn last_good(&self) -> Option<Arc<Snapshot>> {
+    fn last_good(&self, _: &Scope) -> Option<Arc<Snapshot>> {
         self.settle(None);
         self.last_good_of(&self.state.load())
     }

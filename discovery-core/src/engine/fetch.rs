@@ -318,7 +318,7 @@ where
         if exchanged.is_error()
             && let Ok(answer) = &answer
         {
-            inner.cache.note_failure(group_version, answer).await;
+            inner.note_failure(discovery, group_version, answer).await;
         }
         let found = answer.as_ref().ok();
         let Some(snapshot) = found.and_then(|answer| read_list(group_version, answer)) else {

@@ -56,9 +56,11 @@ pub trait Cache: Send + Sync + 'static {
         true
     }
 
-    /// The groups and lists from before the last invalidation or their expiry, for callers that would get nothing
-    /// otherwise, since the server gives no answer. `None` unless the cache keeps them for that.
-    fn last_good(&self) -> Option<Arc<Snapshot>> {
+    /// The documents of `scope` from before the last invalidation or their expiry, for callers that would get nothing
+    /// otherwise, since the server gives no answer. There may be more in the snapshot. `None` if there are none, or unless
+    /// the cache keeps them for that.
+    fn last_good(&self, scope: &Scope) -> Option<Arc<Snapshot>> {
+        let _ = scope;
         None
     }
 
@@ -83,7 +85,8 @@ pub trait Cache: Send + Sync + 'static {
         Op::Ready(FetchPermit::default())
     }
 
-    /// Notes that the server has answered a request for one list with an error.
+    /// Notes that the server has answered a request for one list with an error. As with [`save`](Self::save), the call is
+    /// made with the engine locked, and the work belongs to the time of the call.
     fn note_failure(&self, group_version: &GroupVersion, answer: &Response<Bytes>) -> Op<()> {
         let _ = (group_version, answer);
         Op::Ready(())
@@ -350,7 +353,7 @@ impl<C: Cache> Inner<C> {
 
     /// The documents that were known before, for any caller, when the server gives no answer.
     pub(super) fn last_good<B>(&self, request: &DiscoveryRequest) -> Option<Response<Body<B>>> {
-        let last_good = self.cache.last_good()?;
+        let last_good = self.cache.last_good(&request.scope())?;
         let response = if request.takes_groups() {
             self.with_parsed(Response::new(Body::default()), &last_good, true)
         } else {
@@ -424,6 +427,23 @@ impl<C: Cache> Inner<C> {
                 decision = "discard",
                 reason = "the cache was refreshed while the fetch was under way",
             ),
+        }
+    }
+
+    /// Has the cache note an error answer, unless a refresh has come since its request.
+    pub(super) async fn note_failure(
+        &self,
+        request: &DiscoveryRequest,
+        group_version: &GroupVersion,
+        answer: &Response<Bytes>,
+    ) {
+        let noting = {
+            let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            (self.generation() == request.generation)
+                .then(|| self.cache.note_failure(group_version, answer))
+        };
+        if let Some(noting) = noting {
+            noting.await;
         }
     }
 }

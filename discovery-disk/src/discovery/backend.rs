@@ -17,10 +17,10 @@ use http::Response;
 use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
 
 use super::lock::ProcessLock;
-use super::negative::Negatives;
+use super::negative::{Negative, Negatives};
 use super::read_lists::{All, ReadLists};
 use super::settings::DiskSettings;
-use super::state::State;
+use super::state::{State, Turn};
 use super::stats::{Counters, DiskStats};
 use super::tree::{Limit, Name, Tree};
 use crate::store::fs::Stamp;
@@ -93,7 +93,13 @@ impl DiskBackend {
             .filter(|_| !settings.negative_ttl.is_zero())
             .map(|(dir, state)| {
                 let place = state.join(NEGATIVE).join(state_name(dir, state));
-                Negatives::new(place, settings.negative_ttl, Arc::clone(&settings.clock))
+                let clock = Arc::clone(&settings.clock);
+                Negatives::new(
+                    place,
+                    settings.negative_ttl,
+                    clock,
+                    settings.trust_any_owner,
+                )
             });
         let shared = Shared {
             tree,
@@ -134,10 +140,8 @@ impl DiskBackend {
             if let Some(format) = shared.format() {
                 snapshot.set_format(format);
             }
-            if let Some(negatives) = &shared.negatives
-                && !snapshot.knows(group_version)
-            {
-                negatives.load(group_version, &mut snapshot);
+            if !snapshot.knows(group_version) {
+                shared.load_negative(group_version, &mut snapshot);
             }
             return Op::Ready(Arc::new(snapshot));
         }
@@ -181,18 +185,57 @@ impl Shared {
     ) -> Arc<Snapshot> {
         let lists = self.load_lists(missing, limit);
         let snapshot = self.all().load(groups, lists);
-        let Some(negatives) = &self.negatives else {
+        if self.negatives.is_none() {
             return snapshot;
-        };
+        }
         let unknown: Vec<_> = snapshot.missing().cloned().collect();
         if unknown.is_empty() {
             return snapshot;
         }
         let mut with_negatives = Snapshot::clone(&snapshot);
         for group_version in unknown {
-            negatives.load(&group_version, &mut with_negatives);
+            self.load_negative(&group_version, &mut with_negatives);
         }
         Arc::new(with_negatives)
+    }
+
+    /// Adds what is known of a group version whose list is not known.
+    fn load_negative(&self, group_version: &GroupVersion, snapshot: &mut Snapshot) {
+        if let Some(negatives) = &self.negatives
+            && let Some(negative) = negatives.get(group_version)
+            && !self.has_better(group_version, &negative)
+        {
+            negative.add_to(snapshot, group_version);
+        }
+    }
+
+    /// Whether a list that has expired counts more than a negative entry: because it came later, or because the server was
+    /// in trouble, and the list may be told then.
+    fn has_better(&self, group_version: &GroupVersion, negative: &Negative) -> bool {
+        let name = Name::Resources(group_version.clone());
+        let kept = self.state().kept(&name, self.limit(Duration::MAX));
+        let since = kept.map(|(since, _)| since).max(self.tree.modified(&name));
+        let limit = self.limit(self.ttl.saturating_add(self.stale_while_revalidate));
+        since.is_some_and(|since| {
+            let may_be_told = self.keep_last_good || !limit.excludes(since);
+            negative.is_before(since) || (negative.is_trouble() && may_be_told)
+        })
+    }
+
+    /// Whether a negative answer that was asked for in this turn still counts. It will be of this process then.
+    pub(super) fn claims(
+        &self,
+        negatives: &Negatives,
+        group_version: &GroupVersion,
+        turn: Turn,
+    ) -> bool {
+        let state = self.state();
+        let is_wanted = state.wants(&Name::Resources(group_version.clone()), turn);
+        if is_wanted {
+            // Before an invalidation that comes now.
+            negatives.claim(group_version);
+        }
+        is_wanted
     }
 
     /// The form in which the server answered this process.
@@ -261,7 +304,7 @@ impl Cache for DiskBackend {
         false
     }
 
-    fn last_good(&self) -> Option<Arc<Snapshot>> {
+    fn last_good(&self, scope: &Scope) -> Option<Arc<Snapshot>> {
         let shared = &self.shared;
         if !shared.keep_last_good {
             return None;
@@ -270,6 +313,15 @@ impl Cache for DiskBackend {
             also_invalidated: true,
             ..shared.limit(Duration::MAX)
         };
+        if let Scope::Resources(group_version) = scope {
+            let lists = shared.load_some(slice::from_ref(group_version), limit);
+            if lists.is_empty() {
+                return None;
+            }
+            let mut snapshot = Snapshot::default();
+            snapshot.extend(lists);
+            return Some(Arc::new(snapshot));
+        }
         let groups = shared.load_groups(limit);
         groups.groups()?;
         let missing: Vec<_> = groups.missing().cloned().collect();
@@ -307,10 +359,20 @@ impl Cache for DiskBackend {
     }
 
     fn note_failure(&self, group_version: &GroupVersion, answer: &Response<Bytes>) -> Op<()> {
-        match &self.shared.negatives {
-            Some(negatives) => negatives.save_failure(group_version, answer),
-            None => Op::Ready(()),
+        let shared = Arc::clone(&self.shared);
+        let is_kept = |negatives: &Negatives| negatives.keeps(group_version, answer.status());
+        if !shared.negatives.as_ref().is_some_and(is_kept) {
+            return Op::Ready(());
         }
+        let turn = shared.state().turn();
+        let (group_version, answer) = (group_version.clone(), answer.clone());
+        Op::wait(async move {
+            if let Some(negatives) = &shared.negatives
+                && shared.claims(negatives, &group_version, turn)
+            {
+                negatives.save(&group_version, &answer);
+            }
+        })
     }
 
     /// kubectl's files have the lists of the aggregated answer.

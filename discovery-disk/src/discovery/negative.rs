@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use discovery_core::http::dump::{self, Framing};
@@ -34,12 +34,24 @@ pub(super) struct Negatives {
     in_trouble: Mutex<HashSet<GroupVersion>>,
 }
 
+/// One of them.
+pub(super) struct Negative {
+    answer: Response<Bytes>,
+    since: Option<SystemTime>,
+}
+
 impl Negatives {
-    pub(super) fn new(dir: PathBuf, ttl: Duration, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        dir: PathBuf,
+        ttl: Duration,
+        clock: Arc<dyn Clock>,
+        trust_any_owner: bool,
+    ) -> Self {
         let options = DiskStoreOptions::new()
             .checksum(true)
             .max_age(ttl)
             .max_values(MAX_ENTRIES)
+            .trust_any_owner(trust_any_owner)
             .clock(clock);
         Self {
             store: DiskStore::with_options(dir, options),
@@ -48,89 +60,82 @@ impl Negatives {
         }
     }
 
-    /// Adds what is known of a group version whose list is not known.
-    pub(super) fn load(&self, group_version: &GroupVersion, snapshot: &mut Snapshot) {
+    /// The answer for a group version.
+    pub(super) fn get(&self, group_version: &GroupVersion) -> Option<Negative> {
         if self
             .ours()
             .as_ref()
             .is_some_and(|ours| !ours.contains(group_version))
         {
-            return;
+            return None;
         }
         // They are small enough to be read in place.
         let Op::Ready(found) = self.store.get(group_version.as_str()) else {
-            return;
+            return None;
         };
-        let value = match found {
-            Ok(Some(value)) => value,
-            Ok(None) => return,
-            Err(error) => {
-                tracing::debug!(%group_version, error = %why(&error), "negative entry not read");
-                return;
+        let value = found
+            .inspect_err(|error| {
+                tracing::debug!(%group_version, error = %why(error), "negative entry not read");
+            })
+            .ok()??;
+        match dump::decode(&Method::GET, &value) {
+            Ok(answer) => Some(Negative {
+                answer,
+                since: value.stored_at,
+            }),
+            Err(_) => {
+                tracing::debug!(%group_version, "a damaged negative entry is treated as missing");
+                None
             }
-        };
-        let Ok(answer) = dump::decode(&Method::GET, &value) else {
-            tracing::debug!(%group_version, "a damaged negative entry is treated as missing");
-            return;
-        };
-        tracing::debug!(%group_version, status = answer.status().as_u16(), decision = "negative");
-        if answer.status() == StatusCode::OK {
-            if let Ok(list) = Document::<ApiResourceList>::decode(answer.into_body()) {
-                snapshot.insert(group_version, list);
-            }
-            return;
         }
-        let (parts, body) = answer.into_parts();
-        let refusal = NegativeAnswer {
-            status: parts.status,
-            content_type: parts.headers.get(CONTENT_TYPE).cloned(),
-            body,
-        };
-        snapshot.refuse(group_version, refusal);
     }
 
-    /// Keeps a list without resources.
-    pub(super) fn save_empty(&self, group_version: &GroupVersion, json: &Bytes) -> Op<()> {
+    /// Keeps a list without resources, which was [claimed](Self::claim).
+    pub(super) fn save_empty(&self, group_version: &GroupVersion, json: &Bytes) {
         let mut answer = Response::new(json.clone());
         let content_type = http::HeaderValue::from_static("application/json");
         answer.headers_mut().insert(CONTENT_TYPE, content_type);
-        self.save(group_version, &answer)
+        self.save(group_version, &answer);
     }
 
-    /// Keeps an error answer, unless it says something about the user, or when to ask again. The trouble of a server is
-    /// kept when it has lasted for two requests: callers ask twice, as client-go does.
-    pub(super) fn save_failure(
-        &self,
-        group_version: &GroupVersion,
-        answer: &Response<Bytes>,
-    ) -> Op<()> {
+    /// Whether an error answer is kept: unless it says something about the user, or when to ask again. The trouble of a
+    /// server is kept when it has lasted for two requests: callers ask twice, as client-go does.
+    pub(super) fn keeps(&self, group_version: &GroupVersion, status: StatusCode) -> bool {
         let is_personal = matches!(
-            answer.status(),
+            status,
             StatusCode::UNAUTHORIZED
                 | StatusCode::FORBIDDEN
                 | StatusCode::PROXY_AUTHENTICATION_REQUIRED
                 | StatusCode::REQUEST_TIMEOUT
                 | StatusCode::TOO_MANY_REQUESTS
         );
-        let is_error = answer.status().is_client_error() || answer.status().is_server_error();
-        if is_personal || !is_error {
-            return Op::Ready(());
+        if status.is_server_error() {
+            return !self.in_trouble().insert(group_version.clone());
         }
-        if answer.status().is_server_error() {
-            let mut in_trouble = self
-                .in_trouble
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if in_trouble.insert(group_version.clone()) {
-                return Op::Ready(());
-            }
-        }
-        self.save(group_version, answer)
+        status.is_client_error() && !is_personal
     }
 
-    fn save(&self, group_version: &GroupVersion, answer: &Response<Bytes>) -> Op<()> {
+    /// Notes that the server has these lists: the next trouble with them is new.
+    pub(super) fn note_lists<'a>(&self, group_versions: impl Iterator<Item = &'a GroupVersion>) {
+        let mut in_trouble = self.in_trouble();
+        if !in_trouble.is_empty() {
+            for group_version in group_versions {
+                in_trouble.remove(group_version);
+            }
+        }
+    }
+
+    /// Says that the entry of a group version will be of this process.
+    pub(super) fn claim(&self, group_version: &GroupVersion) {
+        if let Some(ours) = &mut *self.ours() {
+            ours.insert(group_version.clone());
+        }
+    }
+
+    /// Keeps an answer, which was [claimed](Self::claim).
+    pub(super) fn save(&self, group_version: &GroupVersion, answer: &Response<Bytes>) {
         if answer.body().len() > MAX_BODY {
-            return Op::Ready(());
+            return;
         }
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = answer.status();
@@ -139,17 +144,11 @@ impl Negatives {
         }
         let body = answer.body().clone();
         let value: Value = dump::encode(&Method::GET, &parts, Framing::Length, body);
-        if let Some(ours) = &mut *self.ours() {
-            ours.insert(group_version.clone());
+        // They are small enough to be written in place.
+        if let Op::Ready(Err(error)) = self.store.put(group_version.as_str(), value) {
+            let dir = Shown(self.store.dir());
+            tracing::debug!(%dir, %group_version, error = %why(&error), "negative entry not written");
         }
-        let (dir, group_version) = (self.store.dir().to_owned(), group_version.clone());
-        let put = self.store.put(group_version.as_str(), value);
-        put.map(move |put| {
-            if let Err(error) = put {
-                let dir = Shown(&dir);
-                tracing::debug!(%dir, %group_version, error = %why(&error), "negative entry not written");
-            }
-        })
     }
 
     /// Forgets all that others have written, and all from before.
@@ -157,8 +156,44 @@ impl Negatives {
         *self.ours() = Some(HashSet::new());
     }
 
+    fn in_trouble(&self) -> MutexGuard<'_, HashSet<GroupVersion>> {
+        self.in_trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn ours(&self) -> MutexGuard<'_, Option<HashSet<GroupVersion>>> {
         self.ours.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Negative {
+    /// Whether the server said nothing about the list.
+    pub(super) fn is_trouble(&self) -> bool {
+        self.answer.status().is_server_error()
+    }
+
+    /// Whether it came before `time`.
+    pub(super) fn is_before(&self, time: SystemTime) -> bool {
+        self.since.is_none_or(|since| since < time)
+    }
+
+    /// Adds the answer to what is known.
+    pub(super) fn add_to(self, snapshot: &mut Snapshot, group_version: &GroupVersion) {
+        let (parts, body) = self.answer.into_parts();
+        tracing::debug!(%group_version, status = parts.status.as_u16(), decision = "negative");
+        if parts.status == StatusCode::OK {
+            if let Ok(list) = Document::<ApiResourceList>::decode(body) {
+                snapshot.insert(group_version, list);
+            }
+            return;
+        }
+        let refusal = NegativeAnswer {
+            status: parts.status,
+            content_type: parts.headers.get(CONTENT_TYPE).cloned(),
+            body,
+        };
+        snapshot.refuse(group_version, refusal);
     }
 }
 

@@ -45,7 +45,7 @@ impl Shared {
             false => self.tree.single(),
         };
         self.write_all(&lists, &batch, turn);
-        self.save_empty(found);
+        self.save_empty(found, turn);
         // Last, so that whoever sees new groups finds their lists as well.
         if let Some(groups) = groups {
             let had_files = !batch.is_new && self.tree.stamp(&Name::Groups).is_some();
@@ -64,14 +64,14 @@ impl Shared {
     }
 
     /// Keeps lists without resources where kubectl does not look.
-    fn save_empty(&self, found: &Snapshot) {
+    fn save_empty(&self, found: &Snapshot, turn: Turn) {
         let Some(negatives) = &self.negatives else {
             return;
         };
+        negatives.note_lists(found.lists().map(|(group_version, _)| group_version));
         for (group_version, list) in found.lists() {
-            if list.resources.is_empty() {
-                // They are small enough to be written in place.
-                drop(negatives.save_empty(group_version, list.json()));
+            if list.resources.is_empty() && self.claims(negatives, group_version, turn) {
+                negatives.save_empty(group_version, list.json());
             }
         }
     }

@@ -186,6 +186,12 @@ impl Tree {
         Stamp::of(&metadata)
     }
 
+    /// The time of a file, whether it counts or not.
+    pub(super) fn modified(&self, name: &Name) -> Option<SystemTime> {
+        let metadata = self.fs.stat(&self.path(name)?).ok()??;
+        metadata.modified().ok()
+    }
+
     /// Reads all of a file.
     pub(super) fn read(&self, opened: &Opened, content: &mut Vec<u8>) -> io::Result<()> {
         content.resize(opened.len, 0);

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use discovery_core::Format;
-use discovery_core::sync::clock::ManualClock;
-use discovery_core::testing::fixtures;
+use discovery_core::sync::clock::{Clock, ManualClock};
+use discovery_core::testing::{Gate, fixtures};
 use discovery_disk::DiskDiscoveryLayer;
 use discovery_disk::store::{EscapedNames, FileNames};
+use tower::{Layer, ServiceExt};
 
 use crate::partial::discover;
 use crate::tools::*;
@@ -220,4 +221,150 @@ fn files_are_named_after_the_server_and_the_group_version() {
     let name = EscapedNames.file_name(below.to_str().unwrap());
     let file = place.state.join("negative").join(name).join("a%2fv1");
     assert!(file.is_file(), "{}", file.display());
+}
+
+/// What a server in trouble says is no reason to withhold what is known.
+#[test]
+fn an_expired_list_counts_more_than_trouble_if_it_may_be_told() {
+    let place = Place::new();
+    let server = Server::legacy();
+    let all = ["/apis/a/v1"; 1];
+    let mut layer = place.layer().keep_last_good(true);
+    assert_eq!(server.ask(&layer, "/apis/a/v1").status(), 200);
+    server.set("/apis/a/v1", fixtures::status(503));
+    place.clock.advance(7 * 60 * MINUTE);
+    for _ in 0..4 {
+        let answer = server.ask(&layer, "/apis/a/v1");
+        assert_eq!(answer.status(), 200);
+        assert!(answer.headers().contains_key("cache-status"));
+        assert!(text(answer).contains("xs"));
+        // Another process.
+        layer = place.layer().keep_last_good(true);
+    }
+    // One that tells no expired files tells of the trouble.
+    server.asked();
+    for asked in [&all[..], &all, &[], &[]] {
+        layer = if asked.is_empty() {
+            place.layer()
+        } else {
+            layer.clone()
+        };
+        let _ = server.ask(&layer, "/apis/a/v1");
+        assert_eq!(server.asked(), asked);
+    }
+    assert_eq!(server.ask(&place.layer(), "/apis/a/v1").status(), 503);
+    // A server that says that there is no such list is not in trouble.
+    server.set("/apis/a/v1", fixtures::status(404));
+    let layer = place.layer().keep_last_good(true);
+    assert_eq!(server.ask(&layer, "/apis/a/v1").status(), 404);
+    assert_eq!(server.ask(&layer, "/apis/a/v1").status(), 404);
+}
+
+#[tokio::test]
+async fn a_stale_list_counts_more_than_trouble() {
+    let place = Place::new();
+    let server = Server::legacy();
+    let layer = place.layer().stale_while_revalidate(60 * MINUTE);
+    let service = layer.layer(server.service());
+    let get = || http::Request::get("/apis/a/v1").body(http_body_util::Full::default());
+    service.clone().oneshot(get().unwrap()).await.unwrap();
+    server.set("/apis/a/v1", fixtures::status(503));
+    place.clock.advance(6 * 60 * MINUTE + MINUTE);
+    for _ in 0..4 {
+        server.asked();
+        let answer = service.clone().oneshot(get().unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        while server.asked().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// It has been there, so that the next answer may be an accident again.
+#[test]
+fn trouble_begins_anew_after_a_list() {
+    let place = Place::new();
+    let server = Server::legacy();
+    let layer = place.layer();
+    server.set("/apis/a/v1", fixtures::status(503));
+    assert_eq!(server.ask(&layer, "/apis/a/v1").status(), 503);
+    server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "xs")));
+    assert_eq!(server.ask(&layer, "/apis/a/v1").status(), 200);
+    server.set("/apis/a/v1", fixtures::status(503));
+    place.clock.advance(7 * 60 * MINUTE);
+    server.asked();
+    for asked in [1, 1, 0] {
+        assert_eq!(server.ask(&layer, "/apis/a/v1").status(), 503);
+        assert_eq!(server.asked().len(), asked);
+    }
+}
+
+/// A list that came later, even if it has expired: the server had one.
+#[test]
+fn an_answer_from_before_a_list_does_not_come_back() {
+    let place = Place::new();
+    let server = Server::legacy();
+    let layer = || place.layer().negative_ttl(48 * 60 * MINUTE);
+    server.set("/apis/a/v1", fixtures::status(404));
+    assert_eq!(server.ask(&layer(), "/apis/a/v1").status(), 404);
+    // Another program has found it there.
+    let path = place.dir.join("a/v1/serverresources.json");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, file("a/v1", "xs")).unwrap();
+    place.clock.advance(MINUTE);
+    set_modified(&path, place.clock.now());
+    assert_eq!(server.ask(&layer(), "/apis/a/v1").status(), 200);
+    place.clock.advance(7 * 60 * MINUTE);
+    server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "ys")));
+    assert!(text(server.ask(&layer(), "/apis/a/v1")).contains("ys"));
+}
+
+/// An answer that was on its way when the cache was told to forget says nothing about what is there now.
+#[tokio::test]
+async fn an_answer_from_before_an_invalidation_is_not_kept() {
+    let empty =
+        r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"a/v1","resources":[]}"#;
+    for old in [fixtures::status(404), json(Format::Legacy, empty)] {
+        let place = Place::new();
+        let server = Server::legacy();
+        server.set("/apis/a/v1", old);
+        let gate = Gate::new();
+        server.hold(&gate);
+        let layer = place.layer();
+        let service = layer.layer(server.service());
+        let get = || http::Request::get("/apis/a/v1").body(http_body_util::Full::default());
+        let asking = tokio::spawn(service.clone().oneshot(get().unwrap()));
+        while server.asked().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        layer.handle().invalidate();
+        gate.open();
+        asking.await.unwrap().unwrap();
+        server.set("/apis/a/v1", json(Format::Legacy, &file("a/v1", "xs")));
+        let answer = service.clone().oneshot(get().unwrap()).await.unwrap();
+        assert_eq!(server.asked(), ["/apis/a/v1"]);
+        assert_eq!(answer.status(), 200);
+    }
+}
+
+/// Whoever accepts the directory accepts what is beside it.
+#[cfg(unix)]
+#[test]
+fn an_accepted_directory_has_them_too() {
+    for trust in [false, true] {
+        let place = Place::new();
+        let server = Server::legacy();
+        server.set("/apis/a/v1", fixtures::status(404));
+        server.ask(&place.layer(), "/apis/a/v1");
+        let negative = place.state.join("negative");
+        let of_server = negative.read_dir().unwrap().next().unwrap().unwrap();
+        set_mode(&of_server.path(), 0o777);
+        server.asked();
+        let layer = place.layer().trust_any_owner(trust);
+        assert_eq!(server.ask(&layer, "/apis/a/v1").status(), 404);
+        assert_eq!(server.asked().is_empty(), trust);
+    }
 }
