@@ -12,7 +12,9 @@ use discovery_core::http::uri::{self, Origin, Redacted, RedactedError};
 use discovery_core::internal::WarnOnce;
 use discovery_core::store::{Store, Value};
 use discovery_core::sync::clock::{Clock, SystemClock};
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header, request, response};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request, response,
+};
 use tracing::{debug, warn};
 
 use super::Replayed;
@@ -28,14 +30,15 @@ pub enum Mode {
     /// The store first, and the inner service for what is not there: the default.
     #[default]
     ReadThrough,
-    /// The inner service always; what it answers replaces what is stored.
+    /// The inner service always; what it answers replaces what is stored. An answer that is not recorded leaves the one
+    /// that is stored as it is.
     Record,
     /// The inner service first, and what it answers replaces what is stored. Where it gives no answer, or one of 429 or
     /// 5xx, the store's is told, if there is one.
     Refresh,
     /// The store only. A request that is not there, whatever its method, is answered with
-    /// 504 Gateway Timeout, as an HTTP cache answers `only-if-cached`. The inner service is never
-    /// called, and need not be ready.
+    /// 504 Gateway Timeout, as an HTTP cache answers `only-if-cached`, and with a text that says why. The inner service is
+    /// never called, and need not be ready.
     Replay,
 }
 
@@ -150,7 +153,7 @@ impl Config {
             Err(error) => self.warnings.store_failed(key, "read", &error),
         }
         match self.mode {
-            Mode::Replay => Some(miss()),
+            Mode::Replay => Some(miss(&Method::GET)),
             Mode::ReadThrough | Mode::Record | Mode::Refresh => None,
         }
     }
@@ -172,9 +175,15 @@ impl Config {
 
 /// The answer to a request that was never recorded: that of an HTTP cache to a request which it must not send
 /// (RFC 9111 §5.2.1.7).
-pub(super) fn miss() -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
+pub(super) fn miss(method: &Method) -> Response<Bytes> {
+    const WHY: &str = "this request has no record, and is not sent\n";
+    let body = if *method == Method::HEAD { "" } else { WHY };
+    let mut response = Response::new(Bytes::from_static(body.as_bytes()));
     *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+    let content_type = HeaderValue::from_static("text/plain");
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
     response
 }
 

@@ -88,7 +88,7 @@ where
         let key = config.key_of(&parts, has_content(&body));
         let request = Request::from_parts(parts, body);
         let lookup = match (&key, config.mode) {
-            (None, Mode::Replay) => return State::hit(miss()),
+            (None, Mode::Replay) => return State::hit(miss(request.method())),
             (Some(key), Mode::ReadThrough | Mode::Replay) => match config.store.get(key) {
                 Op::Ready(found) => match config.answer(key, found) {
                     Some(response) => return State::hit(response),

@@ -65,14 +65,26 @@ fn record_replaces_what_is_stored_and_replay_sends_nothing() {
     let (response, asked) = send(&replay, get("/other"), || full("never"));
     assert_eq!((asked, response.status()), (0, StatusCode::GATEWAY_TIMEOUT));
     assert!(response.extensions().get::<Replayed>().is_none());
-    assert_eq!(text(response), "");
+    let why = "this request has no record, and is not sent\n";
+    assert_eq!(text(response), why);
     // Nothing is sent, whatever is asked.
     for method in [Method::HEAD, Method::POST, Method::DELETE] {
         let mut request = get("/");
-        *request.method_mut() = method;
+        *request.method_mut() = method.clone();
         let (response, asked) = send(&replay, request, || full("never"));
         assert_eq!((asked, response.status()), (0, StatusCode::GATEWAY_TIMEOUT));
+        let is_head = method == Method::HEAD;
+        assert_eq!(text(response), if is_head { "" } else { why });
     }
+    // An answer that is not recorded leaves the record.
+    let (response, asked) = send(&record, get("/"), || {
+        let mut response = full("not found");
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        response
+    });
+    assert_eq!((asked, response.status()), (1, StatusCode::NOT_FOUND));
+    let (response, _) = send(&replay, get("/"), || full("never"));
+    assert_eq!(text(response), "two");
     assert_eq!(store.len(), 1);
 }
 
