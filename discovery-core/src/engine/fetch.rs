@@ -326,7 +326,7 @@ where
                 let failed = Failed::of(&discovery.endpoint, &answer);
                 leader.complete_with(Landing::Failed([failed].into()));
             }
-            if is_outage(&answer)
+            if is_outage(group_version, &answer)
                 && let Some(answer) = inner.last_good(discovery)
             {
                 return Ok(answer);
@@ -408,7 +408,7 @@ where
                 if let Some(answer) = inner.last_resort(discovery, self.known.as_ref()) {
                     return Coalesced::Answer(Ok(answer));
                 }
-                if error.is_transient()
+                if error.is_outage()
                     && let Some(answer) = inner.last_good(discovery)
                 {
                     return Coalesced::Answer(Ok(answer));
@@ -620,11 +620,11 @@ fn negative_answer(answer: &Response<Bytes>) -> Option<NegativeAnswer> {
     })
 }
 
-/// Whether the server is in trouble, rather than having said something about the request.
-fn is_outage(answer: &Result<Response<Bytes>, Error>) -> bool {
+/// Whether the server is in trouble, rather than having said something about the list.
+fn is_outage(group_version: &GroupVersion, answer: &Result<Response<Bytes>, Error>) -> bool {
     match answer {
-        Ok(answer) => is_transient(answer.status()),
-        Err(error) => error.is_transient(),
+        Ok(answer) => take_list(group_version, answer).is_err_and(|error| error.is_outage()),
+        Err(error) => error.is_outage(),
     }
 }
 

@@ -255,6 +255,11 @@ impl Error {
 }
 
 impl Error {
+    /// Whether the server has given no answer, or none that says anything about discovery.
+    pub(crate) fn is_outage(&self) -> bool {
+        self.is_transient() || matches!(self.kind, Kind::Malformed)
+    }
+
     /// Whether client-go's memory cache asks again at once: after 429, 5xx, and a connection that was refused or reset.
     pub(crate) fn may_pass_at_once(&self) -> bool {
         if let Kind::Status { code, .. } = &self.kind {

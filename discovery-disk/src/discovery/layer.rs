@@ -156,8 +156,8 @@ impl DiskDiscoveryLayer {
         })
     }
 
-    /// Chooses whether expired or invalidated files are told when the server gives no answer (none at all, a broken one,
-    /// 429 or 5xx). Off unless set, as in kubectl.
+    /// Chooses whether expired or invalidated files are told when the server gives no answer (none at all, a broken one
+    /// or one that is no discovery document, 429 or 5xx). Off unless set, as in kubectl.
     ///
     /// Such an answer says so: [`ParsedAnswer::last_good`] is set, and with it that of
     /// [`Discovered::origin`](discovery_core::Discovered::origin); other callers see it in the response's `Cache-Status`

@@ -196,3 +196,41 @@ fn without_a_runtime_the_caller_waits() {
     let answer = answer.unwrap();
     assert_eq!(marks(&answer), (false, false, false));
 }
+
+/// The page of a proxy that wants a password, for example.
+#[test]
+fn an_answer_that_is_no_document_is_no_answer() {
+    for body in [
+        "<html>",
+        "",
+        r#"{"kind":"APIGroupLi"#,
+        r#"{"kind":"Status"}"#,
+    ] {
+        for (path, list) in [("/apis", false), ("/apis/a/v1", true)] {
+            for keep in [false, true] {
+                let (_outer, layer, _) = expired();
+                let layer = layer.keep_last_good(keep).single_lists(list);
+                let server = Server::legacy();
+                server.set(path, json(Format::Legacy, body));
+                let answer = server.ask(&layer, path);
+                assert_eq!(answer.status(), 200);
+                if keep {
+                    assert_eq!(marks(&answer), (true, true, true), "{path} {body}");
+                    assert!(text(answer).contains("a/v1"), "{path} {body}");
+                } else {
+                    assert_eq!(text(answer), body, "{path}");
+                }
+            }
+        }
+    }
+    // That there is nothing is an answer.
+    let (_outer, layer, _) = expired();
+    let server = Server::legacy();
+    let empty =
+        r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"a/v1","resources":[]}"#;
+    server.set("/apis/a/v1", json(Format::Legacy, empty));
+    let layer = layer.keep_last_good(true).single_lists(true);
+    let answer = server.ask(&layer, "/apis/a/v1");
+    assert!(!answer.headers().contains_key("cache-status"));
+    assert_eq!(text(answer).trim_end(), empty);
+}
