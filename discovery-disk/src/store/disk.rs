@@ -145,8 +145,9 @@ impl DiskStore {
         }
         make_dir(store.fs(), store.dir(), options.publish)?;
         // Made and removed again.
-        drop(store.open_temp()?);
-        if !are_together(store.dir(), store.temp())? {
+        let temp = store.open_temp()?;
+        // One file system may be mounted at two places, between which nothing can be renamed.
+        if !are_together(store.dir(), store.temp())? || !temp.can_reach(store.dir()) {
             return Err(at("use directory", store.temp())(elsewhere()));
         }
         Ok(store)

@@ -71,6 +71,12 @@ impl TempFile {
         self.made_dir
     }
 
+    /// Whether the file can be renamed into `dir`. The system compares the mounts before it refuses the name.
+    pub(crate) fn can_reach(&self, dir: &Path) -> bool {
+        let renamed = self.fs.rename(&self.path, &dir.join("."));
+        !renamed.is_err_and(|error| error.kind() == io::ErrorKind::CrossesDevices)
+    }
+
     pub(crate) fn write(&self, data: &[u8]) -> io::Result<()> {
         self.write_parts([data])
     }

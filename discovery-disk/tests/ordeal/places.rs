@@ -7,6 +7,7 @@ use std::path::Path;
 
 use discovery_core::store::{Store, Value};
 use discovery_disk::DiskStore;
+use discovery_disk::store::DiskStoreOptions;
 use tokio_test::block_on;
 
 use crate::values::{KINDS, check, signed, store};
@@ -173,6 +174,43 @@ fn part_read_only_disk() {
         assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
         assert!(block_on(store.remove("kept")).is_err());
     });
+}
+
+/// One file system at two places: no file can be renamed from one to the other.
+#[test]
+fn a_disk_that_is_mounted_twice() {
+    run_on_a_small_disk("part_mounted_twice");
+}
+
+#[test]
+fn part_mounted_twice() {
+    let Some((directory, _)) = crate::parts::part() else {
+        return;
+    };
+    let directory = Path::new(&directory);
+    let (cache, temp, elsewhere) = (
+        directory.join("cache"),
+        directory.join("temp"),
+        directory.join("elsewhere"),
+    );
+    for dir in [&temp, &elsewhere] {
+        std::fs::create_dir(dir).unwrap();
+    }
+    let options = || DiskStoreOptions::new().temp_dir(&temp);
+    let store = DiskStore::open(&cache, options()).unwrap();
+    block_on(store.put("kept", signed("kept", 1))).unwrap();
+    let mount = std::process::Command::new("mount")
+        .arg("--bind")
+        .args([&elsewhere, &temp])
+        .status();
+    assert!(mount.unwrap().success());
+    let error = DiskStore::open(&cache, options()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::CrossesDevices);
+    let error = block_on(store.put("kept", signed("kept", 2))).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::CrossesDevices);
+    check("kept", block_on(store.get("kept")).unwrap().unwrap());
+    let names = |dir: &Path| dir.read_dir().unwrap().count();
+    assert_eq!((names(&cache), names(&elsewhere)), (1, 0));
 }
 
 #[test]
