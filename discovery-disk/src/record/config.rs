@@ -162,9 +162,11 @@ impl Config {
         let Some(max_age) = self.max_age else {
             return false;
         };
-        let age = value
-            .stored_at
-            .map(|stored| self.clock.now().duration_since(stored).unwrap_or_default());
+        // One from ahead is as old as that: the clock was set back since.
+        let age = value.stored_at.map(|stored| {
+            let age = self.clock.now().duration_since(stored);
+            age.unwrap_or_else(|ahead| ahead.duration())
+        });
         let has_expired = age.is_none_or(|age| age > max_age);
         if has_expired {
             debug!(key = %Redacted::new(key), decision = "expired", ?age);

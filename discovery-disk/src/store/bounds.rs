@@ -111,10 +111,16 @@ impl Bounds {
                 .is_some_and(|max| written.values > much(max, RECOUNT_WRITES))
     }
 
-    /// Whether a value of this age is not to be had any more.
+    /// Whether a value of this age is not to be had any more. From further ahead than it may last, it was written before
+    /// the clock was set back, and would be kept for ever.
     pub(crate) fn has_expired(&self, modified: Option<SystemTime>, now: SystemTime) -> bool {
-        let age = modified.and_then(|modified| now.duration_since(modified).ok());
-        matches!((self.max_age, age), (Some(max), Some(age)) if age > max)
+        let (Some(max), Some(modified)) = (self.max_age, modified) else {
+            return false;
+        };
+        match now.duration_since(modified) {
+            Ok(age) => age > max,
+            Err(ahead) => ahead.duration() > max,
+        }
     }
 }
 
@@ -188,9 +194,8 @@ impl DiskStore {
             return true;
         }
         let now = self.now();
-        last_use(metadata).is_some_and(|used| {
-            used > now || now.duration_since(used).is_ok_and(|since| since < USE_STEP)
-        })
+        now.duration_since(last_use(metadata, now))
+            .map_or(true, |since| since < USE_STEP)
     }
 
     /// Removes the values that are too old, and those that were not used for the longest time, if there are too many.
@@ -201,15 +206,16 @@ impl DiskStore {
             return Ok(evicted);
         }
         let mut size = self.remove_expired(&mut evicted)?;
+        let now = self.now();
         let kept = bounds.kept();
         while !bounds.allow(size) {
             let mut removed = 0;
-            for candidate in self.least_used()? {
+            for candidate in self.least_used(now)? {
                 if kept.allow(size) {
                     break;
                 }
                 if self.remove_if_unchanged(&candidate.path, |metadata| {
-                    last_use(metadata) == Some(candidate.used)
+                    last_use(metadata, now) == candidate.used
                 }) {
                     size.values = size.values.saturating_sub(1);
                     size.bytes = size.bytes.saturating_sub(candidate.len);
@@ -261,7 +267,7 @@ impl DiskStore {
     }
 
     /// The values that were not used for the longest time, those first.
-    fn least_used(&self) -> io::Result<Vec<Candidate>> {
+    fn least_used(&self, now: SystemTime) -> io::Result<Vec<Candidate>> {
         let mut latest_first = BinaryHeap::with_capacity(CANDIDATES.min(1024));
         for listed in self.files()? {
             let Listed {
@@ -270,7 +276,7 @@ impl DiskStore {
                 metadata,
                 ..
             } = listed?;
-            let used = last_use(&metadata).unwrap_or(SystemTime::UNIX_EPOCH);
+            let used = last_use(&metadata, now);
             latest_first.push(Candidate { used, path, len });
             if latest_first.len() > CANDIDATES {
                 latest_first.pop();
@@ -303,12 +309,14 @@ impl DiskStore {
     }
 }
 
-/// When a value was used last: read, as far as that was noted, or written.
-fn last_use(metadata: &Metadata) -> Option<SystemTime> {
-    let written = metadata.modified().ok()?;
-    Some(
-        metadata
-            .accessed()
-            .map_or(written, |read| read.max(written)),
-    )
+/// When a value was used last: read, as far as that was noted, or written. A time that is ahead was noted before the clock
+/// was set back, and tells nothing: such a value would outlast all that are used now.
+fn last_use(metadata: &Metadata, now: SystemTime) -> SystemTime {
+    let latest = now.checked_add(USE_STEP).unwrap_or(now);
+    [metadata.modified(), metadata.accessed()]
+        .into_iter()
+        .filter_map(Result::ok)
+        .filter(|time| *time <= latest)
+        .max()
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }

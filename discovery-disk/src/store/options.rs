@@ -206,7 +206,7 @@ impl DiskStoreOptions {
     }
 
     /// Sets for how long a value counts after it was written or renewed: for ever unless set. An older one is no value,
-    /// and is removed by a [sweep](super::DiskStore::sweep).
+    /// and is removed by a [sweep](super::DiskStore::sweep). So is one from as far ahead: the clock was set back since.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.bounds.max_age = Some(age);

@@ -124,9 +124,11 @@ fn sweep(
         let Ok(modified) = metadata.modified() else {
             continue;
         };
-        let old = now
-            .duration_since(modified)
-            .is_ok_and(|age| age >= older_than);
+        let old = match now.duration_since(modified) {
+            Ok(age) => age >= older_than,
+            // The clock was set back since.
+            Err(ahead) => ahead.duration() > older_than.max(ABANDONED),
+        };
         if !metadata.is_file() || !old {
             continue;
         }

@@ -228,6 +228,13 @@ fn a_record_counts_for_its_time() {
     }
     let (response, asked) = send(&layer, get("/"), || full("two"));
     assert_eq!((asked, text(response).as_str()), (1, "two"));
+    // Nor does one count that is further ahead than it may last: the clock was set back since.
+    for (minutes, asked) in [(9, 0), (11, 1)] {
+        let behind = ManualClock::new(SystemTime::now() - minutes * minute);
+        let (response, sent) = send(&layer.clone().clock(behind), get("/"), || full("three"));
+        text(response);
+        assert_eq!(sent, asked);
+    }
     // A store that does not tell has none that counts.
     let layer = DiskStoreLayer::new(MapStore::new()).max_age(minute);
     for _ in 0..2 {

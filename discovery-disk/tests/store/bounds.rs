@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use discovery_core::store::{Store, StoreSize, Value};
-use discovery_core::sync::clock::ManualClock;
+use discovery_core::sync::clock::{Clock, ManualClock};
 use discovery_disk::store::{Compression, DiskStoreOptions};
 use discovery_disk::{DiskStore, KubectlStore};
 use tokio_test::block_on;
@@ -262,4 +262,75 @@ fn a_value_whose_file_exceeds_the_bound_is_refused() {
     let store = DiskStore::with_options(&cache, new().compression(Compression::Gzip));
     block_on(store.put("zeros", Value::new("", vec![0; 100_000]))).unwrap();
     assert!(block_on(store.get("zeros")).unwrap().is_some());
+}
+
+/// Values from before a clock was set back would outlast all others.
+#[test]
+fn values_from_the_future_make_room_first() {
+    let (_dir, cache) = directory();
+    let clock = clock();
+    let options = DiskStoreOptions::new().max_values(20).clock(clock.clone());
+    let future = ManualClock::new(clock.now() + 10_000 * MINUTE);
+    let wrong = DiskStore::with_options(&cache, options.clone().clock(future));
+    for n in 0..20 {
+        put_now(&wrong, &format!("future {n}"), "value");
+    }
+    let store = DiskStore::with_options(&cache, options);
+    // One that is used now is as good as any.
+    assert!(get(&store, "future 7").is_some());
+    for n in 0..10 {
+        clock.advance(MINUTE);
+        put_now(&store, &format!("{n}"), "value");
+    }
+    for n in 0..10 {
+        assert!(store.contains(&format!("{n}")).unwrap(), "{n}");
+    }
+    assert!(store.contains("future 7").unwrap());
+    assert!(size(&store).values <= 20);
+}
+
+#[test]
+fn a_value_from_the_future_does_not_count_for_ever() {
+    let (_dir, cache) = directory();
+    let clock = clock();
+    let options = DiskStoreOptions::new()
+        .max_age(10 * MINUTE)
+        .clock(clock.clone());
+    let store = DiskStore::with_options(&cache, options);
+    for (minutes, counts) in [(10, true), (11, false)] {
+        put(&store, "key", "value");
+        let file = std::fs::File::options()
+            .write(true)
+            .open(cache.join("key"))
+            .unwrap();
+        file.set_modified(clock.now() + minutes * MINUTE).unwrap();
+        assert_eq!(get(&store, "key").is_some(), counts);
+        assert_eq!(
+            store.sweep(Duration::MAX).unwrap().expired,
+            u64::from(!counts)
+        );
+    }
+    // All times are allowed.
+    for time in [
+        SystemTime::UNIX_EPOCH - 1_000_000 * MINUTE,
+        SystemTime::UNIX_EPOCH,
+        clock.now() + 100_000_000 * MINUTE,
+    ] {
+        for max_age in [Duration::ZERO, Duration::MAX] {
+            let options = DiskStoreOptions::new()
+                .max_age(max_age)
+                .max_values(1)
+                .clock(clock.clone());
+            let store = DiskStore::with_options(&cache, options);
+            put(&store, "key", "value");
+            assert!(get(&store, "key").is_some());
+            let file = std::fs::File::options()
+                .write(true)
+                .open(cache.join("key"))
+                .unwrap();
+            file.set_modified(time).unwrap();
+            let is_there = get(&store, "key").is_some();
+            assert_eq!(is_there, max_age == Duration::MAX, "{time:?}");
+        }
+    }
 }

@@ -30,6 +30,11 @@ fn abandoned_temporary_files_are_swept() {
         .unwrap()
         .set_modified(now + DAY)
         .unwrap();
+    // From before the clock was set back.
+    File::create(temp.join("6"))
+        .unwrap()
+        .set_modified(now + DAY + Duration::from_secs(1))
+        .unwrap();
     file("not ours", DAY * 100);
     fs::create_dir(temp.join("67")).unwrap();
     let names = || -> Vec<String> { tree(&temp).into_iter().map(|(name, _)| name).collect() };
@@ -38,7 +43,7 @@ fn abandoned_temporary_files_are_swept() {
     let clock = ManualClock::new(now);
     let store = DiskStore::with_options(&cache, DiskStoreOptions::new().clock(clock.clone()));
     assert_eq!(get(&store, "key"), None);
-    assert_eq!(names().len(), 6);
+    assert_eq!(names().len(), 7);
     put(&store, "key", "value");
     assert_eq!(names(), ["3", "4", "5", "not ours"]);
     file("8", DAY * 2);
