@@ -1,6 +1,6 @@
 //! Keys in their order.
 
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
@@ -9,25 +9,63 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::DiskStore;
 use super::names::FileOf;
 
-/// The keys of a store in memory, filled when they are first asked for.
+/// The keys of a store in memory, filled when they are first asked for. It is locked for moments, never while a file or a
+/// directory is looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Index(Mutex<Option<BTreeSet<String>>>);
+pub(crate) struct Index {
+    state: Mutex<State>,
+    /// Held while the files are listed, by one thread at a time.
+    listing: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    keys: Option<BTreeSet<String>>,
+    /// The keys that were noted while the files are listed, and whether they have a value.
+    meanwhile: Option<BTreeMap<String, bool>>,
+    /// The number of notes.
+    notes: u64,
+}
 
 impl Index {
-    fn keys(&self) -> MutexGuard<'_, Option<BTreeSet<String>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes whether a key has a value. Its file is looked at with the keys locked: of a write and a removal at the same
-    /// time, the one that is noted last sees what both have left.
-    fn note(&self, key: String, is_there: impl FnOnce() -> bool) {
-        let Some(keys) = &mut *self.keys() else {
+    /// Notes whether a key has a value. Of a write and a removal at the same time, the one that is noted last has seen what
+    /// both have left: its look at the file came after the other's note, or it looks again.
+    fn note(&self, key: &str, is_there: impl Fn() -> bool) {
+        loop {
+            let notes = {
+                let state = self.state();
+                if state.keys.is_none() && state.meanwhile.is_none() {
+                    return;
+                }
+                state.notes
+            };
+            let is_there = is_there();
+            let mut state = self.state();
+            if state.notes == notes {
+                state.note(key, is_there);
+                return;
+            }
+        }
+    }
+}
+
+impl State {
+    fn note(&mut self, key: &str, is_there: bool) {
+        self.notes += 1;
+        if let Some(meanwhile) = &mut self.meanwhile {
+            meanwhile.insert(key.to_owned(), is_there);
+        }
+        let Some(keys) = &mut self.keys else {
             return;
         };
-        if is_there() {
-            keys.insert(key);
-        } else {
-            keys.remove(&key);
+        if !is_there {
+            keys.remove(key);
+        } else if !keys.contains(key) {
+            keys.insert(key.to_owned());
         }
     }
 }
@@ -71,10 +109,10 @@ impl DiskStore {
             }
             return Ok(first.into_sorted_vec());
         };
-        if index.keys().is_none() {
+        if index.state().keys.is_none() {
             self.reindex()?;
         }
-        let keys = index.keys();
+        let keys = &index.state().keys;
         let start = from.map_or(Bound::Unbounded, Bound::Excluded);
         let keys = keys
             .iter()
@@ -110,9 +148,20 @@ impl DiskStore {
         let Some(index) = self.index() else {
             return Ok(());
         };
-        // Locked for the whole of it: a write meanwhile would be missed.
-        let mut keys = index.keys();
-        *keys = Some(self.iter_keys("")?.collect::<io::Result<_>>()?);
+        let _listing = index.listing.lock().unwrap_or_else(PoisonError::into_inner);
+        index.state().meanwhile = Some(BTreeMap::new());
+        let listed = self.iter_keys("").and_then(Iterator::collect);
+        let mut state = index.state();
+        let meanwhile = state.meanwhile.take();
+        let mut keys: BTreeSet<String> = listed?;
+        for (key, is_there) in meanwhile.into_iter().flatten() {
+            if is_there {
+                keys.insert(key);
+            } else {
+                keys.remove(&key);
+            }
+        }
+        state.keys = Some(keys);
         Ok(())
     }
 
@@ -121,7 +170,7 @@ impl DiskStore {
         if let Some(index) = self.index()
             && let Some(key) = self.key_of(path)
         {
-            index.note(key, || matches!(self.fs().stat(path), Ok(Some(_))));
+            index.note(&key, || matches!(self.fs().stat(path), Ok(Some(_))));
         }
     }
 

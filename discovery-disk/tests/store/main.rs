@@ -21,6 +21,7 @@ mod sweeping;
 mod trust;
 mod values;
 mod verify;
+mod waiting;
 mod writer;
 
 use std::path::PathBuf;
