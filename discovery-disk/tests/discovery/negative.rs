@@ -361,7 +361,7 @@ fn an_accepted_directory_has_them_too() {
         server.ask(&place.layer(), "/apis/a/v1");
         let negative = place.state.join("negative");
         let of_server = negative.read_dir().unwrap().next().unwrap().unwrap();
-        set_mode(&of_server.path(), 0o777);
+        set_mode(of_server.path(), 0o777);
         server.asked();
         let layer = place.layer().trust_any_owner(trust);
         assert_eq!(server.ask(&layer, "/apis/a/v1").status(), 404);
