@@ -1,8 +1,15 @@
 //! Several processes on one directory.
 
+use std::fs::File;
 use std::path::Path;
+use std::time::Duration;
 
 use discovery_core::Format;
+use discovery_core::testing::Gate;
+use discovery_disk::DiskDiscoveryLayer;
+use http::Request;
+use http_body_util::Full;
+use tower::{Layer, ServiceExt};
 
 use crate::parts::{part, say_written, start, succeed, wait_until_written};
 use crate::tools::*;
@@ -105,4 +112,47 @@ fn a_killed_writer_leaves_whole_files() {
         server.ask_with(&layer, "/apis", Format::V2.content_type());
         assert!(server.asked().is_empty(), "all is there");
     }
+}
+
+fn with_lock(outer: &Path) -> DiskDiscoveryLayer {
+    DiskDiscoveryLayer::new(outer.join("discovery/h")).state_dir(outer.join("state"))
+}
+
+/// Asks a server that never answers, and says so.
+#[test]
+fn part_holder() {
+    let Some((outer, _)) = part() else { return };
+    let server = Server::default();
+    server.hold(&Gate::new());
+    let service = with_lock(Path::new(&outer)).layer(server.service());
+    let request = Request::get("/apis").body(Full::default()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let _ = runtime.unwrap().block_on(async {
+        let asking = tokio::spawn(service.oneshot(request));
+        while server.asked().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        say_written();
+        asking.await
+    });
+}
+
+/// The system ends the lock of a process with it. This would not end if somebody had to.
+#[test]
+fn a_killed_holder_of_the_lock_is_not_waited_for() {
+    let outer = tempfile::tempdir().unwrap();
+    let mut child = start("part_holder", outer.path(), 0);
+    wait_until_written(&mut child);
+    let locks = outer.path().join("state/locks");
+    let lock = locks.read_dir().unwrap().next().unwrap().unwrap().path();
+    assert!(File::open(&lock).unwrap().try_lock().is_err());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(lock.exists());
+
+    let layer = with_lock(outer.path()).max_lock_wait(Duration::MAX);
+    let server = Server::default();
+    assert_eq!(server.ask(&layer, "/apis").status(), 200);
+    assert_eq!(server.asked(), ["/api", "/apis"]);
+    assert!(!lock.exists());
 }
