@@ -12,7 +12,7 @@ use discovery_core::store::StoreSize;
 
 use super::DiskStore;
 use super::error::{Shown, why};
-use super::fs::Stamp;
+use super::fs::{Stamp, is_absence};
 use super::list::Listed;
 use super::offload::offload_detached;
 use super::stats::Counters;
@@ -71,6 +71,16 @@ impl Drop for Counting {
     fn drop(&mut self) {
         self.0.usage().counting.store(false, Ordering::Release);
     }
+}
+
+/// The outcome of a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    Removed,
+    /// Somebody else has removed it.
+    Gone,
+    /// It has changed, or can't be removed.
+    Stays,
 }
 
 /// A value that may have to go. The order is that of the last use.
@@ -209,22 +219,32 @@ impl DiskStore {
         let now = self.now();
         let kept = bounds.kept();
         while !bounds.allow(size) {
-            let mut removed = 0;
-            for candidate in self.least_used(now)? {
+            let mut has_changed = false;
+            let candidates;
+            (size, candidates) = self.least_used(now)?;
+            // Another process may have been at it.
+            if bounds.allow(size) {
+                break;
+            }
+            for candidate in candidates {
                 if kept.allow(size) {
                     break;
                 }
-                if self.remove_if_unchanged(&candidate.path, |metadata| {
-                    last_use(metadata, now) == candidate.used
-                }) {
-                    size.values = size.values.saturating_sub(1);
-                    size.bytes = size.bytes.saturating_sub(candidate.len);
-                    evicted.evicted += 1;
-                    evicted.bytes += candidate.len;
-                    removed += 1;
+                let is_unused = |metadata: &Metadata| last_use(metadata, now) == candidate.used;
+                match self.remove_if_unchanged(&candidate.path, is_unused) {
+                    Removal::Removed => {
+                        evicted.evicted += 1;
+                        evicted.bytes += candidate.len;
+                    }
+                    // Another process' work makes room as well.
+                    Removal::Gone => {}
+                    Removal::Stays => continue,
                 }
+                size.values = size.values.saturating_sub(1);
+                size.bytes = size.bytes.saturating_sub(candidate.len);
+                has_changed = true;
             }
-            if removed == 0 {
+            if !has_changed {
                 break;
             }
         }
@@ -255,19 +275,28 @@ impl DiskStore {
             } = listed?;
             let has_expired =
                 |metadata: &Metadata| bounds.has_expired(metadata.modified().ok(), now);
-            if has_expired(&metadata) && self.remove_if_unchanged(&path, has_expired) {
-                evicted.expired += 1;
-                evicted.bytes += len;
-            } else {
-                size.values += 1;
-                size.bytes += len;
+            let removal = match has_expired(&metadata) {
+                true => self.remove_if_unchanged(&path, has_expired),
+                false => Removal::Stays,
+            };
+            match removal {
+                Removal::Removed => {
+                    evicted.expired += 1;
+                    evicted.bytes += len;
+                }
+                Removal::Gone => {}
+                Removal::Stays => {
+                    size.values += 1;
+                    size.bytes += len;
+                }
             }
         }
         Ok(size)
     }
 
-    /// The values that were not used for the longest time, those first.
-    fn least_used(&self, now: SystemTime) -> io::Result<Vec<Candidate>> {
+    /// The size of all values, and those that were not used for the longest time, those first.
+    fn least_used(&self, now: SystemTime) -> io::Result<(StoreSize, Vec<Candidate>)> {
+        let mut size = StoreSize::default();
         let mut latest_first = BinaryHeap::with_capacity(CANDIDATES.min(1024));
         for listed in self.files()? {
             let Listed {
@@ -276,13 +305,15 @@ impl DiskStore {
                 metadata,
                 ..
             } = listed?;
+            size.values += 1;
+            size.bytes += len;
             let used = last_use(&metadata, now);
             latest_first.push(Candidate { used, path, len });
             if latest_first.len() > CANDIDATES {
                 latest_first.pop();
             }
         }
-        Ok(latest_first.into_sorted_vec())
+        Ok((size, latest_first.into_sorted_vec()))
     }
 
     /// Removes a value that is still as it was when it was chosen. A value that takes its place in the very moment goes
@@ -291,19 +322,21 @@ impl DiskStore {
         &self,
         path: &Path,
         is_unchanged: impl FnOnce(&Metadata) -> bool,
-    ) -> bool {
+    ) -> Removal {
         match self.fs().stat(path) {
             Ok(Some(metadata)) if is_unchanged(&metadata) => {}
-            _ => return false,
+            Ok(None) => return Removal::Gone,
+            _ => return Removal::Stays,
         }
         match self.fs().remove(path) {
             Ok(()) => {
                 self.note_removed(path);
-                true
+                Removal::Removed
             }
+            Err(error) if is_absence(&error) => Removal::Gone,
             Err(error) => {
                 tracing::debug!(path = %Shown(path), error = %why(&error), "value not removed");
-                false
+                Removal::Stays
             }
         }
     }

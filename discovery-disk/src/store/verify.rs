@@ -22,7 +22,7 @@ pub struct VerifyReport {
     pub values: u64,
     /// The size of their files in bytes.
     pub bytes: u64,
-    /// Of them, the damaged ones. They have been removed.
+    /// Of them, the damaged ones. They have been removed, but for those that failed to be, which is logged.
     pub damaged: u64,
     /// Files that could not be read, and are still there.
     pub unreadable: u64,
@@ -34,7 +34,8 @@ impl DiskStore {
     /// can tell nothing but that a value can be read.
     ///
     /// The call blocks, for as long as it takes to read all files, and holds 64 KiB of them at a time. Values that are
-    /// written meanwhile may be read or not.
+    /// written meanwhile may be read or not; one that takes the place of a damaged one in the very moment in which that is
+    /// removed goes in its place.
     ///
     /// ```
     /// use discovery_core::store::{Store, Value};

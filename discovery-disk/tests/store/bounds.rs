@@ -1,9 +1,11 @@
 //! Bounds on bytes, values and age.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use discovery_core::store::{Store, StoreSize, Value};
 use discovery_core::sync::clock::{Clock, ManualClock};
+use discovery_disk::store::faults::Step;
 use discovery_disk::store::{Compression, DiskStoreOptions};
 use discovery_disk::{DiskStore, KubectlStore};
 use tokio_test::block_on;
@@ -332,5 +334,31 @@ fn a_value_from_the_future_does_not_count_for_ever() {
             let is_there = get(&store, "key").is_some();
             assert_eq!(is_there, max_age == Duration::MAX, "{time:?}");
         }
+    }
+}
+
+/// Two that find too many values at the same time remove no more than one would.
+#[test]
+fn processes_that_evict_at_once_do_not_remove_twice_as_many() {
+    for first in [Step::Open, Step::Remove] {
+        let (_dir, cache) = directory();
+        let clock = clock();
+        let unbound = DiskStoreOptions::new().clock(clock.clone());
+        let filling = DiskStore::with_options(&cache, unbound.clone());
+        for n in 0..30 {
+            put_now(&filling, &format!("{n}"), "value");
+            clock.advance(MINUTE);
+        }
+        let other = DiskStore::with_options(&cache, unbound.clone().max_values(20));
+        let is_first = AtomicBool::new(true);
+        let options = unbound.max_values(20).with_faults(move |step, _| {
+            if step == first && is_first.swap(false, Ordering::SeqCst) {
+                assert_eq!(other.sweep(Duration::MAX).unwrap().evicted, 12);
+            }
+            None
+        });
+        let store = DiskStore::with_options(&cache, options);
+        store.sweep(Duration::MAX).unwrap();
+        assert_eq!(size(&store).values, 18, "{first:?}");
     }
 }
