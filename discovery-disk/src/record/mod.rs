@@ -52,7 +52,8 @@
 //!
 //! Requests take no part, and are passed on, if they have another method than GET, a `Range` field, content of
 //! their own, or a `Host` field that differs from the authority of their URI: the key does not tell such requests
-//! apart. Nor does kubectl's key tell paths with empty segments from those without. [`DiskStoreLayer::record_if`] decides which responses are recorded, [`DiskStoreLayer::key`]
+//! apart. Nor does kubectl's key tell paths with empty segments from those without. A 304 or 412 to a request with a condition
+//! is passed on and never recorded. [`DiskStoreLayer::record_if`] decides which responses are recorded, [`DiskStoreLayer::key`]
 //! under which key, and [`DiskStoreLayer::credentials`] whether requests with credentials take part.
 //!
 //! # What ends up on disk

@@ -14,7 +14,8 @@ use discovery_core::internal::entry_writer::{Abandoned, EntryObserver, EntryWrit
 use discovery_core::internal::reserved::Oneshot;
 use discovery_core::internal::tee::Reader;
 use discovery_core::store::{Op, PutOptions, Value};
-use http::{Method, Request, Response, StatusCode, response};
+use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+use http::{HeaderMap, Method, Request, Response, StatusCode, response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 use tracing::debug;
@@ -58,6 +59,7 @@ where
                 return Ok(response.map(Body::full));
             }
         }
+        let is_conditional = is_conditional(request.headers());
         let response = Oneshot::new(inner, request).await;
         let is_outage = match &response {
             Ok(response) => {
@@ -72,8 +74,31 @@ where
                 return Ok(stored.map(Body::full));
             }
         }
-        Ok(record(response?, key, config).await)
+        let response = response?;
+        // It says something about the caller's copy, in place of the document that the key stands for.
+        if is_conditional
+            && matches!(
+                response.status(),
+                StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED
+            )
+        {
+            not_recorded(&key, "the request had a condition");
+            return Ok(response.map(Body::passed));
+        }
+        Ok(record(response, key, config).await)
     }
+}
+
+/// Whether a request is for a document only if the caller's copy is another (RFC 9110 §13.1).
+fn is_conditional(headers: &HeaderMap) -> bool {
+    [
+        IF_MATCH,
+        IF_NONE_MATCH,
+        IF_MODIFIED_SINCE,
+        IF_UNMODIFIED_SINCE,
+    ]
+    .iter()
+    .any(|name| headers.contains_key(name))
 }
 
 /// Begins to record a response, if it may be recorded.

@@ -241,3 +241,39 @@ fn a_record_counts_for_its_time() {
         assert_eq!(send(&layer, get("/"), || full("one")).1, 1);
     }
 }
+
+/// A cache outside of the layer asks whether its copy is still good. What it is told is no document.
+#[test]
+fn the_answer_to_a_condition_does_not_replace_a_document() {
+    let store = MapStore::new();
+    let layer = DiskStoreLayer::new(store.clone())
+        .mode(Mode::Record)
+        .record_if(|_| true);
+    let status = |status: u16| {
+        move || {
+            let mut response = full("");
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            response
+        }
+    };
+    text(send(&layer, get("/"), || full("document")).0);
+    for (name, value, answer) in [
+        ("if-none-match", "\"1\"", 304),
+        ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT", 304),
+        ("if-match", "\"1\"", 412),
+        ("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT", 412),
+    ] {
+        let mut request = get("/");
+        request.headers_mut().insert(name, value.parse().unwrap());
+        let (response, asked) = send(&layer, request.clone(), status(answer));
+        assert_eq!((response.status().as_u16(), asked), (answer, 1));
+        let replay = layer.clone().mode(Mode::Replay);
+        let (response, _) = send(&replay, get("/"), || full("never"));
+        assert_eq!(text(response), "document", "{name}");
+        // A new document is one.
+        text(send(&layer, request, || full("newer")).0);
+        let (response, _) = send(&replay, get("/"), || full("never"));
+        assert_eq!(text(response), "newer", "{name}");
+        text(send(&layer, get("/"), || full("document")).0);
+    }
+}
