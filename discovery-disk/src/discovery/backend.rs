@@ -282,7 +282,7 @@ impl Cache for DiskBackend {
     fn invalidate(&self) {
         let shared = &self.shared;
         let mut state = shared.state();
-        state.invalidate();
+        state.invalidate(shared.keep_last_good);
         if let Some(negatives) = &shared.negatives {
             negatives.invalidate();
         }

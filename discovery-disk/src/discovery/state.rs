@@ -27,7 +27,7 @@ struct Kept {
     /// The time when it came.
     since: SystemTime,
     part: Part,
-    save: u64,
+    turn: Turn,
 }
 
 /// The place of a save among invalidations and other saves.
@@ -60,7 +60,10 @@ impl State {
         let later = |save: u64| save > turn.save;
         self.epoch == turn.epoch
             && !self.ours.get(name).is_some_and(|save| later(*save))
-            && !self.kept.get(name).is_some_and(|kept| later(kept.save))
+            && !self
+                .kept
+                .get(name)
+                .is_some_and(|kept| later(kept.turn.save))
     }
 
     /// Takes a file to be written. `false` if another thread is writing it.
@@ -80,8 +83,7 @@ impl State {
 
     /// A file could not be written.
     pub(super) fn keep(&mut self, name: &Name, since: SystemTime, part: Part, turn: Turn) {
-        let save = turn.save;
-        self.kept.insert(name.clone(), Kept { since, part, save });
+        self.kept.insert(name.clone(), Kept { since, part, turn });
     }
 
     /// The document that failed to be written, if it has not expired, and the time when it came.
@@ -89,7 +91,10 @@ impl State {
         if self.kept.is_empty() {
             return None;
         }
-        let Kept { since, part, .. } = self.kept.get(name)?;
+        let Kept { since, part, turn } = self.kept.get(name)?;
+        if turn.epoch != self.epoch && !limit.also_invalidated {
+            return None;
+        }
         // From further ahead than it may last: a clock that was set back would keep it for ever.
         let is_ahead = has_expired(limit.now, limit.ttl, *since);
         if limit.excludes(*since) || is_ahead {
@@ -107,11 +112,14 @@ impl State {
     }
 
     /// Forgets what is ours, and what was asked for until now. Threads that write go on to the end
-    /// of what they publish; whoever writes the same file next waits for them.
-    pub(super) fn invalidate(&mut self) {
+    /// of what they publish; whoever writes the same file next waits for them. Documents that failed to be written stay for
+    /// whoever takes invalidated ones, if anybody does.
+    pub(super) fn invalidate(&mut self, keep_last_good: bool) {
         self.epoch += 1;
         self.ours.clear();
-        self.kept.clear();
+        if !keep_last_good {
+            self.kept.clear();
+        }
     }
 }
 

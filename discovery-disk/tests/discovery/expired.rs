@@ -234,3 +234,29 @@ fn an_answer_that_is_no_document_is_no_answer() {
     assert!(!answer.headers().contains_key("cache-status"));
     assert_eq!(text(answer).trim_end(), empty);
 }
+
+/// Where nothing can be written, as in a container whose disk is read-only.
+#[test]
+fn documents_in_memory_are_kept_as_files_are() {
+    for keep in [false, true] {
+        let (outer, dir) = directory();
+        std::fs::write(outer.path().join("cache"), "no directory").unwrap();
+        let layer = DiskDiscoveryLayer::new(&dir).keep_last_good(keep);
+        let server = Server::default();
+        server.ask_all(&layer);
+        for _ in 0..2 {
+            layer.handle().invalidate();
+            server.set("/api", unavailable());
+            server.set("/apis", unavailable());
+            for path in ["/apis", "/apis/a/v1"] {
+                let answer = server.ask(&layer, path);
+                if keep {
+                    assert_eq!(answer.status(), 200, "{path}");
+                    assert_eq!(marks(&answer), (true, true, true), "{path}");
+                } else {
+                    assert!(!answer.headers().contains_key("cache-status"), "{path}");
+                }
+            }
+        }
+    }
+}
