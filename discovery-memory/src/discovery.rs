@@ -130,9 +130,9 @@ impl MemoryDiscoveryLayer {
     }
 
     /// Chooses whether what was known before an invalidation, or before it expired, is told when the server gives no answer
-    /// (none at all, a broken one or one that is no discovery document, 429 or 5xx). It says so: [`ParsedAnswer::last_good`] is set, and with it that of
-    /// [`Discovered::origin`](discovery_core::Discovered::origin); the response has a `Cache-Status`. Off unless set, as in
-    /// client-go.
+    /// (none at all, a broken one or one that is no discovery document, 429 or 5xx). It says so:
+    /// [`ParsedAnswer::last_good`] is set, and with it that of [`Discovered::origin`](discovery_core::Discovered::origin);
+    /// the response has a `Cache-Status`. Off unless set, as in client-go.
     ///
     /// [`ParsedAnswer::last_good`]: discovery_core::engine::ParsedAnswer::last_good
     #[must_use]
