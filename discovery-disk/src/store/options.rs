@@ -206,7 +206,8 @@ impl DiskStoreOptions {
     }
 
     /// Sets for how long a value counts after it was written or renewed: for ever unless set. An older one is no value,
-    /// and is removed by a [sweep](super::DiskStore::sweep). So is one from as far ahead: the clock was set back since.
+    /// nor is one from as far ahead, since which the clock was set back. A [sweep](super::DiskStore::sweep) removes them;
+    /// until then, keys and sizes tell of them.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.bounds.max_age = Some(age);
