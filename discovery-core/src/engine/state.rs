@@ -162,6 +162,8 @@ pub(super) struct Inner<C> {
     /// old.
     changing: Mutex<()>,
     saves: AtomicU64,
+    /// Whether documents from before were told since the last save. It is a warning once.
+    has_told_last_good: AtomicBool,
     /// Whether stale documents are being fetched anew.
     pub(super) revalidating: AtomicBool,
     pub(super) counters: Counters,
@@ -258,6 +260,7 @@ impl<C: Cache> Inner<C> {
             refreshed: AtomicU64::new(0),
             changing: Mutex::default(),
             saves: AtomicU64::new(0),
+            has_told_last_good: AtomicBool::new(false),
             revalidating: AtomicBool::new(false),
             counters: Counters::default(),
         }
@@ -362,7 +365,12 @@ impl<C: Cache> Inner<C> {
         let cache = self.cache.name();
         let path = request.endpoint.path();
         let reason = "the server has no answer: what was known before is told";
-        tracing::warn!(cache, decision = "hit", reason, %path);
+        if self.has_told_last_good.swap(true, Ordering::Relaxed) {
+            tracing::debug!(cache, decision = "hit", reason, %path);
+        } else {
+            let further = "further cases are logged at DEBUG";
+            tracing::warn!(cache, decision = "hit", reason, %path, "{further}");
+        }
         Some(self.marked(response, Stale::LastGood))
     }
 
@@ -414,6 +422,7 @@ impl<C: Cache> Inner<C> {
         match saving {
             Some(saving) => {
                 saving.await;
+                self.has_told_last_good.store(false, Ordering::Relaxed);
                 self.saves.fetch_add(1, Ordering::Release);
                 tracing::debug!(
                     cache,

@@ -260,3 +260,27 @@ fn documents_in_memory_are_kept_as_files_are() {
         }
     }
 }
+
+/// A program that runs long would fill its log.
+#[test]
+fn each_outage_is_one_warning() {
+    use discovery_core::testing::{EventLevel, Events};
+    let events = Events::new("").level(EventLevel::Warn);
+    events.capture(|| {
+        let (_outer, layer, _) = expired();
+        let layer = layer.keep_last_good(true);
+        for _ in 0..2 {
+            let server = Server::default();
+            server.set("/apis", unavailable());
+            for path in ["/apis", "/apis/a/v1", "/api", "/apis"] {
+                assert_eq!(server.ask(&layer, path).status(), 200);
+            }
+            let told = events.take();
+            assert_eq!(told.len(), 1, "{told:?}");
+            // It is over, and then there is another one.
+            Server::default().ask(&layer, "/apis");
+            assert!(events.take().is_empty());
+            layer.handle().invalidate();
+        }
+    });
+}
