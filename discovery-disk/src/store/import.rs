@@ -6,7 +6,7 @@ use discovery_core::store::Op;
 
 use super::DiskStore;
 use super::error::at;
-use super::fs::Stamp;
+use super::fs::{Stamp, is_absence};
 use super::offload::{Permit, offload};
 use super::temp::{make_dir, parent, rename, sync_dir};
 use super::writer::ValueWriter;
@@ -115,8 +115,13 @@ impl DiskStore {
             return taken;
         }
         // A rename does nothing where both are names of one file.
-        if is_linked && !is_one_place(source, target) {
-            self.fs().remove(source).map_err(at("remove", source))?;
+        if is_linked
+            && !is_one_place(source, target)
+            && let Err(error) = self.fs().remove(source)
+            // Another value had come between, and the rename has done it.
+            && !is_absence(&error)
+        {
+            return Err(at("remove", source)(error));
         }
         // Not allowed for another user's file: it counts by its own time.
         self.fs().touch(file, target, self.now()).ok();
