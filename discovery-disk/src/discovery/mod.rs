@@ -9,7 +9,7 @@
 //! - Files are published whole, by renaming a temporary file that lies beside them. They have mode
 //!   0660 and directories 0750, less the umask. A file with the same content is not written again; its
 //!   modification time is renewed.
-//! - Empty lists of groups or resources are not written.
+//! - Empty lists of groups or resources are not written. A list that has become empty loses its file.
 //! - A file that is empty, cut off, of another kind or of another group version, too large or not a
 //!   regular file is no file, and is replaced. (kubectl takes an empty file for a valid answer.)
 //! - If the directory can't be written, answers are kept in memory for the same time, and one

@@ -45,6 +45,7 @@ impl Shared {
             false => self.tree.single(),
         };
         self.write_all(&lists, &batch, turn);
+        self.remove_emptied(found, turn);
         self.save_empty(found, turn);
         // Last, so that whoever sees new groups finds their lists as well.
         if let Some(groups) = groups {
@@ -59,6 +60,19 @@ impl Shared {
             if had_files && (written == Written::Content || self.tree.is_untidy(now)) {
                 let served = found.group_versions().iter().chain(found.stale());
                 self.tree.tidy(&served.cloned().collect(), now);
+            }
+        }
+    }
+
+    /// Removes the files of lists that have no resources any more: they would be told until they expire.
+    fn remove_emptied(&self, found: &Snapshot, turn: Turn) {
+        for (group_version, list) in found.lists() {
+            let name = Name::Resources(group_version.clone());
+            if list.resources.is_empty()
+                && let Some(_busy) = self.begin(&name, turn)
+            {
+                self.tree.remove(&name);
+                self.state().forget(&name, turn);
             }
         }
     }

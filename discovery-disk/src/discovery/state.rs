@@ -81,6 +81,14 @@ impl State {
         self.ours.insert(name.clone(), turn.save);
     }
 
+    /// A file has been removed.
+    pub(super) fn forget(&mut self, name: &Name, turn: Turn) {
+        if self.wants(name, turn) {
+            self.kept.remove(name);
+            self.ours.remove(name);
+        }
+    }
+
     /// A file could not be written.
     pub(super) fn keep(&mut self, name: &Name, since: SystemTime, part: Part, turn: Turn) {
         self.kept.insert(name.clone(), Kept { since, part, turn });

@@ -121,6 +121,6 @@ fn directories(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Whether a directory is that of another server.
-fn is_anothers(dir: &Path) -> bool {
+pub(super) fn is_anothers(dir: &Path) -> bool {
     fs::symlink_metadata(dir.join(GROUPS)).is_ok()
 }

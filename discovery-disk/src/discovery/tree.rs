@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use discovery_core::GroupVersion;
 
-use crate::store::error::{Shown, at};
+use super::tidy::is_anothers;
+use crate::store::error::{Shown, at, why};
 use crate::store::fs::{Fs, Stamp, has_mode};
 use crate::store::sweep::sweep_quietly;
 use crate::store::temp::{Publish, TempFile};
@@ -250,6 +251,29 @@ impl Tree {
         }
         temp.rename(&path, PUBLISH)?.settle(&path, PUBLISH)?;
         Ok(Written::Content)
+    }
+
+    /// Removes a file, and its directory, if it is there and not in that of another server.
+    pub(super) fn remove(&self, name: &Name) {
+        let (Some(dir), Some(path)) = (&self.dir, self.path(name)) else {
+            return;
+        };
+        let mut directories = path.ancestors().skip(1).take_while(|above| above != dir);
+        if !matches!(self.fs.stat(&path), Ok(Some(_))) || directories.any(is_anothers) {
+            return;
+        }
+        match self.fs.remove(&path) {
+            Ok(()) => {
+                tracing::debug!(decision = "remove", reason = "it has no resources any more", file = %Shown(&path));
+                if let Some(dir) = path.parent() {
+                    // One that is not empty stays.
+                    let _ = self.fs.remove_dir(dir);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(file = %Shown(&path), error = %why(&error), "file not removed");
+            }
+        }
     }
 
     /// Makes the directories of a list, one in the other, without a look for what is there.

@@ -102,3 +102,39 @@ fn a_list_without_content_is_no_list() {
     assert!(text(server.ask(&layer, "/apis")).contains("a/v1"));
     assert_eq!(server.asked(), ["/api", "/apis"]);
 }
+
+/// An empty list has no file. The one from before would be told until it expires, by kubectl as well.
+#[test]
+fn a_list_that_has_become_empty_loses_its_file() {
+    let groups = [Group::new("a").version("v2", &["xs"]).version("v1", &[])];
+    let groups = json(Format::V2, &fixtures::aggregated(&groups));
+    for is_invalidated in [true, false] {
+        let (_dir, dir) = warm_directory();
+        let server = Server::default();
+        let layer = DiskDiscoveryLayer::new(&dir);
+        assert!(text(server.ask(&layer, "/apis/a/v1")).contains("xs"));
+        server.set("/apis", groups.clone());
+        if is_invalidated {
+            layer.handle().invalidate();
+        } else {
+            set_modified(&dir.join("servergroups.json"), long_ago());
+        }
+        assert_eq!(server.ask(&layer, "/apis").status(), 200);
+        assert_eq!(server.asked(), ["/api", "/apis"]);
+        assert!(!dir.join("a/v1").exists() && dir.join("a/v2").exists());
+        assert_eq!(layer.disk_stats().write_errors, 0);
+        // This process, and another one.
+        for layer in [layer, DiskDiscoveryLayer::new(&dir)] {
+            assert!(text(server.ask(&layer, "/apis/a/v2")).contains("xs"));
+            let list = text(server.ask(&layer, "/apis/a/v1"));
+            assert!(list.contains(r#""resources":[]"#), "{list}");
+        }
+    }
+    // That of a server below this one is its own.
+    let (_dir, dir) = warm_directory();
+    fs::write(dir.join("a/servergroups.json"), GROUPS).unwrap();
+    let server = Server::default();
+    server.set("/apis", groups);
+    refresh(&server, &DiskDiscoveryLayer::new(&dir));
+    assert!(dir.join("a/v1/serverresources.json").exists());
+}
