@@ -14,7 +14,7 @@ use serde_json::Value;
 
 pub(crate) use self::fields::{AuthProvider, Cluster, Exec, Impersonated, User};
 use self::file::Entry;
-pub(crate) use self::file::{Content, documents, without_dots};
+pub(crate) use self::file::{Content, documents, without_dots, yaml};
 use crate::errors::{Fatal, InvalidPort, go_words};
 use crate::overrides::Overrides;
 
@@ -58,7 +58,12 @@ pub(crate) fn read(named: Option<PathBuf>) -> Result<Option<Content>, Fatal> {
         None => vec![home().join(".kube/config")],
     };
     let mut merged: Option<Content> = None;
-    for file in files.into_iter().filter(|file| file.exists()) {
+    let is_missing = |file: &PathBuf| match file.metadata() {
+        Ok(_) => false,
+        // Any other error is one, for a file that can't be reached may be the one that counts.
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    for file in files.into_iter().filter(|file| !is_missing(file)) {
         let next = Content::read(&file)?;
         match &mut merged {
             Some(merged) => merged.merge(next),
@@ -81,16 +86,19 @@ pub(crate) fn chosen(
 ) -> Result<Option<Chosen>, Fatal> {
     let named = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
     let (cluster_named, user_named) = (named(&overrides.cluster), named(&overrides.user));
-    let current = Some(content.current.as_str()).filter(|name| !name.is_empty());
     let find = |entries: &[Entry], name: &str| entries.iter().position(|entry| entry.name == name);
+    let name = context.unwrap_or(&content.current);
     let (mut cluster_name, mut user_name) = (String::new(), String::new());
-    match context.or(current) {
-        Some(name) => {
-            let context = find(&content.contexts, name).ok_or_else(|| no_context(name))?;
+    // The name of a context may be empty, as those of a cluster and a user.
+    match find(&content.contexts, name) {
+        Some(context) => {
             let context = &content.contexts[context];
             usable(context, "context")?;
-            cluster_name = context.text("cluster").to_owned();
-            user_name = context.text("user").to_owned();
+            let text = |field: &str| {
+                let text = context.text(field).map(str::to_owned);
+                text.ok_or_else(|| of_the_wrong_type(context, "context", field))
+            };
+            (cluster_name, user_name) = (text("cluster")?, text("user")?);
             let is_there = find(&content.clusters, &cluster_name).is_some();
             if cluster_named.is_none() && !is_there && !cluster_name.is_empty() {
                 return Err(Fatal::new(format_args!(
@@ -98,7 +106,7 @@ pub(crate) fn chosen(
                 )));
             }
         }
-        None if cluster_named.is_none() && user_named.is_none() => return Ok(None),
+        None if !name.is_empty() => return Err(no_context(name)),
         None => {}
     }
     if let Some(name) = cluster_named {
@@ -117,6 +125,9 @@ pub(crate) fn chosen(
     }
     let cluster = find(&content.clusters, &cluster_name).map(|at| &content.clusters[at]);
     let user = find(&content.users, &user_name).map(|at| &content.users[at]);
+    if name.is_empty() && cluster.is_none() && user.is_none() {
+        return Ok(None);
+    }
     Ok(Some(Chosen {
         cluster: cluster
             .map(|cluster| typed(cluster, "cluster"))
@@ -154,14 +165,16 @@ fn typed<T: DeserializeOwned>(entry: &Entry, what: &str) -> Result<T, Fatal> {
             .find_map(alone)
             .unwrap_or_else(|| "it".into())
     };
-    serde_json::from_value(Value::Object(entry.fields.clone())).map_err(|_| {
-        Fatal::new(format_args!(
-            "error loading config file \"{}\": the {what} {:?}: {} is of the wrong type",
-            entry.file.display(),
-            entry.name,
-            wrong()
-        ))
-    })
+    serde_json::from_value(Value::Object(entry.fields.clone()))
+        .map_err(|_| of_the_wrong_type(entry, what, &wrong()))
+}
+
+fn of_the_wrong_type(entry: &Entry, what: &str, field: &str) -> Fatal {
+    Fatal::new(format_args!(
+        "error loading config file \"{}\": the {what} {:?}: {field} is of the wrong type",
+        entry.file.display(),
+        entry.name
+    ))
 }
 
 pub(crate) fn no_context(name: &str) -> Fatal {
@@ -189,7 +202,7 @@ impl Chosen {
             let has_certificate = user.client_certificate_data.is_some();
             let has_key = user.client_key_data.is_some();
             look("client-cert", &self.user_name, certificate, has_certificate);
-            // A key alone is of no use, and no harm.
+            // A key alone is of no use, and nobody looks at it.
             if user.has_certificate() {
                 look("client-key", &self.user_name, key, has_key);
             }
@@ -237,7 +250,7 @@ impl Chosen {
                 user.client_key_data.is_some(),
             ),
         ] {
-            if file && data {
+            if file && data && user.has_certificate() {
                 found.push(format!(
                     "{what}-data and {what} are both specified for {of}. {what}-data will override."
                 ));

@@ -3,6 +3,7 @@
 //! Files that templates have made are full of empty fields and odd entries, which are no reason to refuse the whole file. So
 //! it is read as plain data here, and only what the chosen context uses becomes typed.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -26,6 +27,9 @@ const BASE64: [&str; 3] = [
     "client-certificate-data",
     "client-key-data",
 ];
+
+/// What aliases may make of a short file.
+const MAX_NODES: usize = 250_000;
 
 /// The content of one or several files.
 #[derive(Debug, Default)]
@@ -61,7 +65,7 @@ impl Content {
                 go_words(&error)
             ))
         })?;
-        let text = decoded(bytes).ok_or_else(|| failed(&"it is not UTF-8"))?;
+        let text = decoded(bytes).ok_or_else(|| failed(&"it is neither UTF-8 nor UTF-16"))?;
         let document = parse(first_document(&text)).map_err(|why| failed(&why))?;
         let mut fields = match document {
             Value::Null => Map::new(),
@@ -72,15 +76,19 @@ impl Content {
             match fields.get(field) {
                 None | Some(Value::Null) => {}
                 Some(Value::String(found)) if found.is_empty() || found == expected => {}
+                // The group's name is empty, too, as in client-go.
+                Some(Value::String(found)) if field == "apiVersion" && found == "/v1" => {}
                 Some(_) => return Err(failed(&format_args!("its {field} is not {expected}"))),
             }
         }
         let mut list = |name: &str, inner: &str| match fields.remove(name) {
             None | Some(Value::Null) => Ok(Vec::new()),
-            Some(Value::Array(entries)) => Ok(entries
-                .into_iter()
-                .filter_map(|entry| Entry::read(entry, inner, file))
-                .collect()),
+            Some(Value::Array(entries)) => Ok(unambiguous(
+                entries
+                    .into_iter()
+                    .filter_map(|entry| Entry::read(entry, inner, file))
+                    .collect(),
+            )),
             Some(_) => Err(failed(&format_args!("its {name} are not a list"))),
         };
         let (contexts, clusters, users) = (
@@ -136,7 +144,9 @@ impl Entry {
         };
         let name = match entry.remove("name") {
             Some(Value::String(name)) => name,
-            _ => String::new(),
+            None | Some(Value::Null) => String::new(),
+            // It can't be named.
+            Some(_) => return None,
         };
         let (fields, broken) = match entry.remove(inner) {
             Some(Value::Object(fields)) => (fields, None),
@@ -195,13 +205,38 @@ impl Entry {
         }
     }
 
-    /// A field that is a text; empty if it is not there.
-    pub(super) fn text(&self, name: &str) -> &str {
-        self.fields
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+    /// A field that is a text; empty if it is not there, and `None` if it is something else.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        match self.fields.get(name) {
+            None => Some(""),
+            Some(field) => field.as_str(),
+        }
     }
+}
+
+/// Entries of one list: client-go refuses a name that is there twice, for nobody can say which one is meant.
+fn unambiguous(mut entries: Vec<Entry>) -> Vec<Entry> {
+    let mut names = HashMap::new();
+    for entry in &entries {
+        *names.entry(entry.name.clone()).or_insert(0) += 1;
+    }
+    for entry in entries.iter_mut().filter(|entry| names[&entry.name] > 1) {
+        entry.broken = Some("its name is there more than once".into());
+    }
+    entries
+}
+
+/// The text of a file. One in UTF-16, as PowerShell writes what it redirects, begins with a byte order mark.
+fn decoded(bytes: Vec<u8>) -> Option<String> {
+    let number: fn([u8; 2]) -> u16 = match bytes.get(..2) {
+        Some([0xff, 0xfe]) => u16::from_le_bytes,
+        Some([0xfe, 0xff]) => u16::from_be_bytes,
+        _ => return String::from_utf8(bytes).ok(),
+    };
+    let (pairs, rest) = bytes[2..].as_chunks::<2>();
+    let units: Vec<_> = pairs.iter().copied().map(number).collect();
+    let text = String::from_utf16(&units).ok()?;
+    rest.is_empty().then_some(text)
 }
 
 fn drop_empty(fields: &mut Map<String, Value>) {
@@ -238,22 +273,6 @@ pub(crate) fn without_dots(path: &Path) -> PathBuf {
     clean
 }
 
-/// The text of a file: in UTF-8, or in UTF-16 if it begins with the mark of that, as Windows' editors write it.
-fn decoded(bytes: Vec<u8>) -> Option<String> {
-    let from = |word: fn([u8; 2]) -> u16| {
-        let (pairs, []) = bytes.as_chunks() else {
-            return None;
-        };
-        let words: Vec<_> = pairs.iter().skip(1).map(|pair| word(*pair)).collect();
-        String::from_utf16(&words).ok()
-    };
-    match bytes[..] {
-        [0xff, 0xfe, ..] => from(u16::from_le_bytes),
-        [0xfe, 0xff, ..] => from(u16::from_be_bytes),
-        _ => String::from_utf8(bytes).ok(),
-    }
-}
-
 /// The documents of a file, one after the other.
 pub(crate) fn documents(text: &str) -> impl Iterator<Item = Result<Value, String>> {
     let mut rest = text;
@@ -268,7 +287,25 @@ pub(crate) fn documents(text: &str) -> impl Iterator<Item = Result<Value, String
 }
 
 fn parse(text: &str) -> Result<Value, String> {
+    yaml(text).or_else(|why| {
+        // client-go looks at nothing behind a first value in braces.
+        let mut values = serde_json::Deserializer::from_str(text).into_iter();
+        match values.next() {
+            Some(Ok(first)) if text.trim_start().starts_with('{') => Ok(first),
+            _ => Err(why),
+        }
+    })
+}
+
+/// The one document of a text. Of fields with the same name, the last one counts.
+pub(crate) fn yaml(text: &str) -> Result<Value, String> {
     let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            // A file may be as long as it is; aliases may make somewhat more of it.
+            max_nodes: MAX_NODES.max(text.len()),
+            max_events: 4 * MAX_NODES.max(text.len()),
+            enforce_alias_anchor_ratio: false,
+        },
         duplicate_keys: DuplicateKeyPolicy::LastWins,
         ignore_binary_tag_for_string: true,
         with_snippet: false,
@@ -277,7 +314,7 @@ fn parse(text: &str) -> Result<Value, String> {
         return Ok(Value::Null);
     }
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        // Behind the first line comes a piece of the file, which may have secrets.
+        // Behind the first line comes a piece of the text, which may have secrets.
         let error = error.to_string();
         error.lines().next().unwrap_or_default().to_owned()
     })
@@ -296,9 +333,8 @@ fn first_document(text: &str) -> &str {
         if begun && (marks("---") || marks("...")) {
             return &text[..at];
         }
-        let is_content =
-            !content.is_empty() && !content.starts_with(['#', '%']) && content != "---";
-        begun |= is_content;
+        // A document that is marked has begun, even if there is nothing in it.
+        begun |= !content.is_empty() && !content.starts_with(['#', '%']);
         at += line.len();
     }
     text
@@ -316,20 +352,6 @@ mod tests {
     }
 
     #[test]
-    fn utf_16_has_a_mark() {
-        let text = "current-context: \u{e4}\u{1f600}\n";
-        let of = |word: fn(u16) -> [u8; 2]| -> Vec<u8> {
-            let words = std::iter::once(0xfeff).chain(text.encode_utf16());
-            words.flat_map(word).collect()
-        };
-        for bytes in [of(u16::to_le_bytes), of(u16::to_be_bytes)] {
-            assert_eq!(decoded(bytes.clone()).unwrap().trim(), text.trim());
-            assert!(decoded(bytes[..bytes.len() - 1].to_vec()).is_none());
-        }
-        assert!(decoded(b"\xff".to_vec()).is_none());
-    }
-
-    #[test]
     fn odd_entries_do_no_harm() {
         let content = read(
             "kind: ''\nclusters: null\npreferences: 5\nextensions: [{}]\n\
@@ -337,7 +359,7 @@ mod tests {
              users: [{name: u, user: {exec: {env: [null], args: [null, a], interactiveMode: Often}}}]\n---\n}{",
         );
         assert_eq!(content.contexts.len(), 4);
-        assert_eq!(content.contexts[3].text("cluster"), "two");
+        assert_eq!(content.contexts[3].text("cluster"), Some("two"));
         assert!(content.clusters.is_empty() && content.current.is_empty());
         let exec = &content.users[0].fields["exec"];
         assert_eq!(exec["args"], serde_json::json!([null, "a"]));
@@ -355,8 +377,8 @@ mod tests {
             panic!()
         };
         assert_eq!(c.fields.len(), 2);
-        assert_eq!(c.text("certificate-authority-data"), "QUJDREVG");
-        assert_eq!(d.text("certificate-authority-data"), "QUJDREVG");
+        assert_eq!(c.text("certificate-authority-data"), Some("QUJDREVG"));
+        assert_eq!(d.text("certificate-authority-data"), Some("QUJDREVG"));
     }
 
     #[test]
@@ -367,7 +389,7 @@ mod tests {
         ));
         assert_eq!(first.current, "b");
         assert_eq!(first.users.len(), 2);
-        assert_eq!(first.users[0].text("token"), "one");
+        assert_eq!(first.users[0].text("token"), Some("one"));
     }
 
     #[test]
@@ -383,12 +405,68 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_there_twice_is_nobody_s() {
+        let content = read("users: [{name: u}, {name: v}, {name: u}, {name: 5}]");
+        let broken: Vec<_> = content
+            .users
+            .iter()
+            .map(|user| (user.name.as_str(), user.broken.is_some()))
+            .collect();
+        assert_eq!(broken, [("u", true), ("v", false), ("u", true)]);
+    }
+
+    #[test]
+    fn utf_16_begins_with_a_mark() {
+        let text = "current-context: \u{1f600}";
+        let units: Vec<_> = text.encode_utf16().collect();
+        let little: Vec<_> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let big: Vec<_> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+        for bytes in [
+            [&[0xff, 0xfe], &little[..]].concat(),
+            [&[0xfe, 0xff], &big[..]].concat(),
+            text.into(),
+        ] {
+            assert_eq!(decoded(bytes).as_deref(), Some(text));
+        }
+        let cut = [&[0xff, 0xfe], &little[..little.len() - 1]].concat();
+        for bytes in [cut, b"caf\xe9".to_vec()] {
+            assert_eq!(decoded(bytes), None);
+        }
+    }
+
+    #[test]
+    fn what_is_behind_a_value_in_braces_is_left_alone() {
+        for behind in ["garbage", "\n{\"current-context\": \"b\"}", ""] {
+            let content = read(&format!("{{\"current-context\": \"a\"}}{behind}"));
+            assert_eq!(content.current, "a", "{behind}");
+        }
+        assert!(parse("a: [1\n").is_err());
+    }
+
+    #[test]
+    fn long_files_and_many_aliases_are_read_and_bombs_are_not() {
+        let users: String = (0..90_000).map(|n| format!("- {{name: u{n}}}\n")).collect();
+        assert_eq!(read(&format!("users:\n{users}")).users.len(), 90_000);
+        let aliases = "*a, ".repeat(3000);
+        assert!(parse(&format!("a: &a {{b: 1}}\nc: [{aliases}]\n")).is_ok());
+        let mut bomb = String::from("a0: &a0 [x]\n");
+        for n in 1..9 {
+            let nine = format!("*a{}, ", n - 1).repeat(9);
+            bomb.push_str(&format!("a{n}: &a{n} [{nine}]\n"));
+        }
+        assert!(parse(&bomb).is_err());
+    }
+
+    #[test]
     fn a_document_ends_where_the_next_begins() {
         for (text, first) in [
             ("a: 1\n---\nb: 2\n", "a: 1\n"),
             ("---\na: 1\n", "---\na: 1\n"),
             ("# c\n---\na: 1\n...\nx", "# c\n---\na: 1\n"),
             ("a: |\n  ---\nb: 1", "a: |\n  ---\nb: 1"),
+            ("---\n---\na: 1\n", "---\n"),
+            ("# c\n---\n# d\n---\na: 1\n", "# c\n---\n# d\n"),
+            ("%YAML 1.1\n---\na: 1\n", "%YAML 1.1\n---\na: 1\n"),
             ("", ""),
         ] {
             assert_eq!(first_document(text), first);
