@@ -1,6 +1,7 @@
 //! The transport, which is not set up before the first request is to be sent.
 
 mod authenticated;
+mod authority;
 mod connect;
 mod credentials;
 mod deadline;

@@ -38,30 +38,33 @@ where
 
 /// Whether the other side has closed the connection without an answer.
 fn was_closed(error: &(dyn Error + 'static)) -> bool {
+    let mut closed = false;
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<hyper::Error>()
-            && (error.is_incomplete_message() || error.is_canceled())
-        {
-            return true;
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            closed |= error.is_incomplete_message() || error.is_canceled();
         }
         if let Some(error) = error.downcast_ref::<io::Error>() {
-            let closed = [
-                io::ErrorKind::ConnectionReset,
-                io::ErrorKind::ConnectionAborted,
-                io::ErrorKind::BrokenPipe,
-            ];
-            return closed.contains(&error.kind());
+            // The other side has said why: it will say so again.
+            if let Some(why) = error.get_ref()
+                && why.is::<rustls::Error>()
+            {
+                return false;
+            }
+            closed |= matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+            );
         }
         if let Some(error) = error.downcast_ref::<h2::Error>() {
             let is_graceful = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
-            if is_graceful || error.reason() == Some(h2::Reason::REFUSED_STREAM) {
-                return true;
-            }
+            closed |= is_graceful || error.reason() == Some(h2::Reason::REFUSED_STREAM);
         }
         cause = error.source();
     }
-    false
+    closed
 }
 
 #[cfg(test)]
@@ -72,14 +75,18 @@ mod tests {
 
     /// The number of requests, and whether one was answered, of a server that closes so many connections.
     async fn sent(method: Method, closes: usize, kind: io::ErrorKind) -> (usize, bool) {
+        sent_with(method, closes, || kind.into()).await
+    }
+
+    async fn sent_with(
+        method: Method,
+        closes: usize,
+        error: impl Fn() -> io::Error,
+    ) -> (usize, bool) {
         let count = AtomicUsize::new(0);
         let client = tower::service_fn(|_| {
             let closed = count.fetch_add(1, Ordering::Relaxed) < closes;
-            std::future::ready(if closed {
-                Err(io::Error::from(kind))
-            } else {
-                Ok(())
-            })
+            std::future::ready(if closed { Err(error()) } else { Ok(()) })
         });
         let request = Request::builder()
             .method(method)
@@ -102,5 +109,11 @@ mod tests {
             sent(Method::GET, 1, io::ErrorKind::ConnectionRefused).await,
             (1, false)
         );
+        // A server that refuses the certificate closes the connection, too.
+        let alert = || {
+            let alert = rustls::AlertDescription::CertificateRequired;
+            io::Error::new(reset, rustls::Error::AlertReceived(alert))
+        };
+        assert_eq!(sent_with(Method::GET, 1, alert).await, (1, false));
     }
 }

@@ -16,9 +16,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, InconsistentKeys, RootCertStore,
+    SignatureScheme,
 };
 
+use super::authority::{is_certificate, stands_for_others};
 use super::ecdsa;
 use crate::errors::go_words;
 use crate::kubeconfig::{Cluster, User};
@@ -59,8 +61,9 @@ impl Tls {
             provider: Arc::new(ecdsa::provider()),
             trusted: match authorities {
                 _ if cluster.insecure_skip_tls_verify => Trusted::Anybody,
-                Some(authorities) => Trusted::Authorities(authorities),
-                None => Trusted::System,
+                Some(authorities) if !authorities.is_empty() => Trusted::Authorities(authorities),
+                // An empty file has none, as in Go.
+                _ => Trusted::System,
             },
             verifier: OnceLock::new(),
         })
@@ -129,6 +132,9 @@ pub(super) fn identity(certificate: &[u8], key: &[u8]) -> Result<Identity, BoxEr
     let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();
     let chain = chain.ok().filter(|chain| !chain.is_empty());
     let chain = chain.ok_or("tls: failed to find any PEM data in certificate input")?;
+    if !chain.iter().all(|certificate| is_certificate(certificate)) {
+        return Err("x509: malformed certificate".into());
+    }
     let key = PrivateKeyDer::from_pem_slice(key);
     let key = key.map_err(|_| "tls: failed to find any PEM data in key input")?;
     let ring = ring::default_provider().key_provider;
@@ -142,7 +148,14 @@ pub(super) fn identity(certificate: &[u8], key: &[u8]) -> Result<Identity, BoxEr
             );
         }
     };
-    Ok(Arc::new(CertifiedKey::new(chain, key)))
+    let identity = CertifiedKey::new(chain, key);
+    // What can't be compared, such as a certificate of X.509's first version, is left to the server.
+    match identity.keys_match() {
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err("tls: private key does not match public key".into())
+        }
+        _ => Ok(Arc::new(identity)),
+    }
 }
 
 /// The content of a field, or of the file that another field names.
@@ -178,7 +191,7 @@ pub(super) async fn bounded<T, E: Into<BoxError>>(
 /// authority.
 #[derive(Debug)]
 struct Known {
-    authorities: Arc<WebPkiServerVerifier>,
+    provider: Arc<CryptoProvider>,
     certificates: Vec<CertificateDer<'static>>,
 }
 
@@ -194,11 +207,25 @@ impl Known {
                 "unable to load root certificates: unable to parse bytes as PEM block".into(),
             );
         }
-        let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
         Ok(Self {
-            authorities: authorities.build()?,
+            provider,
             certificates,
         })
+    }
+
+    /// Verifies with those certificates that stand for others now, or for themselves: webpki would take any that is
+    /// trusted.
+    fn authorities(&self, is_known: bool, now: UnixTime) -> Option<Arc<WebPkiServerVerifier>> {
+        let now = now.as_secs();
+        let stands =
+            |known: &&CertificateDer<'_>| is_known || stands_for_others(known, now) != Some(false);
+        let mut roots = RootCertStore::empty();
+        let authorities = self.certificates.iter().filter(stands).cloned();
+        roots.add_parsable_certificates(authorities);
+        let provider = Arc::clone(&self.provider);
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .ok()
     }
 }
 
@@ -211,11 +238,15 @@ impl ServerCertVerifier for Known {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified =
-            (self.authorities).verify_server_cert(certificate, intermediates, name, ocsp, now);
-        let is_known = || self.certificates.iter().any(|known| known == certificate);
+        let is_known = self.certificates.iter().any(|known| known == certificate);
+        let verified = match self.authorities(is_known, now) {
+            Some(authorities) => {
+                authorities.verify_server_cert(certificate, intermediates, name, ocsp, now)
+            }
+            None => Err(CertificateError::UnknownIssuer.into()),
+        };
         match verified {
-            Err(error) if lacks_authority(&error) && is_known() => {
+            Err(error) if lacks_authority(&error) && is_known => {
                 let certificate = ParsedCertificate::try_from(certificate)?;
                 rustls::client::verify_server_name(&certificate, name)?;
                 Ok(ServerCertVerified::assertion())
@@ -230,7 +261,8 @@ impl ServerCertVerifier for Known {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        (self.authorities).verify_tls12_signature(message, certificate, signature)
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
     }
 
     fn verify_tls13_signature(
@@ -239,11 +271,13 @@ impl ServerCertVerifier for Known {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        (self.authorities).verify_tls13_signature(message, certificate, signature)
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
+        let known = &self.provider.signature_verification_algorithms;
+        known.supported_schemes()
     }
 }
 
@@ -281,26 +315,27 @@ impl ServerCertVerifier for Unverified {
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
+        // Anybody could have made this certificate, and so has its key.
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn verify_tls13_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        let mut schemes = self.0.signature_verification_algorithms.supported_schemes();
+        schemes.push(SignatureScheme::ECDSA_NISTP521_SHA512);
+        schemes
     }
 }
 
@@ -330,6 +365,49 @@ mod tests {
         known
             .verify_server_cert(certificate, &[], &name, &[], now)
             .is_ok()
+    }
+
+    #[test]
+    fn only_authorities_stand_for_others_and_only_in_their_time() {
+        for (is_authority, to, expected) in [
+            (true, 2100, true),
+            (true, 2020, false),
+            (false, 2100, false),
+        ] {
+            let key = KeyPair::generate().unwrap();
+            let mut parameters = CertificateParams::new(vec!["issuer.test".to_owned()]).unwrap();
+            parameters.not_before = rcgen::date_time_ymd(2000, 1, 1);
+            parameters.not_after = rcgen::date_time_ymd(to, 1, 1);
+            if is_authority {
+                parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            }
+            let trusted = parameters.self_signed(&key).unwrap().pem();
+            let issuer = rcgen::Issuer::new(parameters, key);
+            let server = CertificateParams::new(vec!["server.test".to_owned()]).unwrap();
+            let certificate = server.signed_by(&KeyPair::generate().unwrap(), &issuer);
+            let certificate = certificate.unwrap().der().clone();
+            let found = verified(&trusted, &certificate, "server.test");
+            assert_eq!(found, expected, "{is_authority} {to}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_belong_together() {
+        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new(vec!["me".to_owned()]).unwrap();
+        let pem = parameters.self_signed(&key).unwrap().pem();
+        let with = |certificate: &str, key: &KeyPair| {
+            let made = identity(certificate.as_bytes(), key.serialize_pem().as_bytes());
+            made.map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(with(&pem, &key), Ok(()));
+        let other = with(&pem, &KeyPair::generate().unwrap());
+        assert_eq!(
+            other.unwrap_err(),
+            "tls: private key does not match public key"
+        );
+        let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert_eq!(with(bad, &key).unwrap_err(), "x509: malformed certificate");
     }
 
     /// Go takes a certificate that is trusted itself; webpki wants an authority's.
