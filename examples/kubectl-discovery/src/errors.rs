@@ -9,7 +9,7 @@ use discovery_core::http::uri;
 use discovery_core::{Error as DiscoveryError, GroupVersion};
 use http::{StatusCode, Uri};
 
-use crate::transport::{Elapsed, ProxyError, SendError, looked_up, without_password};
+use crate::transport::{Elapsed, ProxyError, Redirected, SendError, looked_up, without_password};
 
 /// The connector's word for it, whose type is its own.
 const DNS: &str = "dns error: ";
@@ -102,7 +102,7 @@ impl Fatal {
         if let Some(fatal) = error.configuration() {
             return fatal.clone();
         }
-        let host = error.url().authority().map_or("", uri::host_and_port);
+        let host = asked(error).authority().map_or("", uri::host_and_port);
         Self(if is_refused(error) {
             format!(
                 "The connection to the server {host} was refused - did you specify the right host \
@@ -137,7 +137,7 @@ impl Fatal {
                 let mut url = error.url().to_string();
                 let mut words = words(error);
                 if is_refused(error) {
-                    let address = address(error.url());
+                    let address = address(asked(error));
                     let address = address.map_or_else(String::new, |at| format!(" {at}"));
                     words = format!("dial tcp{address}: connect: connection refused");
                 }
@@ -228,16 +228,21 @@ fn list_failure(failure: &DiscoveryError, server: &Uri) -> String {
     }
 }
 
+/// The server that gave no answer: that of the request, or one that it redirects to.
+fn asked(error: &SendError) -> &Uri {
+    find::<Redirected>(error).map_or(error.url(), |redirected| &redirected.uri)
+}
+
 /// The reason why a request got no answer, in Go's words where those are known.
 fn words(error: &SendError) -> String {
     if let Some(error) = find::<ProxyError>(error) {
         return error.to_string();
     }
     let text = chain(error.cause());
-    let host = looked_up(error.url().host().unwrap_or_default());
+    let host = looked_up(asked(error).host().unwrap_or_default());
     if text.contains(DIAL)
         && let Some(why) = find::<io::Error>(error)
-        && let (Some(_), Some(address)) = (why.raw_os_error(), address(error.url()))
+        && let (Some(_), Some(address)) = (why.raw_os_error(), address(asked(error)))
     {
         return format!("dial tcp {address}: connect: {}", go_words(why));
     }

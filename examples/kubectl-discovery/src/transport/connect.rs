@@ -6,10 +6,12 @@ use bytes::Bytes;
 use discovery_core::BoxError;
 use discovery_core::http::dump::Uncompressed;
 use discovery_core::http::uri::host_and_port;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, PROXY_AUTHORIZATION};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
+};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -31,11 +33,12 @@ const MAX_HEADERS: usize = 10_000;
 
 /// HTTP over the connections of a dialer: HTTP/2 where TLS has agreed on it, else HTTP/1.1. Opens no socket.
 pub(super) fn connect(dialer: Dialer, disable_compression: bool) -> Connection {
-    let proxy_authorization = dialer.proxy_authorization().cloned();
+    let proxies = dialer.clone();
     let client = Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .http1_max_headers(MAX_HEADERS)
         .http1_max_buf_size(MAX_HEAD)
+        .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http2_max_header_list_size(MAX_HEAD as u32)
@@ -46,15 +49,19 @@ pub(super) fn connect(dialer: Dialer, disable_compression: bool) -> Connection {
     let client = ServiceBuilder::new()
         .map_request(move |mut request: Request<_>| {
             // Over TLS it is sent to the proxy when the tunnel is made.
-            if let Some(value) = &proxy_authorization
-                && request.uri().scheme() == Some(&Scheme::HTTP)
+            if request.uri().scheme() == Some(&Scheme::HTTP)
+                && let Some(value) = proxies.proxy_authorization(request.uri())
             {
                 let headers = request.headers_mut();
-                headers.insert(PROXY_AUTHORIZATION, value.clone());
+                headers.insert(PROXY_AUTHORIZATION, value);
             }
             request
         })
         .map_response(|mut response: Response<_>| {
+            // A length beside it means nothing (RFC 9112 §6.3).
+            if response.headers().contains_key(TRANSFER_ENCODING) {
+                response.headers_mut().remove(CONTENT_LENGTH);
+            }
             // The HTTP cache stores other fields of a response that came compressed.
             if gzip::is_gzip(response.headers()) {
                 response.extensions_mut().insert(Uncompressed);
@@ -70,16 +77,14 @@ pub(super) fn connect(dialer: Dialer, disable_compression: bool) -> Connection {
         })
         .service_fn(move |request| follow(client.clone(), request));
     let client = BoxCloneSyncService::<_, Response<Incoming>, BoxError>::new(client);
-    if disable_compression {
-        let client = client
-            .map_response(|response| response.map(|body| body.map_err(Into::into).boxed_unsync()));
-        return BoxCloneSyncService::new(client);
-    }
     let client = service_fn(move |mut request: Request<_>| {
         let client = client.clone();
         async move {
-            let accepted = request.headers_mut().entry(ACCEPT_ENCODING);
-            accepted.or_insert(HeaderValue::from_static("gzip"));
+            if !disable_compression {
+                let accepted = request.headers_mut().entry(ACCEPT_ENCODING);
+                accepted.or_insert(HeaderValue::from_static("gzip"));
+            }
+            // Some servers compress what nobody has asked for.
             gzip::decoded(client.oneshot(request).await?).await
         }
     });
@@ -94,7 +99,11 @@ fn with_url_credentials<B>(mut request: Request<B>) -> Request<B> {
     let Some((user_info, host)) = authority.as_str().rsplit_once('@') else {
         return request;
     };
-    let decoded = percent_decoded(user_info);
+    let mut decoded = percent_decoded(user_info);
+    // A name without a password is sent with an empty one.
+    if !user_info.contains(':') {
+        decoded.push(b':');
+    }
     let value = format!("Basic {}", STANDARD.encode(decoded));
     let host = host.parse::<Authority>();
     if let (false, Ok(mut value)) = (
@@ -183,6 +192,12 @@ mod tests {
         assert_eq!(request.uri(), "http://h:1/api?x=1");
         // base64 of `me:p@ss`
         assert_eq!(request.headers()[AUTHORIZATION], "Basic bWU6cEBzcw==");
+        let request = Request::get("http://me@h/").body(()).unwrap();
+        // base64 of `me:`
+        assert_eq!(
+            with_url_credentials(request).headers()[AUTHORIZATION],
+            "Basic bWU6"
+        );
         assert_eq!(
             without_password(&"http://me:p@h:1/".parse().unwrap()),
             "http://me:***@h:1/"

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use discovery_core::BoxError;
-use discovery_core::http::uri::{host_and_port, same_origin};
+use discovery_core::http::uri::{self, host_and_port, same_origin};
 use http::uri::Scheme;
 use http::{HeaderValue, Uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -29,6 +29,7 @@ use tower_service::Service;
 
 use super::Unsendable;
 use super::connect::{percent_decoded, replace_authority, without_password};
+use super::no_proxy::NoProxy;
 use super::tls::{Identity, Tls, bounded};
 use crate::errors::{InvalidPort, address, chain, go_words};
 use crate::server::Config;
@@ -43,13 +44,21 @@ const SOCKS_PORT: u16 = 1080;
 #[derive(Clone)]
 pub(super) struct Dialer {
     tcp: HttpConnector<Resolver>,
-    proxy: Option<Arc<Proxy>>,
+    proxies: Proxies,
     tls: Arc<Tls>,
     /// The name that servers' certificates have to be for, if it is not the host's.
     server_name: Option<ServerName<'static>>,
     identity: Option<Identity>,
     /// The server that the user is known to. Its address may have a zone, which requests have no more.
     server: Uri,
+}
+
+/// The proxies that servers are asked through.
+#[derive(Clone)]
+enum Proxies {
+    One(Arc<Proxy>),
+    /// Those of the environment, and the servers that are asked without.
+    Environment(Arc<Matcher>, NoProxy),
 }
 
 /// A proxy, and who may use it.
@@ -75,12 +84,21 @@ impl Dialer {
             // Errors in the configuration are found before anything is sent.
             tls.client(None, &[])?;
         }
-        let server_name = config.cluster.tls_server_name.clone();
+        let proxies = Proxies::new(config)?;
+        // One that can't be used is told before anything is sent.
+        proxies.to(&config.url)?;
+        let name = config.cluster.tls_server_name.as_deref();
+        // Nobody looks at a certificate's name if all are trusted.
+        let has_use = !config.cluster.insecure_skip_tls_verify;
+        let server_name = match name.map(given_name) {
+            Some(Err(why)) if has_use => return Err(why),
+            given => given.and_then(Result::ok),
+        };
         Ok(Self {
             tcp,
-            proxy: proxy(config)?.map(Arc::new),
+            proxies,
             tls: Arc::new(tls),
-            server_name: server_name.map(ServerName::try_from).transpose()?,
+            server_name,
             identity: None,
             server: config.url.clone(),
         })
@@ -95,8 +113,8 @@ impl Dialer {
     }
 
     /// The credentials for the proxy, for each request that it forwards.
-    pub(super) fn proxy_authorization(&self) -> Option<&HeaderValue> {
-        self.proxy.as_ref()?.basic.as_ref()
+    pub(super) fn proxy_authorization(&self, target: &Uri) -> Option<HeaderValue> {
+        self.proxies.to(target).ok()??.basic.clone()
     }
 
     async fn dial(self, mut target: Uri) -> Result<Stream, BoxError> {
@@ -107,7 +125,7 @@ impl Dialer {
             target = self.server.clone();
         }
         let has_tls = target.scheme() == Some(&Scheme::HTTPS);
-        let (io, is_forwarded) = match self.proxy.clone() {
+        let (io, is_forwarded) = match self.proxies.to(&target)? {
             None => (
                 Io::of(self.tcp.clone().oneshot(target.clone()).await?),
                 false,
@@ -182,6 +200,15 @@ impl Service<Uri> for Dialer {
     fn call(&mut self, target: Uri) -> Self::Future {
         Box::pin(self.clone().dial(target))
     }
+}
+
+/// The name that a kubeconfig gives to a server.
+fn given_name(name: &str) -> Result<ServerName<'static>, BoxError> {
+    let inside = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    ServerName::try_from(inside.unwrap_or(name).to_owned())
+        .map_err(|_| format!("the tls-server-name {name:?} is no name of a host").into())
 }
 
 /// The name that a certificate has to be for: the host, without the zone of an address (RFC 6874 §4).
@@ -266,50 +293,57 @@ fn given(io: Io) -> impl FnMut(Uri) -> Ready<Result<TokioIo<Io>, BoxError>> {
     }
 }
 
-/// The proxy of the kubeconfig; or that of the surroundings, but not to this machine, as in Go.
-fn proxy(config: &Config) -> Result<Option<Proxy>, BoxError> {
-    let target = &config.url;
-    if let Some(proxy) = &config.cluster.proxy_url {
+impl Proxies {
+    /// That of the kubeconfig, for all servers; or those of the surroundings.
+    fn new(config: &Config) -> Result<Self, BoxError> {
+        let Some(proxy) = &config.cluster.proxy_url else {
+            return Ok(Self::environment());
+        };
         let found = Matcher::builder()
             .all(proxy.as_str())
             .build()
-            .intercept(target);
+            .intercept(&config.url);
         let found = found.ok_or_else(|| match proxy.parse() {
             Ok(uri) => unsupported(&uri),
             Err(_) => "the proxy-url is no URL".into(),
         });
-        return Proxy::of(&found?).map(Some);
+        Ok(Self::One(Proxy::of(&found?)?.into()))
     }
-    let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
-    let local = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    let found = (!local).then(|| matcher().intercept(target)).flatten();
-    found.as_ref().map(Proxy::of).transpose()
-}
 
-/// The proxies of the environment, as Go takes them: it does not know `ALL_PROXY`, and the host in a pattern such as
-/// `*.test` begins with a dot.
-fn matcher() -> Matcher {
-    let variable = |name: &str| {
-        let lower = name.to_ascii_lowercase();
-        let value = std::env::var(name).ok().filter(|value| !value.is_empty());
-        value
-            .or_else(|| std::env::var(lower).ok())
-            .unwrap_or_default()
-    };
-    let exceptions = variable("NO_PROXY");
-    let exceptions: Vec<_> = exceptions
-        .split(',')
-        .map(str::trim)
-        .map(|pattern| match pattern.strip_prefix('*') {
-            Some(rest) if !rest.is_empty() => rest,
-            _ => pattern,
-        })
-        .collect();
-    Matcher::builder()
-        .http(variable("HTTP_PROXY"))
-        .https(variable("HTTPS_PROXY"))
-        .no(exceptions.join(","))
-        .build()
+    /// As Go takes them: it does not know `ALL_PROXY`.
+    fn environment() -> Self {
+        let variable = |name: &str| {
+            let lower = name.to_ascii_lowercase();
+            let value = std::env::var(name).ok().filter(|value| !value.is_empty());
+            value
+                .or_else(|| std::env::var(lower).ok())
+                .unwrap_or_default()
+        };
+        let matcher = Matcher::builder()
+            .http(variable("HTTP_PROXY"))
+            .https(variable("HTTPS_PROXY"))
+            .build();
+        let exceptions = NoProxy::new(&variable("NO_PROXY"));
+        Self::Environment(matcher.into(), exceptions)
+    }
+
+    /// The proxy for a server; none is for this machine.
+    fn to(&self, target: &Uri) -> Result<Option<Arc<Proxy>>, BoxError> {
+        let (matcher, exceptions) = match self {
+            Self::One(proxy) => return Ok(Some(Arc::clone(proxy))),
+            Self::Environment(matcher, exceptions) => (matcher, exceptions),
+        };
+        let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
+        let is_local = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        let port = uri::port(target).ok().flatten().unwrap_or_default();
+        if is_local || exceptions.contains(host, port) {
+            return Ok(None);
+        }
+        let found = matcher.intercept(target);
+        found
+            .map(|found| Proxy::of(&found).map(Arc::new))
+            .transpose()
+    }
 }
 
 fn unsupported(proxy: &Uri) -> BoxError {

@@ -30,6 +30,13 @@ struct BadLocation {
     why: Reason,
 }
 
+/// Another server than the one that was asked first gave no answer.
+#[derive(Debug)]
+pub(crate) struct Redirected {
+    pub(crate) uri: Uri,
+    error: BoxError,
+}
+
 #[derive(Debug)]
 enum Reason {
     Port(InvalidPort),
@@ -51,7 +58,14 @@ where
     for turn in 0..MOST {
         let mut next = request.clone();
         let response = client.clone().oneshot(request).await;
-        let mut response = response.map_err(Into::into)?;
+        let mut response = response.map_err(|error| {
+            let (uri, error) = (next.uri().clone(), error.into());
+            if turn == 0 {
+                error
+            } else {
+                BoxError::from(Redirected { uri, error })
+            }
+        })?;
         let Some(target) = target(next.uri(), &response)? else {
             if turn > 0 {
                 // It is not the answer of the URL that was asked for, to be kept under that.
@@ -80,12 +94,10 @@ fn target<B>(asked: &Uri, response: &Response<B>) -> Result<Option<Uri>, BadLoca
             | StatusCode::PERMANENT_REDIRECT
     );
     let location = response.headers().get(LOCATION).filter(|_| is_redirect);
-    let Some(location) = location.and_then(|location| location.to_str().ok()) else {
+    let Some(location) = location.filter(|location| !location.is_empty()) else {
         return Ok(None);
     };
-    if location.is_empty() {
-        return Ok(None);
-    }
+    let location = &escaped(location);
     let refused = |why| {
         let location = uri::without_user_info(location).into_owned();
         Err(BadLocation { location, why })
@@ -103,11 +115,38 @@ fn target<B>(asked: &Uri, response: &Response<B>) -> Result<Option<Uri>, BadLoca
     }
 }
 
+/// A `Location` with escapes in the place of what may not be in a URL, where Go takes it and servers send it: spaces and
+/// letters outside ASCII.
+fn escaped(location: &HeaderValue) -> String {
+    let mut escaped = String::new();
+    for byte in location.as_bytes() {
+        match byte {
+            b' ' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x80.. => {
+                escaped.push_str(&format!("%{byte:02X}"));
+            }
+            byte => escaped.push(char::from(*byte)),
+        }
+    }
+    escaped
+}
+
 /// Go drops these when a redirect leads to another server.
 fn remove_credentials(headers: &mut HeaderMap) {
     let credentials = headers.keys().filter(|name| is_credential(name));
     for name in credentials.cloned().collect::<Vec<_>>() {
         headers.remove(name);
+    }
+}
+
+impl fmt::Display for Redirected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Redirected {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.error)
     }
 }
 
@@ -199,7 +238,10 @@ mod tests {
                 "ftp://h/b",
                 "the server redirects to \"ftp://h/b\", which is neither http nor https",
             ),
-            ("/a b", "the server redirects to \"/a b\", which is no URL"),
+            (
+                "http://",
+                "the server redirects to \"http://\", which is no URL",
+            ),
         ] {
             let client = tower::service_fn(move |_| async move {
                 let response = Response::builder().status(302).header(LOCATION, location);
@@ -209,6 +251,34 @@ mod tests {
             let error = follow(client, request).await.unwrap_err();
             assert_eq!(error.to_string(), message);
         }
+    }
+
+    #[test]
+    fn a_location_is_escaped_where_servers_forget_it() {
+        for (location, expected) in [
+            ("/a b?c d", "/a%20b?c%20d"),
+            ("/caf\u{e9}|\\", "/caf%C3%A9%7C%5C"),
+            ("http://h/a%20b#c", "http://h/a%20b#c"),
+        ] {
+            let location = HeaderValue::from_bytes(location.as_bytes()).unwrap();
+            assert_eq!(escaped(&location), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_without_an_answer_is_named() {
+        let client = tower::service_fn(|request: Request<Full<Bytes>>| async move {
+            if request.uri() != "http://h/a" {
+                return Err(BoxError::from("refused"));
+            }
+            let response = Response::builder().status(302).header(LOCATION, "//i/b c");
+            Ok(response.body(()).unwrap())
+        });
+        let request = Request::get("http://h/a").body(Full::default()).unwrap();
+        let error = follow(client, request).await.unwrap_err();
+        assert_eq!(error.to_string(), "refused");
+        let redirected = error.downcast_ref::<Redirected>().unwrap();
+        assert_eq!(redirected.uri, "http://i/b%20c");
     }
 
     #[tokio::test]
