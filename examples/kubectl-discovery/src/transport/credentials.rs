@@ -4,9 +4,11 @@ use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use discovery_core::BoxError;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::Unsendable;
 use super::plugin::Plugin;
@@ -21,6 +23,13 @@ use crate::server::Config;
 pub(super) struct Issued {
     pub(super) authorization: Option<HeaderValue>,
     pub(super) identity: Option<Identity>,
+}
+
+/// The claims of a token that matter here.
+#[derive(Deserialize)]
+struct Claims {
+    #[serde(default)]
+    exp: i64,
 }
 
 /// Where the credentials come from.
@@ -117,7 +126,8 @@ fn read_again(file: &str, last: &Mutex<Arc<Issued>>) -> Result<Arc<Issued>, Unse
 
 /// The `Authorization` field of a user, if there is anything to send without a plugin.
 fn authorization(user: &User) -> Result<Option<HeaderValue>, BoxError> {
-    let provided = user.auth_provider.as_ref().map(id_token).transpose()?;
+    let provider = user.auth_provider.as_ref();
+    provider.map(check_provider).transpose()?;
     let token = user.token.as_deref().filter(|token| !token.is_empty());
     let file = user.token_file.as_deref().filter(|file| !file.is_empty());
     let name = user.username.as_deref().filter(|name| !name.is_empty());
@@ -144,10 +154,12 @@ fn authorization(user: &User) -> Result<Option<HeaderValue>, BoxError> {
             (Err(error), None) => return Err(format!("open {file}: {}", go_words(&error)).into()),
         }
     }
-    match token.or(provided) {
-        Some(token) => Ok(Some(bearer(token.as_bytes())?)),
-        None => Ok(None),
-    }
+    let token = match token {
+        Some(token) => Some(token),
+        None => provider.map(id_token).transpose()?,
+    };
+    let token = token.map(|token| bearer(token.as_bytes()));
+    Ok(token.transpose()?)
 }
 
 /// The fields that name the user whom the server is to take this one for.
@@ -213,13 +225,16 @@ fn token_of_file(file: &[u8]) -> &[u8] {
     }
 }
 
-fn id_token(provider: &AuthProvider) -> Result<&str, BoxError> {
+/// Whether a provider is one that is left, and has what it needs.
+fn check_provider(provider: &AuthProvider) -> Result<(), BoxError> {
     match provider.name.as_str() {
-        "oidc" => provider
-            .config
-            .get("id-token")
-            .map(String::as_str)
-            .ok_or_else(|| "no id-token for the oidc auth provider".into()),
+        "oidc" => ["idp-issuer-url", "client-id"]
+            .into_iter()
+            .find(|needed| provider.config.get(*needed).is_none_or(String::is_empty))
+            .map_or(
+                Ok(()),
+                |needed| Err(format!("Must provide {needed}").into()),
+            ),
         "gcp" => Err(removed(
             "gcp",
             "\"gke-gcloud-auth-plugin\"",
@@ -232,6 +247,36 @@ fn id_token(provider: &AuthProvider) -> Result<&str, BoxError> {
         )),
         name => Err(format!("no Auth Provider found for name {name:?}").into()),
     }
+}
+
+/// The token of a provider, which is not refreshed here.
+fn id_token(provider: &AuthProvider) -> Result<&str, Unsendable> {
+    let config = |name: &str| {
+        let value = provider.config.get(name).map(String::as_str);
+        value.filter(|value| !value.is_empty())
+    };
+    match config("id-token") {
+        Some(token) if !is_expired(token)? => Ok(token),
+        _ if config("refresh-token").is_some() => Err(Unsendable::new(
+            "the id-token has expired; let kubectl refresh it, with a command that asks the server",
+        )),
+        _ => Err(Unsendable::new(
+            "No valid id-token, and cannot refresh without refresh-token",
+        )),
+    }
+}
+
+/// Whether the time of a token (RFC 7519 §4.1.4) is over.
+fn is_expired(token: &str) -> Result<bool, Unsendable> {
+    let malformed = || Unsendable::new("ID Token is not a valid JWT");
+    let [_, claims, _] = token.split('.').collect::<Vec<_>>()[..] else {
+        return Err(malformed());
+    };
+    let claims = URL_SAFE_NO_PAD
+        .decode(claims.trim_end_matches('='))
+        .map_err(|_| malformed())?;
+    let claims: Claims = serde_json::from_slice(&claims).map_err(|_| malformed())?;
+    Ok(Timestamp::now().as_second() > claims.exp)
 }
 
 fn removed(name: &str, instead: &str, see: &str) -> BoxError {
@@ -262,8 +307,14 @@ fn canonical(key: &str) -> String {
 mod tests {
     use super::*;
 
+    /// A token that is good until the year 2286.
+    const ID: &str = "eyJhbGciOiJub25lIn0.eyJleHAiOjk5OTk5OTk5OTl9.x";
+
+    /// A user; `OIDC` in it is a provider with all that it needs but a token.
     fn user(yaml: &str) -> User {
-        serde_saphyr::from_str(yaml).unwrap()
+        let oidc = "name: oidc, config: {idp-issuer-url: https://h, client-id: c, id-token";
+        let yaml = yaml.replace("OIDC", oidc).replace("ID", ID);
+        serde_saphyr::from_str(&yaml).unwrap()
     }
 
     #[test]
@@ -332,13 +383,10 @@ mod tests {
             ("{username: a}", "Basic YTo="),
             ("{token: \"\", username: a, password: ''}", "Basic YTo="),
             (
-                "{auth-provider: {name: oidc, config: {id-token: tok}}}",
-                "Bearer tok",
+                "{auth-provider: {OIDC: ID}}}",
+                "Bearer eyJhbGciOiJub25lIn0.eyJleHAiOjk5OTk5OTk5OTl9.x",
             ),
-            (
-                "{token: mine, auth-provider: {name: oidc, config: {id-token: tok}}}",
-                "Bearer mine",
-            ),
+            ("{token: mine, auth-provider: {OIDC: tok}}}", "Bearer mine"),
         ] {
             let value = authorization(&user(yaml)).unwrap().unwrap();
             assert_eq!(value, sent, "{yaml}");
@@ -346,6 +394,37 @@ mod tests {
         }
         for yaml in ["{}", "{token: ''}", "{tokenFile: ''}", "{username: ''}"] {
             assert_eq!(authorization(&user(yaml)).unwrap(), None, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn an_id_token_is_looked_at_before_it_is_sent() {
+        // `{"exp":1}`
+        let expired = "x.eyJleHAiOjF9.x";
+        for (yaml, expected) in [
+            (
+                "{auth-provider: {name: oidc}}",
+                "Must provide idp-issuer-url",
+            ),
+            (
+                "{token: mine, auth-provider: {name: oidc, config: {idp-issuer-url: h}}}",
+                "Must provide client-id",
+            ),
+            (
+                "{auth-provider: {OIDC: tok}}}",
+                "ID Token is not a valid JWT",
+            ),
+            (
+                &format!("{{auth-provider: {{OIDC: {expired}}}}}}}"),
+                "No valid id-token, and cannot refresh without refresh-token",
+            ),
+            (
+                &format!("{{auth-provider: {{OIDC: {expired}, refresh-token: r}}}}}}"),
+                "the id-token has expired; let kubectl refresh it, with a command that asks the server",
+            ),
+        ] {
+            let error = authorization(&user(yaml)).unwrap_err();
+            assert_eq!(error.to_string(), expected, "{yaml}");
         }
     }
 
@@ -364,7 +443,7 @@ mod tests {
             "{token: \"abc\\n\"}",
             "{token: \"a\\0bc\"}",
             "{token: \"a\\x7fbc\"}",
-            "{auth-provider: {name: oidc, config: {id-token: \"abc\\r\"}}}",
+            "{auth-provider: {OIDC: \"ID\\r\"}}}",
         ] {
             let message = "net/http: invalid header field value for \"Authorization\"";
             assert_eq!(authorization_of(yaml), message, "{yaml}");

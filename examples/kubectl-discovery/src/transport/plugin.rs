@@ -9,7 +9,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use jiff::fmt::temporal::Pieces;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -18,7 +20,7 @@ use super::Unsendable;
 use super::credentials::{Issued, bearer};
 use super::tls::{self, content};
 use crate::errors::go_words;
-use crate::kubeconfig::Exec;
+use crate::kubeconfig::{Exec, yaml};
 use crate::kuberc::Plugins;
 use crate::server::Config;
 
@@ -94,10 +96,24 @@ struct Printed {
 #[serde(rename_all = "camelCase", default)]
 #[derive(Default)]
 struct Status {
+    #[serde(deserialize_with = "expiration")]
     expiration_timestamp: Option<Timestamp>,
     token: Option<String>,
     client_certificate_data: Option<String>,
     client_key_data: Option<String>,
+}
+
+/// A time; one in the last hours that Go has is the last one here.
+fn expiration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(from)? else {
+        return Ok(None);
+    };
+    let parsed = text.parse().or_else(|error| {
+        let pieces = Pieces::parse(&text)?;
+        let is_late = pieces.date().year() == 9999 && pieces.offset().is_some();
+        is_late.then_some(Timestamp::MAX).ok_or(error)
+    });
+    parsed.map(Some).map_err(Error::custom)
 }
 
 impl Plugin {
@@ -246,8 +262,9 @@ fn run(exec: &Exec, cluster: Option<&ToldCluster>) -> Result<Status, Unsendable>
         )));
     }
     // The parser shows the place where it gave up, which may be a secret.
-    let printed = serde_saphyr::from_slice::<Printed>(&output.stdout)
-        .ok()
+    let printed = (str::from_utf8(&output.stdout).ok())
+        .and_then(|text| yaml(text).ok())
+        .and_then(|printed| serde_json::from_value::<Printed>(printed).ok())
         .filter(|printed| {
             printed
                 .kind
@@ -282,4 +299,45 @@ fn not_started(exec: &Exec, program: &str, error: &io::Error) -> Unsendable {
 /// The plugin gave no credentials.
 fn failed(why: impl fmt::Display) -> Unsendable {
     Unsendable::new(format_args!("getting credentials: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_s_output_has_the_types_of_go() {
+        let status = |status: &str| {
+            let printed = yaml(&format!("{{status: {status}}}")).unwrap();
+            let printed: Option<Printed> = serde_json::from_value(printed).ok();
+            printed.and_then(|printed| printed.status)
+        };
+        let expires = |text: &str| {
+            let found = status(&format!("{{expirationTimestamp: '{text}'}}"));
+            found.map(|status| status.expiration_timestamp)
+        };
+        for (text, expected) in [
+            ("2099-01-01T00:00:00Z", Some("2099-01-01T00:00:00Z")),
+            (
+                "2099-01-01T00:00:00.5+02:00",
+                Some("2098-12-31T22:00:00.5Z"),
+            ),
+            (
+                "9999-12-31T23:59:59Z",
+                Some("9999-12-30T22:00:00.999999999Z"),
+            ),
+            ("9999-13-31T23:59:59Z", None),
+            ("9999-12-31T23:59:59", None),
+            ("tomorrow", None),
+            ("", None),
+        ] {
+            let expected = expected.map(|expected| Some(expected.parse().unwrap()));
+            assert_eq!(expires(text), expected, "{text}");
+        }
+        // A number is no text, and the last of two counts.
+        assert!(status("{token: 5}").is_none());
+        let twice = status("{token: a, token: b}").unwrap();
+        assert_eq!(twice.token.as_deref(), Some("b"));
+        assert_eq!(status("{token: null}").unwrap().token, None);
+    }
 }
