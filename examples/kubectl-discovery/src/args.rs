@@ -140,7 +140,8 @@ pub(crate) struct Global {
         long = "v",
         global = true,
         value_name = "N",
-        default_value_t = 0
+        default_value = "0",
+        value_parser = values::verbosity
     )]
     pub(crate) verbosity: u8,
 
@@ -334,7 +335,7 @@ fn one_of(words: &[&'static str]) -> PossibleValuesParser {
 impl Arguments {
     /// The arguments of this process. Ends it if they make no sense.
     pub(crate) fn read() -> Self {
-        let given: Vec<_> = env::args_os().collect();
+        let given = with_hyphens(env::args_os());
         if let [_, flag] = &given[..]
             && (flag == "--version" || flag == "-V")
         {
@@ -364,6 +365,25 @@ impl Arguments {
         let matches = Global::augment_args(command).try_get_matches_from(given);
         Self::from_arg_matches(&matches.ok()?).ok()
     }
+}
+
+/// Arguments with `-` for `_` in the names of flags, which kubectl takes for each other.
+fn with_hyphens(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut are_flags = true;
+    let renamed = |argument: OsString| {
+        are_flags &= argument != "--";
+        let Some(flag) = argument
+            .to_str()
+            .filter(|text| are_flags && text.starts_with("--"))
+        else {
+            return argument;
+        };
+        match flag.split_once('=') {
+            Some((name, value)) => format!("{}={value}", name.replace('_', "-")).into(),
+            None => flag.replace('_', "-").into(),
+        }
+    };
+    given.map(renamed).collect()
 }
 
 /// Prints what is wrong with the arguments, or the help that was asked for, or that is given where there is no command, as
@@ -484,6 +504,13 @@ mod tests {
     #[test]
     fn the_version_is_what_clap_says() {
         assert_eq!(Arguments::command().render_version(), VERSION);
+    }
+
+    #[test]
+    fn names_of_flags_have_hyphens_for_underscores() {
+        let given = "k --no_headers --api_group=a_b a_b -o_ -- --c_d";
+        let found = with_hyphens(given.split(' ').map(OsString::from)).join(" ".as_ref());
+        assert_eq!(found, "k --no-headers --api-group=a_b a_b -o_ -- --c_d");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The flags that stand for fields of a kubeconfig, with kubectl's names.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -177,13 +178,15 @@ impl Overrides {
         if !self.as_groups.is_empty() {
             impersonated.groups.clone_from(&self.as_groups);
         }
-        if !self.as_extra.is_empty() {
-            impersonated.extra.clear();
-            for pair in &self.as_extra {
-                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                let values = impersonated.extra.entry(key.to_owned()).or_default();
-                values.push(value.to_owned());
-            }
+        // Keys of the kubeconfig that no flag has stay, and a flag without a value has none.
+        let mut extra = BTreeMap::<_, Vec<_>>::new();
+        let pairs = self.as_extra.iter().filter_map(|pair| pair.split_once('='));
+        for (key, value) in pairs {
+            extra
+                .entry(key.to_owned())
+                .or_default()
+                .push(value.to_owned());
         }
+        impersonated.extra.extend(extra);
     }
 }

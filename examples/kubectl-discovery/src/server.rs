@@ -1,5 +1,6 @@
 //! The server that is asked, and the credentials for it.
 
+use std::borrow::Cow;
 use std::env;
 use std::path::Path;
 
@@ -106,7 +107,7 @@ impl Server {
     /// is configured for it.
     pub(crate) fn url(&self) -> Result<String, Fatal> {
         if self.address.contains("://") {
-            return self.with_ascii_host(&self.address);
+            return self.with_ascii_host(&with_host(&self.address));
         }
         // Not even as much of a path as a URL may have.
         if self
@@ -116,7 +117,7 @@ impl Server {
         {
             return Err(Self::no_url(&self.address));
         }
-        self.with_ascii_host(&format!("http://{}", self.address))
+        self.with_ascii_host(&with_host(&format!("http://{}", self.address)))
     }
 
     /// Writes the letters outside ASCII of a host name as the DNS has them (RFC 5891).
@@ -209,6 +210,20 @@ impl Server {
     }
 }
 
+/// A URL with this machine for a host that is not there, which Go dials.
+fn with_host(url: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.into();
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // Before an `@` it is the name of a user that is empty.
+    if authority.starts_with(':') && !authority.contains('@') {
+        format!("{scheme}://localhost{rest}").into()
+    } else {
+        url.into()
+    }
+}
+
 /// The cluster and the user of a pod.
 fn service_account(dir: &Path) -> Chosen {
     let file = |name: &str| dir.join(name).to_str().map(str::to_owned);
@@ -259,6 +274,19 @@ mod tests {
             let flags = Arguments::try_parse_from(arguments).unwrap().global;
             let server = Server::configured(&flags).unwrap();
             assert_eq!(server.url().unwrap(), "http://localhost:8080");
+        }
+    }
+
+    #[test]
+    fn a_port_alone_is_this_machine_s() {
+        for (url, expected) in [
+            ("http://:8080", "http://localhost:8080"),
+            ("https://:6443/k8s:x@y", "https://localhost:6443/k8s:x@y"),
+            ("http://:pw@h:1", "http://:pw@h:1"),
+            ("http://h:1", "http://h:1"),
+            ("http://", "http://"),
+        ] {
+            assert_eq!(with_host(url), expected);
         }
     }
 

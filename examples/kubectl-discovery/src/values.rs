@@ -70,9 +70,10 @@ fn in_go(duration: Duration) -> Option<Duration> {
         .then_some(duration)
 }
 
-/// A timeout: whole seconds or a duration. Zero means none, and so does nothing at all.
+/// A timeout: whole seconds or a duration. Zero means none, and so does nothing at all or a duration below zero.
 pub(crate) fn timeout(text: &str) -> Result<Duration, &'static str> {
-    if text.is_empty() {
+    let below = text.strip_prefix('-').filter(|rest| duration(rest).is_ok());
+    if text.is_empty() || below.is_some() {
         return Ok(Duration::ZERO);
     }
     match text.parse() {
@@ -81,6 +82,12 @@ pub(crate) fn timeout(text: &str) -> Result<Duration, &'static str> {
             |_| "must be a single integer in seconds, or an integer followed by a time unit (1s, 2m, 3h)",
         ),
     }
+}
+
+/// A verbosity: any number; one below zero shows nothing.
+pub(crate) fn verbosity(text: &str) -> Result<u8, &'static str> {
+    let number: i32 = text.parse().map_err(|_| "not a number")?;
+    Ok(u8::try_from(number.clamp(0, 255)).unwrap_or_default())
 }
 
 /// Texts with commas between them, where quotes hold a comma: one line of CSV.
@@ -163,8 +170,15 @@ mod tests {
         }
         assert_eq!(timeout("5"), Ok(Duration::from_secs(5)));
         assert_eq!(timeout("5s"), Ok(Duration::from_secs(5)));
-        assert_eq!(timeout(""), Ok(Duration::ZERO));
+        for none in ["", "-1s", "-0.5h", "0"] {
+            assert_eq!(timeout(none), Ok(Duration::ZERO), "{none}");
+        }
         assert!(timeout("-1").is_err());
+        assert_eq!(
+            [verbosity("-1"), verbosity("6"), verbosity("999")],
+            [Ok(0), Ok(6), Ok(255)]
+        );
+        assert!(verbosity("x").is_err());
         assert!(timeout("abc").is_err());
         // The longest that Go has, and more than that.
         let longest = Duration::from_nanos(i64::MAX.unsigned_abs());
