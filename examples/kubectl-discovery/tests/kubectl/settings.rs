@@ -408,3 +408,148 @@ fn redirects_are_followed_and_end_as_in_kubectl() {
 fn status_without_location() -> Fault {
     Fault::Answer(Canned::new("").code(StatusCode::FOUND))
 }
+
+/// Whether both programs come to an answer, or both to none; and ours, if there is one, is kubectl's.
+#[track_caller]
+fn assert_alike(rig: &Rig, what: &str, kubeconfig: &[u8], arguments: &[&str], expected: bool) {
+    let file = rig.path("odd kubeconfig");
+    std::fs::write(&file, kubeconfig).expect("a file");
+    rig.clean();
+    let run = |program| rig.run_with(program, &rig.root(program), &file, &[], arguments);
+    let [theirs, ours] = BOTH.map(run);
+    assert_eq!(theirs.code == Some(0), expected, "{what}: {theirs:?}");
+    assert_eq!(ours.code, theirs.code, "{what}: {ours:?}");
+    assert_eq!(ours.stdout, theirs.stdout, "{what}");
+    assert!(expected || !ours.last_line().is_empty(), "{what}");
+}
+
+#[test]
+fn odd_files_are_read_as_in_kubectl() {
+    let Some(rig) = rig(Wire::Plain) else {
+        return;
+    };
+    let url = rig.server.url();
+    let file = |context: &str, clusters: &str| {
+        format!(
+            "{{\"apiVersion\": \"v1\", \"kind\": \"Config\", \"current-context\": \"c\", \"contexts\": [{{\"name\": \
+             \"c\", \"context\": {{{context}}}}}], \"clusters\": [{clusters}]}}"
+        )
+    };
+    let cluster =
+        |name: &str| format!("{{\"name\": {name}, \"cluster\": {{\"server\": \"{url}\"}}}}");
+    let (of_k, k) = ("\"cluster\": \"k\"", cluster("\"k\""));
+    let good = file(of_k, &k);
+    let little = good.encode_utf16().flat_map(u16::to_le_bytes);
+    let big = good.encode_utf16().flat_map(u16::to_be_bytes);
+    for (what, kubeconfig, expected) in [
+        ("as it should be", good.clone().into_bytes(), true),
+        (
+            "UTF-16",
+            [0xff, 0xfe].into_iter().chain(little).collect(),
+            true,
+        ),
+        (
+            "the other one",
+            [0xfe, 0xff].into_iter().chain(big).collect(),
+            true,
+        ),
+        ("text behind braces", format!("{good} x").into_bytes(), true),
+        (
+            "an empty group",
+            good.replace("\"v1\"", "\"/v1\"").into_bytes(),
+            true,
+        ),
+        (
+            "two of a name",
+            file(of_k, &format!("{k}, {k}")).into_bytes(),
+            false,
+        ),
+        (
+            "a number as a name",
+            file("\"cluster\": 5", &cluster("5")).into_bytes(),
+            false,
+        ),
+        (
+            "no names",
+            file("\"cluster\": \"\"", &cluster("null")).into_bytes(),
+            true,
+        ),
+        (
+            "no context's name",
+            file("\"user\": \"u\"", &cluster("\"\""))
+                .replace("\"c\"", "\"\"")
+                .into_bytes(),
+            true,
+        ),
+    ] {
+        assert_alike(&rig, what, &kubeconfig, &["api-versions"], expected);
+    }
+}
+
+#[test]
+fn odd_flags_and_addresses_are_taken_as_in_kubectl() {
+    let Some(rig) = rig(Wire::Plain) else {
+        return;
+    };
+    let kubeconfig = with_user(
+        &rig.server.kubeconfig(),
+        "{as: me, as-user-extra: {k: [v]}}",
+    );
+    let address = rig.server.addr();
+    let port = format!(":{}", address.port());
+    let with_name = format!("http://me@{address}");
+    for (arguments, expected) in [
+        (
+            &["api-resources", "--no_headers", "--request_timeout=5"][..],
+            true,
+        ),
+        (&["api-resources", "--request-timeout=-1s", "-v=-1"], true),
+        (&["api-resources", "--request-timeout="], true),
+        (&["api-resources", "--request-timeout=-1"], false),
+        (
+            &["api-resources", "--as-user-extra=a", "--as-user-extra=b=c"],
+            true,
+        ),
+        (&["api-resources", "--client-key=/nope"], true),
+        (&["api-resources", "-s", &port], true),
+        (&["api-resources", "-s", &with_name], true),
+    ] {
+        let what = arguments.join(" ");
+        rig.taken();
+        assert_alike(&rig, &what, kubeconfig.as_bytes(), arguments, expected);
+        let told = |entry: &embedded_apiserver::Entry| {
+            [
+                "authorization",
+                "impersonate-extra-a",
+                "impersonate-extra-b",
+                "impersonate-extra-k",
+            ]
+            .map(|name| entry.header(name).map(str::to_owned))
+        };
+        let told: Vec<_> = rig.taken().iter().map(told).collect();
+        assert!(told.iter().all(|one| *one == told[0]), "{what}: {told:?}");
+    }
+}
+
+#[test]
+fn an_id_token_that_can_t_be_used_is_refused_as_in_kubectl() {
+    let Some(rig) = rig(Wire::Tls) else {
+        return;
+    };
+    let good = rig.server.kubeconfig();
+    for config in [
+        "id-token: t",
+        "id-token: t, idp-issuer-url: 'https://127.0.0.1:1'",
+        "id-token: t, idp-issuer-url: 'https://127.0.0.1:1', client-id: c",
+        "id-token: x.eyJleHAiOjF9.x, idp-issuer-url: 'https://127.0.0.1:1', client-id: c",
+    ] {
+        let user = format!("{{auth-provider: {{name: oidc, config: {{{config}}}}}}}");
+        let file = rig.path("oidc");
+        std::fs::write(&file, with_user(&good, &user)).expect("a file");
+        rig.clean();
+        let run =
+            |program| rig.run_with(program, &rig.root(program), &file, &[], &["api-resources"]);
+        assert_same(config, &BOTH.map(run));
+        assert!(rig.taken().is_empty(), "{config}");
+    }
+}
