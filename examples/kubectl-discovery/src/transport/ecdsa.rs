@@ -1,4 +1,4 @@
-//! What ring lacks of ECDSA and Go has: keys on the curve P-521 (NIST SP 800-186), for certificates and for signatures in
+//! ECDSA that ring lacks and Go has: keys on the curve P-521 (NIST SP 800-186), for certificates and for signatures in
 //! handshakes, and SHA-512 together with the smaller curves.
 
 use std::sync::{Arc, LazyLock};
@@ -10,9 +10,10 @@ use p521::ecdsa::{DerSignature, SigningKey};
 use p521::pkcs8::DecodePrivateKey;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::{
-    AlgorithmIdentifier, InvalidSignature, PrivateKeyDer, SignatureVerificationAlgorithm, alg_id,
+    AlgorithmIdentifier, InvalidSignature, PrivateKeyDer, SignatureVerificationAlgorithm,
+    SubjectPublicKeyInfoDer, alg_id,
 };
-use rustls::sign::{Signer, SigningKey as Key};
+use rustls::sign::{Signer, SigningKey as Key, public_key_to_spki};
 use rustls::{SignatureAlgorithm, SignatureScheme};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
@@ -91,6 +92,11 @@ impl Key for Private {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
         let key = Self(Arc::clone(&self.0));
         offered.contains(&SCHEME).then(|| Box::new(key) as _)
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        let point = self.0.verifying_key().to_sec1_point(false);
+        Some(public_key_to_spki(&alg_id::ECDSA_P521, point.as_bytes()))
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {
