@@ -5,10 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use discovery_core::BoxError;
 use discovery_core::http::dump::Uncompressed;
+use discovery_core::http::headers::remove_overridden_length;
 use discovery_core::http::uri::host_and_port;
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
-};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, PROXY_AUTHORIZATION};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
@@ -40,7 +39,6 @@ pub(super) fn connect(dialer: Dialer, disable_compression: bool) -> Connection {
         .http1_max_buf_size(MAX_HEAD)
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_allow_obsolete_multiline_headers_in_responses(true)
-        .http1_allow_spaces_after_header_name_in_responses(true)
         .http2_max_header_list_size(MAX_HEAD as u32)
         .build::<_, Full<Bytes>>(dialer);
     let first = First::default();
@@ -58,10 +56,7 @@ pub(super) fn connect(dialer: Dialer, disable_compression: bool) -> Connection {
             request
         })
         .map_response(|mut response: Response<_>| {
-            // A length beside it means nothing (RFC 9112 §6.3).
-            if response.headers().contains_key(TRANSFER_ENCODING) {
-                response.headers_mut().remove(CONTENT_LENGTH);
-            }
+            remove_overridden_length(response.headers_mut());
             // The HTTP cache stores other fields of a response that came compressed.
             if gzip::is_gzip(response.headers()) {
                 response.extensions_mut().insert(Uncompressed);

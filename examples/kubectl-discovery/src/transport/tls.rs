@@ -149,7 +149,7 @@ pub(super) fn identity(certificate: &[u8], key: &[u8]) -> Result<Identity, BoxEr
         }
     };
     let identity = CertifiedKey::new(chain, key);
-    // What can't be compared, such as a certificate of X.509's first version, is left to the server.
+    // The server decides about those that can't be compared, such as a certificate of X.509's first version.
     match identity.keys_match() {
         Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
             Err("tls: private key does not match public key".into())
@@ -333,9 +333,7 @@ impl ServerCertVerifier for Unverified {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let mut schemes = self.0.signature_verification_algorithms.supported_schemes();
-        schemes.push(SignatureScheme::ECDSA_NISTP521_SHA512);
-        schemes
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 
