@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use discovery_core::GroupVersion;
 
-use super::tree::{GROUPS, RESOURCES, Tree};
+use super::tree::{GROUPS, RESOURCES, Tree, is_anothers};
 use crate::store::error::{Shown, why};
 use crate::store::sweep::sweep_quietly;
 
@@ -118,9 +118,4 @@ fn directories(dir: &Path) -> Vec<PathBuf> {
     let entries = entries.filter_map(Result::ok);
     let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     directories.map(|entry| entry.path()).collect()
-}
-
-/// Whether a directory is that of another server.
-pub(super) fn is_anothers(dir: &Path) -> bool {
-    fs::symlink_metadata(dir.join(GROUPS)).is_ok()
 }

@@ -1,5 +1,5 @@
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 
 use discovery_core::GroupVersion;
 
-use super::tidy::is_anothers;
 use crate::store::error::{Shown, at, why};
 use crate::store::fs::{Fs, Stamp, has_mode};
 use crate::store::sweep::sweep_quietly;
@@ -309,6 +308,11 @@ fn same(fs: &Fs, path: &Path, content: &[u8]) -> io::Result<Option<File>> {
     let mut found = vec![0; content.len()];
     fs.read_exact(&file, path, &mut found)?;
     Ok((found == content).then_some(file))
+}
+
+/// Whether a directory is that of another server.
+pub(super) fn is_anothers(dir: &Path) -> bool {
+    fs::symlink_metadata(dir.join(GROUPS)).is_ok()
 }
 
 /// Whether a directory for this group version would stand where a file belongs. Both are names that
