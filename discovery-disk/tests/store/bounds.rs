@@ -10,7 +10,7 @@ use discovery_disk::store::{Compression, DiskStoreOptions};
 use discovery_disk::{DiskStore, KubectlStore};
 use tokio_test::block_on;
 
-use crate::{create, directory, get, put, write};
+use crate::{create, directory, get, put, random, write};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -232,16 +232,7 @@ fn a_value_that_is_told_from_memory_is_used() {
 /// It would drive out all others, and then go itself.
 #[test]
 fn a_value_whose_file_exceeds_the_bound_is_refused() {
-    // They do not compress.
-    let mut state = 1_u64;
-    let random: Vec<u8> = (0..10_000)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state as u8
-        })
-        .collect();
+    let random = random(10_000);
     let new = || DiskStoreOptions::new().max_bytes(10_000);
     for options in [
         new().checksum(true),

@@ -10,7 +10,7 @@ use discovery_disk::store::{Compression, DiskStoreOptions};
 use discovery_disk::{DiskStore, KubectlStore};
 use tokio_test::block_on;
 
-use crate::{create, directory, get, put, write};
+use crate::{create, directory, get, put, random, write};
 
 /// All forms, with a name; the second flag tells that damage is always found.
 fn forms() -> Vec<(&'static str, DiskStoreOptions, bool)> {
@@ -212,15 +212,7 @@ fn a_value_larger_than_the_limit_is_not_unpacked() {
 /// Bytes that no compression makes smaller, at the limit.
 #[test]
 fn a_value_that_does_not_compress_fits_the_limit() {
-    let mut state = 1_u64;
-    let random: Vec<u8> = (0..200_000)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state as u8
-        })
-        .collect();
+    let random = random(200_000);
     for (name, options, _) in forms() {
         let (_dir, cache) = directory();
         let store = DiskStore::with_options(&cache, options.max_value_size(200_000));

@@ -52,3 +52,15 @@ fn write(writer: Box<dyn Writer>, data: impl Into<bytes::Bytes>) -> Box<dyn Writ
 fn create(store: &dyn Store, key: &str, head: &'static str) -> Box<dyn Writer> {
     block_on(store.create(key, head.into())).unwrap()
 }
+
+/// Bytes that no compression makes smaller.
+fn random(len: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..len).map(next).collect()
+}
