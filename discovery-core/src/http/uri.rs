@@ -423,7 +423,11 @@ pub fn file_name(key: &str) -> String {
     let digit = |nibble: u8| DIGITS[usize::from(nibble)];
     let sum: [u8; 32] = Sha256::digest(key.as_bytes()).into();
     let name = sum.map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-    String::from_utf8(name.as_flattened().to_vec()).expect("digits")
+    name.as_flattened()
+        .iter()
+        .copied()
+        .map(char::from)
+        .collect()
 }
 
 /// The directory, below kubectl's `discovery` directory, for the server at an address: a relative
