@@ -179,7 +179,7 @@ pub(crate) fn rename(fs: &Fs, from: &Path, target: &Path, how: Publish) -> io::R
             Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < MAX_DIRECTORIES => {
                 attempts += 1;
                 if attempts > 1 {
-                    // Whoever removes all below the directory removes the file as well.
+                    // The file goes as well when all below the directory is removed.
                     if let Ok(false) = from.try_exists() {
                         return Err(at("rename a file to", target)(error));
                     }

@@ -207,7 +207,7 @@ fn the_way_to_the_directory_does_not_matter() {
     assert_eq!(server.asked(), [""; 0]);
 }
 
-/// Whoever looks after a cache finds out what each file is.
+/// The names tell those who look after a cache what each file is.
 #[test]
 fn files_are_named_after_the_server_and_the_group_version() {
     let place = Place::new();
@@ -223,7 +223,7 @@ fn files_are_named_after_the_server_and_the_group_version() {
     assert!(file.is_file(), "{}", file.display());
 }
 
-/// What a server in trouble says is no reason to withhold what is known.
+/// A known list is told although the server is in trouble.
 #[test]
 fn an_expired_list_counts_more_than_trouble_if_it_may_be_told() {
     let place = Place::new();
@@ -350,7 +350,7 @@ async fn an_answer_from_before_an_invalidation_is_not_kept() {
     }
 }
 
-/// Whoever accepts the directory accepts what is beside it.
+/// The option to trust any owner reaches the state directory as well.
 #[cfg(unix)]
 #[test]
 fn an_accepted_directory_has_them_too() {

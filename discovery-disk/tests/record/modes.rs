@@ -242,7 +242,7 @@ fn a_record_counts_for_its_time() {
     }
 }
 
-/// A cache outside of the layer asks whether its copy is still good. What it is told is no document.
+/// A cache outside of the layer asks whether its copy is still good. The answer to that is no document.
 #[test]
 fn the_answer_to_a_condition_does_not_replace_a_document() {
     let store = MapStore::new();

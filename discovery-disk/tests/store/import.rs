@@ -170,7 +170,7 @@ fn a_second_name_of_the_values_file_goes_when_it_is_moved() {
     assert_eq!(get(&store, "key").as_deref(), Some("value"));
 }
 
-/// Whoever removes the last value of a directory removes the directory.
+/// The directory goes with the last value in it.
 #[test]
 fn a_directory_that_goes_meanwhile_is_made_again() {
     use discovery_disk::store::faults::Step;

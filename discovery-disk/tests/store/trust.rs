@@ -94,7 +94,7 @@ fn a_directory_that_is_planted_later_is_left_alone() {
     assert_eq!(get(&store, "key"), None);
 }
 
-/// Whoever can replace a temporary file decides what becomes a value.
+/// A temporary file that others can replace becomes a value of theirs.
 #[test]
 fn temporary_files_are_not_written_where_all_may_write() {
     let (dir, cache) = directory();

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use contenders::{Contender, OPERATIONS};
 
-/// Whoever comes after another gets the memory and the blocks that one has just left: in each round another one begins.
+/// A contender gets the memory and the blocks that the one before has just left: in each round another one begins.
 const ROUNDS: usize = 6;
 
 /// Sizes in bytes, and how many keys of that size. Fewer of the largest: ten thousand would be 4 GB for each contender.

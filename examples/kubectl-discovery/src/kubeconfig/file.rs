@@ -28,7 +28,7 @@ const BASE64: [&str; 3] = [
     "client-key-data",
 ];
 
-/// What aliases may make of a short file.
+/// The number of nodes that aliases may make of a short file.
 const MAX_NODES: usize = 250_000;
 
 /// The content of one or several files.

@@ -12,7 +12,7 @@ enum Exception {
     /// An address and the number of its bits that count.
     Network(IpAddr, u8),
     Address(IpAddr, Option<String>),
-    /// What hosts end in, with a dot before it; and whether the host without that dot is meant, too.
+    /// The end of hosts' names, with a dot before it; and whether the host without that dot is meant, too.
     Domain {
         end: String,
         with_itself: bool,

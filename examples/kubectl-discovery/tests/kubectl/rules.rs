@@ -56,7 +56,7 @@ fn modified(file: &Path) -> SystemTime {
     metadata.modified().expect("a modification time")
 }
 
-/// What a run on its own cache prints, and the paths that it asks for.
+/// Runs a program on its own cache: returns its output, and the paths that it asks for.
 fn run(rig: &Rig, program: Program, arguments: &[&str]) -> (String, BTreeSet<String>) {
     rig.control.clear_log();
     let printed = rig.run(program, arguments).ok();
