@@ -944,6 +944,40 @@ fn a_reader_that_joins_reads_from_the_first_byte() {
     }
 }
 
+/// Whether the entry is being prepared or is on its way into the store.
+#[test]
+fn a_reader_may_join_until_the_entry_is_in_the_store() {
+    for prepares in [false, true] {
+        for expected in [None, Some(0), Some(6)] {
+            let gate = Gate::default();
+            let mut world = World::expecting(expected);
+            if prepares {
+                world
+                    .observed
+                    .set(|state| state.prepare = Some(gate.clone()));
+            } else {
+                world.store.commit = Step::Waits(gate.clone());
+            }
+            let pieces = [Piece::Data("abc"), Piece::Data("def")];
+            let whole = if expected == Some(0) { "" } else { "abcdef" };
+            let pieces = pieces.into_iter().take(whole.len() / 3);
+            let (mut readers, handle) = world.readers_of(1, Script::new(pieces));
+            let mut first = collect(readers.remove(0));
+            assert_pending!(first.poll());
+            let mut late = collect(Body::teed(handle.join().expect("it is held")));
+            assert_pending!(late.poll());
+            assert_eq!(world.entry(), None);
+            gate.open();
+            for task in [&mut first, &mut late] {
+                assert!(task.is_woken());
+                assert_eq!(assert_ready!(task.poll()).unwrap(), whole);
+            }
+            assert_eq!(world.entry().unwrap(), whole);
+            assert!(handle.join().is_none(), "the entry is in the store");
+        }
+    }
+}
+
 #[test]
 fn a_body_that_is_no_longer_held_or_has_failed_is_not_joined() {
     let world = World::default();

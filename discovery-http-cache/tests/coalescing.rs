@@ -2,11 +2,15 @@
 
 mod common;
 
-use common::mocked::{Mocked, Res, body, boxed, ok};
-use common::{date, response};
-use discovery_http_cache::CacheStatus;
-use http_body_util::Full;
-use tokio_test::{assert_pending, assert_ready, assert_ready_ok};
+use common::mocked::{Mocked, Res, body, boxed, next, ok};
+use common::slow::slow;
+use common::{Gate, date, get, response};
+use discovery_core::store::MapStore;
+use discovery_http_cache::{CacheStatus, HttpCacheLayer};
+use http_body_util::{BodyExt, Full};
+use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
+use tower::{Layer, ServiceExt};
+use tower_test::mock;
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
@@ -465,4 +469,34 @@ fn followers_whose_leader_goes_to_another_variant_still_share_one_request() {
     for task in &mut crowd {
         assert_eq!(body(assert_ready!(task.poll())), "for b");
     }
+}
+
+/// A response whose entry is not yet in the store is read by those who come meanwhile.
+#[test]
+fn one_request_while_the_entry_is_written() {
+    let (inner, mut handle) = mock::pair();
+    let (store, open) = (MapStore::new(), Gate::default());
+    let service = HttpCacheLayer::new(slow(store.clone(), &open)).layer(inner);
+    let ask = || task::spawn(service.clone().oneshot(get(&[])));
+
+    let mut call = ask();
+    assert_pending!(call.poll());
+    let (_, send) = next(&mut handle).unwrap();
+    send.send_response(ok(&[FRESH], "one"));
+    let response = assert_ready_ok!(call.poll());
+    let mut bodies = vec![task::spawn(response.collect())];
+    assert_pending!(bodies[0].poll());
+
+    for _ in 0..3 {
+        let response = assert_ready_ok!(ask().poll());
+        bodies.push(task::spawn(response.collect()));
+        assert_pending!(bodies.last_mut().unwrap().poll());
+    }
+    assert!(next(&mut handle).is_none(), "the entry is being written");
+    assert!(store.is_empty());
+    open.open();
+    for body in &mut bodies {
+        assert_eq!(assert_ready_ok!(body.poll()).to_bytes(), "one");
+    }
+    assert_eq!(store.len(), 1);
 }

@@ -108,7 +108,8 @@ enum State {
     Writing(Encoder),
     /// The observer prepares the publication of an entry in this state.
     Preparing(Op<()>, Box<State>),
-    Committing(Op<io::Result<()>>),
+    /// The store publishes the entry. Its body is there if it was held.
+    Committing(Op<io::Result<()>>, Option<Bytes>),
     Abandoning(Op<()>),
     Stored,
     Abandoned,
@@ -176,12 +177,10 @@ impl EntryWriter {
         self.ended && !self.is_settled() || matches!(self.state, State::Abandoning(_))
     }
 
-    /// All of the body that has come, if it is still held.
+    /// All of the body that has come, if it is still held: until the entry is in the store, so that a request which comes
+    /// while that is published need not be sent.
     pub(super) fn held(&self) -> Option<Bytes> {
-        match &self.state {
-            State::Holding(buffer) => Some(buffer.copy()),
-            _ => None,
-        }
+        self.state.held()
     }
 
     /// Takes a piece of the body, and finishes the entry if the piece completes the announced size.
@@ -212,7 +211,7 @@ impl EntryWriter {
             State::Busy(_, buffer) => buffer.push(data, None),
             State::Writing(_) => self.write(data.clone()),
             State::Preparing(..)
-            | State::Committing(_)
+            | State::Committing(..)
             | State::Abandoning(_)
             | State::Stored
             | State::Abandoned => {}
@@ -293,18 +292,15 @@ impl EntryWriter {
         let entry = &self.entry;
         match mem::replace(&mut self.state, State::Abandoned) {
             State::Holding(buffer) => {
-                let value = dump::encode(
-                    &entry.method,
-                    &entry.parts,
-                    entry.framing,
-                    buffer.into_body(),
-                );
+                let body = buffer.into_body();
+                let held = Some(body.clone());
+                let value = dump::encode(&entry.method, &entry.parts, entry.framing, body);
                 let put = self
                     .store
                     .put_with(&entry.key, value, entry.options.clone());
-                self.state = State::Committing(put);
+                self.state = State::Committing(put, held);
             }
-            State::Writing(encoder) => self.state = State::Committing(encoder.finish()),
+            State::Writing(encoder) => self.state = State::Committing(encoder.finish(), None),
             // An entry is committed when the store has taken what it is taking.
             state => self.state = state,
         }
@@ -343,7 +339,7 @@ impl EntryWriter {
                     self.state = mem::replace(state, State::Abandoned);
                     self.commit();
                 }
-                State::Committing(op) => match ready!(Pin::new(op).poll(cx)) {
+                State::Committing(op, _) => match ready!(Pin::new(op).poll(cx)) {
                     Ok(()) if self.observer.is_current() => {
                         self.observer.on_stored(&self.entry.key);
                         self.state = State::Stored;
@@ -381,7 +377,7 @@ impl EntryWriter {
             return;
         }
         // A write that is given up may still happen, and then it would outlast the invalidation.
-        let may_be_written = matches!(self.state, State::Committing(_));
+        let may_be_written = matches!(self.state, State::Committing(..));
         if may_be_written && !self.observer.is_current() {
             self.give_up(Abandoned::Invalidated);
         } else {
@@ -401,6 +397,17 @@ impl EntryWriter {
             Op::Ready(()) => State::Abandoned,
             wait @ Op::Wait(_) => State::Abandoning(wait),
         };
+    }
+}
+
+impl State {
+    fn held(&self) -> Option<Bytes> {
+        match self {
+            Self::Holding(buffer) => Some(buffer.copy()),
+            Self::Preparing(_, state) => state.held(),
+            Self::Committing(_, held) => held.clone(),
+            _ => None,
+        }
     }
 }
 
