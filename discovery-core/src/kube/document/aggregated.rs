@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::Text;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, nullable};
+use super::nullable;
 
 /// Everything that a server serves, in one document: `/api` for the core group, `/apis` for the
 /// others. The versions `v2` and `v2beta1` have the same shape.
@@ -171,24 +171,5 @@ impl ResponseKind {
     #[must_use]
     pub fn is_missing(&self) -> bool {
         self.group.is_empty() && self.version.is_empty() && self.kind.is_empty()
-    }
-}
-
-impl Kind for ApiGroupDiscoveryList {
-    const KIND: &'static str = "APIGroupDiscoveryList";
-    const FIELD: &'static str = "items";
-
-    fn kind(&self) -> &str {
-        &self.kind
-    }
-
-    fn is_whole(&self) -> bool {
-        let is_whole = |version: &ApiVersionDiscovery| {
-            let mut resources = version.resources.iter();
-            !version.version.is_empty() && resources.all(|resource| !resource.resource.is_empty())
-        };
-        self.items
-            .iter()
-            .all(|group| group.versions.iter().all(is_whole))
     }
 }

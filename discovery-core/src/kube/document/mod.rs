@@ -63,6 +63,16 @@ pub trait Kind: Serialize + DeserializeOwned {
         _ = text;
         None
     }
+
+    /// As [`read_canonical`](Self::read_canonical), for text that a server may write otherwise.
+    fn read_as_sent(text: &str) -> Option<Self> {
+        Self::read_canonical(text)
+    }
+
+    /// What [`go_json::to_line`] writes of it.
+    fn to_line(&self) -> Vec<u8> {
+        go_json::to_line(self)
+    }
 }
 
 /// Why bytes are not the document that they should be.
@@ -157,8 +167,8 @@ pub fn decode_exact<T: Kind>(bytes: &[u8]) -> Result<T, DecodeError> {
     if let Some(document) = T::read_canonical(text) {
         return Ok(document);
     }
-    let document = decode_text::<T>(text)?;
-    let line = go_json::to_line(&document);
+    let document = parse::<T>(text)?;
+    let line = document.to_line();
     // Without its line end it says the same.
     if line == text.as_bytes() || line.strip_suffix(b"\n") == Some(text.as_bytes()) {
         Ok(document)
@@ -168,9 +178,10 @@ pub fn decode_exact<T: Kind>(bytes: &[u8]) -> Result<T, DecodeError> {
 }
 
 fn decode_text<T: Kind>(text: &str) -> Result<T, DecodeError> {
-    if let Some(document) = T::read_canonical(text) {
-        return Ok(document);
-    }
+    T::read_as_sent(text).map_or_else(|| parse(text), Ok)
+}
+
+fn parse<T: Kind>(text: &str) -> Result<T, DecodeError> {
     let document: T = serde_json::from_str(text).map_err(|error| DecodeError {
         kind: DecodeErrorKind::Json(error),
     })?;
@@ -290,8 +301,7 @@ impl<T: Kind> Document<T> {
 
     /// Its JSON, one line with the newline that ends it; or the bytes it was read from.
     pub fn json(&self) -> &Bytes {
-        self.json
-            .get_or_init(|| go_json::to_line(&self.value).into())
+        self.json.get_or_init(|| self.value.to_line().into())
     }
 
     /// When a server has sent or confirmed it, if that is known: its age is the time since then.

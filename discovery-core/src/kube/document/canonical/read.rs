@@ -1,17 +1,17 @@
-//! A short way into documents that look exactly as Go writes them.
+//! Reading, without a parser.
 //!
-//! Files of this kind are read by the hundred at the start of a program, and nearly all have been
-//! written by kubectl or by this crate: fields in Go's order, no white space, nothing unknown. They
-//! are compared with that text instead of being parsed. Text that deviates, be it by one escape in a
-//! string, gives `None` and is left to the general parser, which alone decides what is an error.
+//! Text that deviates from Go's form, be it by one escape in a string, gives `None` and is left to the general parser,
+//! which alone decides what is an error.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::Text;
-
-use super::legacy::{ApiGroup, ApiGroupList, ApiResource, ApiResourceList};
-use super::{GroupVersionForDiscovery, Kind};
+use crate::kube::document::{
+    ApiGroup, ApiGroupDiscovery, ApiGroupDiscoveryList, ApiGroupList, ApiResource,
+    ApiResourceDiscovery, ApiResourceList, ApiSubresourceDiscovery, ApiVersionDiscovery,
+    GroupVersionForDiscovery, Kind, ListMeta, ObjectMeta, ResponseKind,
+};
 
 /// The number of strings that most lists have at most.
 const STRINGS: usize = 8;
@@ -27,43 +27,6 @@ thread_local! {
 
 /// A list of verbs and its text up to the `]`.
 type Verbs = (Box<str>, Arc<[Text]>);
-
-impl Kind for ApiGroupList {
-    const KIND: &'static str = "APIGroupList";
-    const FIELD: &'static str = "groups";
-
-    fn kind(&self) -> &str {
-        &self.kind
-    }
-
-    fn is_whole(&self) -> bool {
-        self.groups.iter().all(ApiGroup::names_versions)
-    }
-
-    fn read_canonical(text: &str) -> Option<Self> {
-        group_list(text)
-    }
-}
-
-impl Kind for ApiResourceList {
-    const KIND: &'static str = "APIResourceList";
-    const FIELD: &'static str = "resources";
-
-    fn kind(&self) -> &str {
-        &self.kind
-    }
-
-    fn is_whole(&self) -> bool {
-        !self
-            .resources
-            .iter()
-            .any(|resource| resource.name.is_empty())
-    }
-
-    fn read_canonical(text: &str) -> Option<Self> {
-        resource_list(text)
-    }
-}
 
 /// `servergroups.json`.
 pub(super) fn group_list(text: &str) -> Option<ApiGroupList> {
@@ -102,6 +65,105 @@ pub(super) fn resource_list(text: &str) -> Option<ApiResourceList> {
         group_version,
         resources,
     })
+}
+
+/// The answer to `/api` or `/apis` that has all. With `as_sent`, also as older servers write it.
+pub(super) fn group_discovery_list(text: &str, as_sent: bool) -> Option<ApiGroupDiscoveryList> {
+    let mut text = Input::plain(text)?;
+    text.literal(r#"{"kind":"APIGroupDiscoveryList","apiVersion":"#)?;
+    let api_version = text.string()?;
+    text.literal(r#","metadata":{},"items":["#)?;
+    let items = text.items(64, |text| {
+        text.literal(r#"{"metadata":{"#)?;
+        let name = text.optional_string(r#""name":"#)?;
+        if as_sent {
+            let comma = if name.is_empty() { "" } else { "," };
+            _ = text.is_next(comma) && text.is_next(r#""creationTimestamp":null"#);
+        }
+        text.literal("}")?;
+        let versions = text.optional_items(r#","versions":["#, 1, version_discovery)?;
+        text.literal("}")?;
+        Some(ApiGroupDiscovery {
+            metadata: ObjectMeta { name },
+            versions,
+        })
+    })?;
+    text.end()?;
+    Some(ApiGroupDiscoveryList {
+        kind: ApiGroupDiscoveryList::KIND.into(),
+        api_version,
+        metadata: ListMeta {},
+        items,
+    })
+}
+
+fn version_discovery(text: &mut Input<'_>) -> Option<ApiVersionDiscovery> {
+    text.literal(r#"{"version":"#)?;
+    let version = text.string()?;
+    let resources = text.optional_items(r#","resources":["#, 2, resource_discovery)?;
+    let freshness = text.optional_string(r#","freshness":"#)?;
+    text.literal("}")?;
+    Some(ApiVersionDiscovery {
+        version,
+        resources,
+        freshness,
+    })
+}
+
+fn resource_discovery(text: &mut Input<'_>) -> Option<ApiResourceDiscovery> {
+    text.literal(r#"{"resource":"#)?;
+    let resource = text.string()?;
+    let response_kind = response_kind(text)?;
+    text.literal(r#","scope":"#)?;
+    let scope = text.string()?;
+    text.literal(r#","singularResource":"#)?;
+    let singular_resource = text.string()?;
+    text.literal(r#","verbs":["#)?;
+    let verbs = Some(verbs(text)?);
+    let short_names = text.optional_strings(r#","shortNames":["#)?;
+    let categories = text.optional_strings(r#","categories":["#)?;
+    let subresources = text.optional_items(r#","subresources":["#, 1, |text| {
+        text.literal(r#"{"subresource":"#)?;
+        let subresource = text.string()?;
+        let response_kind = self::response_kind(text)?;
+        text.literal(r#","verbs":["#)?;
+        let verbs = Some(self::verbs(text)?);
+        text.literal("}")?;
+        Some(ApiSubresourceDiscovery {
+            subresource,
+            response_kind,
+            verbs,
+        })
+    })?;
+    text.literal("}")?;
+    Some(ApiResourceDiscovery {
+        resource,
+        response_kind,
+        scope,
+        singular_resource,
+        verbs,
+        short_names,
+        categories,
+        subresources,
+    })
+}
+
+/// The outer `None` is a failure.
+fn response_kind(text: &mut Input<'_>) -> Option<Option<ResponseKind>> {
+    if !text.is_next(r#","responseKind":{"group":"#) {
+        return Some(None);
+    }
+    let group = text.string()?;
+    text.literal(r#","version":"#)?;
+    let version = text.string()?;
+    text.literal(r#","kind":"#)?;
+    let kind = text.string()?;
+    text.literal("}")?;
+    Some(Some(ResponseKind {
+        group,
+        version,
+        kind,
+    }))
 }
 
 fn version(text: &mut Input<'_>) -> Option<GroupVersionForDiscovery> {
@@ -209,18 +271,28 @@ impl<'a> Input<'a> {
         self.items(STRINGS, Self::string)
     }
 
-    /// The outer `None` is a failure; a field that is left out is empty.
+    /// A field that is left out where it is empty.
     fn optional_string(&mut self, field: &str) -> Option<Text> {
         if self.is_next(field) {
-            self.string()
+            self.string().filter(|text| !text.is_empty())
         } else {
             Some(Text::default())
         }
     }
 
     fn optional_strings(&mut self, field: &str) -> Option<Vec<Text>> {
+        self.optional_items(field, STRINGS, Self::string)
+    }
+
+    /// The array of a field that is left out where it is empty.
+    fn optional_items<T>(
+        &mut self,
+        field: &str,
+        capacity: usize,
+        item: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
         if self.is_next(field) {
-            self.strings()
+            self.items(capacity, item).filter(|items| !items.is_empty())
         } else {
             Some(Vec::new())
         }
@@ -262,10 +334,14 @@ mod tests {
     use super::*;
     use crate::kube::document::decode;
 
-    const GROUPS: &str = include_str!("../../../tests/kubectl/servergroups.json");
+    const GROUPS: &str = include_str!("../../../../tests/kubectl/servergroups.json");
     const LISTS: [&str; 2] = [
-        include_str!("../../../tests/kubectl/apps_v1.json"),
-        include_str!("../../../tests/kubectl/g09.example.test_v1.json"),
+        include_str!("../../../../tests/kubectl/apps_v1.json"),
+        include_str!("../../../../tests/kubectl/g09.example.test_v1.json"),
+    ];
+    const AGGREGATED: [&str; 2] = [
+        include_str!("../../../../tests/kubectl/api_v2.json"),
+        include_str!("../../../../tests/kubectl/apis_v2.json"),
     ];
 
     /// The general parser's result, which `decode` should give as well.
@@ -304,6 +380,29 @@ mod tests {
     }
 
     #[test]
+    fn a_servers_answers_need_no_parser() {
+        for answer in AGGREGATED {
+            assert_eq!(group_discovery_list(answer, false), parsed(answer));
+            assert!(group_discovery_list(answer, false).is_some());
+            let older = answer
+                .replace(r#""metadata":{"name":"#, r#""metadata":{NAME:"#)
+                .replace(
+                    r#"[{"metadata":{}"#,
+                    r#"[{"metadata":{"creationTimestamp":null}"#,
+                );
+            let names = older.split("NAME:").collect::<Vec<_>>();
+            let older = names.join(r#""name":"#);
+            let older = older.replace(
+                r#""},"versions":["#,
+                r#"","creationTimestamp":null},"versions":["#,
+            );
+            assert!(older.contains("creationTimestamp"));
+            assert!(group_discovery_list(&older, false).is_none());
+            assert_eq!(group_discovery_list(&older, true), parsed(answer));
+        }
+    }
+
+    #[test]
     fn the_parser_is_never_contradicted() {
         agrees::<ApiGroupList>(concat!(
             r#"{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"","#,
@@ -320,6 +419,17 @@ mod tests {
             r#"{"name":"bs","singularName":"","namespaced":false,"kind":"B","verbs":["get","a]"]},"#,
             r#"{"name":"cs","singularName":"","namespaced":false,"kind":"","verbs":[]}]}"#,
             "\n"
+        ));
+        agrees::<ApiGroupDiscoveryList>(concat!(
+            r#"{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","metadata":{},"items":["#,
+            r#"{"metadata":{"creationTimestamp":null},"versions":[{"version":"v1","resources":["#,
+            r#"{"resource":"as","responseKind":{"group":"","version":"v2","kind":"A"},"scope":"Cluster","#,
+            r#""singularResource":"a","verbs":["get"],"shortNames":["x"],"categories":["all","b"],"#,
+            r#""subresources":[{"subresource":"s","responseKind":{"group":"","version":"","kind":"S"},"#,
+            r#""verbs":["get"]},{"subresource":"t","verbs":[]}]},"#,
+            r#"{"resource":"bs","scope":"","singularResource":"","verbs":[]}],"freshness":"Current"}]},"#,
+            r#"{"metadata":{"name":"é","creationTimestamp":null},"versions":[{"version":"v1","freshness":"Stale"}]},"#,
+            r#"{"metadata":{"name":"n"}}]}"#,
         ));
     }
 }
