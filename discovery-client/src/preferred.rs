@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use discovery_core::kube::document::{ApiResource, ApiResourceList, Document};
 use discovery_core::{Discovered, Error, GroupVersion, Snapshot};
+use foldhash::quality::RandomState;
 
 /// Each resource of a server once, in the version that the server prefers.
 #[derive(Clone, Debug)]
@@ -69,7 +70,8 @@ impl Preferred {
 pub fn preferred(snapshot: &Snapshot) -> Vec<Resource> {
     let most = snapshot.lists().map(|(_, list)| list.resources.len()).sum();
     let mut found = Vec::new();
-    let mut places = HashMap::with_capacity(most);
+    // Seeded, so that nobody can choose names that collide.
+    let mut places = HashMap::with_capacity_and_hasher(most, RandomState::default());
     let groups = snapshot.groups().map_or(&[][..], |groups| &groups.groups);
     for group in groups {
         for version in group.versions() {

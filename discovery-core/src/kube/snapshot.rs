@@ -53,14 +53,17 @@ pub struct Snapshot {
     groups: Option<Arc<Document<ApiGroupList>>>,
     /// The group versions of the groups, so that names are checked once.
     listed: Arc<[GroupVersion]>,
-    lists: HashMap<GroupVersion, Arc<Document<ApiResourceList>>>,
+    lists: Table<Arc<Document<ApiResourceList>>>,
     stale: Vec<GroupVersion>,
     /// The versions of all groups in the server's order, if some are stale: these the groups don't list.
     order: Arc<[GroupVersion]>,
-    refused: HashMap<GroupVersion, NegativeAnswer>,
+    refused: Table<NegativeAnswer>,
     /// Started anew when something changes.
     rendered: Arc<Rendered>,
 }
+
+/// By group version, of which there are thousands: quick, and seeded, so that nobody can choose names that collide.
+type Table<V> = HashMap<GroupVersion, V, foldhash::quality::RandomState>;
 
 /// Documents that are made when first asked for.
 #[derive(Default)]
@@ -350,7 +353,7 @@ impl Snapshot {
         };
         let list =
             |group_version: &GroupVersion| self.lists.get(group_version).map(|list| &***list);
-        let mut in_order: HashMap<&str, Vec<&GroupVersion>> = HashMap::new();
+        let mut in_order = HashMap::<&str, Vec<&GroupVersion>>::new();
         for group_version in &*self.order {
             let versions = in_order.entry(group_version.group()).or_default();
             versions.push(group_version);

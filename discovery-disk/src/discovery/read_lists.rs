@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use discovery_core::kube::document::{ApiResourceList, Document};
 use discovery_core::{GroupVersion, Snapshot};
+use foldhash::quality::RandomState;
 
 use crate::store::fs::Stamp;
 
@@ -15,7 +16,7 @@ pub(super) type List = (GroupVersion, Arc<Document<ApiResourceList>>);
 /// The lists that were read last, each with the state of its file at that time.
 #[derive(Default)]
 pub(super) struct ReadLists {
-    lists: Mutex<HashMap<GroupVersion, ReadList>>,
+    lists: Mutex<HashMap<GroupVersion, ReadList, RandomState>>,
 }
 
 #[derive(Clone)]

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use discovery_core::kube::document::{ApiGroupList, ApiResourceList, Document};
+use foldhash::quality::RandomState;
 
 use super::tree::{Limit, Name, has_expired};
 
@@ -11,11 +12,13 @@ use super::tree::{Limit, Name, has_expired};
 #[derive(Default)]
 pub(super) struct State {
     /// The files that this process wrote since the last invalidation, and the save that wrote them.
-    ours: HashMap<Name, u64>,
+    ours: HashMap<Name, u64, RandomState>,
     /// Documents that failed to be written.
-    kept: HashMap<Name, Kept>,
+    kept: HashMap<Name, Kept, RandomState>,
     /// The files that are being written, each by one thread.
-    busy: HashSet<Name>,
+    busy: HashSet<Name, RandomState>,
+    /// How many threads wait for a file that another one is writing.
+    pub(super) waiting: usize,
     /// The number of invalidations.
     epoch: u64,
     /// The number of saves.
