@@ -140,10 +140,12 @@ impl Shared {
             if state.take(name) {
                 return Some(Busy { shared: self, name });
             }
+            state.waiting += 1;
             state = self
                 .given_back
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
     }
 
@@ -184,8 +186,13 @@ impl Shared {
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.shared.state().give_back(self.name);
-        self.shared.given_back.notify_all();
+        let mut state = self.shared.state();
+        state.give_back(self.name);
+        let is_awaited = state.waiting > 0;
+        drop(state);
+        if is_awaited {
+            self.shared.given_back.notify_all();
+        }
     }
 }
 
