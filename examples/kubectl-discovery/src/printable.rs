@@ -26,7 +26,7 @@ fn escaped(
     is_unsafe: impl Fn(char) -> bool,
     escape: impl Fn(&mut String, u32) -> std::fmt::Result,
 ) -> Cow<'_, str> {
-    if !text.contains(&is_unsafe) {
+    if is_plain(text) || !text.contains(&is_unsafe) {
         return text.into();
     }
     let mut out = String::with_capacity(text.len() + 16);
@@ -39,6 +39,12 @@ fn escaped(
         }
     }
     out.into()
+}
+
+/// Whether all is visible ASCII, as nearly every text is. One look at all of it is faster than one at each character.
+fn is_plain(text: &str) -> bool {
+    text.bytes()
+        .fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'))
 }
 
 /// None of these is outside of the first plane, so that JSON has a short escape for each.
