@@ -13,10 +13,11 @@ use super::state::Turn;
 use super::tree::{Batch, Name, Written};
 use crate::store::error::why;
 
-/// The largest number of threads that write files at the same time. They wait for the disk, or for a server
-/// of files, and so may be more than processors; kubectl's writes come from as many goroutines as
-/// its requests.
+/// The largest number of threads that write files at the same time, and how many there are for each processor. They wait
+/// for the disk, or for a server of files, and so may be more; kubectl's writes come from as many goroutines as its
+/// requests.
 const MAX_THREADS: usize = 8;
+const PER_PROCESSOR: usize = 2;
 
 /// For how many files a thread is worth its start.
 const PER_THREAD: usize = 8;
@@ -98,9 +99,15 @@ impl Shared {
                 self.write(batch, name, part, turn);
             }
         };
-        let threads = (files.len() / PER_THREAD).min(MAX_THREADS);
+        let most = match files.len() / PER_THREAD {
+            0 | 1 => 1,
+            several => {
+                let processors = thread::available_parallelism().map_or(1, usize::from);
+                several.min(processors * PER_PROCESSOR).min(MAX_THREADS)
+            }
+        };
         thread::scope(|scope| {
-            for _ in 1..threads {
+            for _ in 1..most {
                 let builder = thread::Builder::new().name("discovery files".into());
                 // Without another thread, this one does it all.
                 if builder.spawn_scoped(scope, work).is_err() {
