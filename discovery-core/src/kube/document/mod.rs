@@ -69,7 +69,7 @@ pub trait Kind: Serialize + DeserializeOwned {
         Self::read_canonical(text)
     }
 
-    /// What [`go_json::to_line`] writes of it.
+    /// The line that [`go_json::to_line`] writes of it.
     fn to_line(&self) -> Vec<u8> {
         go_json::to_line(self)
     }

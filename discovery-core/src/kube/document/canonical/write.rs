@@ -185,7 +185,7 @@ mod tests {
         include_str!("../../../../tests/kubectl/v1.json"),
     ];
 
-    /// What is written is what the serializer writes, also of documents that differ in any place.
+    /// The bytes are the serializer's, also of documents that differ in any place.
     fn agrees<T: Kind + Debug + PartialEq>(text: &str) {
         let check = |text: &str| {
             let Ok(document) = serde_json::from_str::<T>(text) else {
