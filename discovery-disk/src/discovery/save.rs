@@ -10,6 +10,7 @@ use discovery_core::Snapshot;
 use super::backend::Shared;
 use super::state::Part;
 use super::state::Turn;
+use super::tidy::Untidy;
 use super::tree::{Batch, Name, Written};
 use crate::store::error::why;
 
@@ -55,12 +56,16 @@ impl Shared {
             let Some(written) = self.write(&batch, &Name::Groups, &part, turn) else {
                 return;
             };
-            // A new directory has nothing that is to go, and looking at all of one that is as it was takes as long as a cold
-            // discovery.
+            // A new directory has nothing that is to go.
             let now = self.clock.now();
-            if had_files && (written == Written::Content || self.tree.is_untidy(now)) {
+            let untidy = match written {
+                _ if !had_files => None,
+                Written::Content => Some(Untidy::All),
+                _ => self.tree.untidy(now),
+            };
+            if let Some(untidy) = untidy {
                 let served = found.group_versions().iter().chain(found.stale());
-                self.tree.tidy(&served.cloned().collect(), now);
+                self.tree.tidy(untidy, &served.cloned().collect(), now);
             }
         }
     }

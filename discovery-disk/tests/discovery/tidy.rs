@@ -8,6 +8,10 @@ use discovery_disk::DiskDiscoveryLayer;
 
 use crate::tools::*;
 
+/// How long a look at all directories is good for.
+#[cfg(unix)]
+const EVERY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
 fn refresh(server: &Server, layer: &DiskDiscoveryLayer) {
     layer.handle().invalidate();
     assert_eq!(server.ask(layer, "/apis").status(), 200);
@@ -44,6 +48,47 @@ fn lists_of_group_versions_that_are_gone_lose_their_files() {
     refresh(&server, &layer);
     assert!(!dir.join("a/v1").exists() && dir.join("a/v2").exists());
     assert!(!dir.join("s").exists());
+}
+
+/// kubectl publishes its groups at each discovery. That is no reason to look at all directories again on the same day.
+#[cfg(unix)]
+#[test]
+fn after_another_program_s_discovery_only_groups_that_are_gone_are_looked_at() {
+    let (_dir, dir) = warm_directory();
+    let plant = |name: &str| {
+        fs::create_dir_all(dir.join(name)).unwrap();
+        fs::write(dir.join(name).join("serverresources.json"), "{}").unwrap();
+    };
+    let discover = || {
+        let new = dir.join("servergroups.json.tmp");
+        fs::copy(dir.join("servergroups.json"), &new).unwrap();
+        fs::rename(new, dir.join("servergroups.json")).unwrap();
+    };
+    let looked = || fs::metadata(&dir).unwrap().accessed().unwrap();
+    let (server, layer) = (Server::default(), DiskDiscoveryLayer::new(&dir));
+    refresh(&server, &layer);
+    let first = looked();
+    for _ in 0..2 {
+        for name in ["gone/v1", "v0", "a/v0"] {
+            plant(name);
+        }
+        discover();
+        refresh(&server, &layer);
+        assert!(!dir.join("gone").exists() && !dir.join("v0").exists());
+        assert!(dir.join("a/v0").exists() && dir.join("a/v1").exists());
+        assert_eq!(looked(), first, "the day goes on");
+    }
+
+    // Nothing has been published since.
+    plant("a/v9");
+    refresh(&server, &layer);
+    assert!(dir.join("a/v0").exists() && dir.join("a/v9").exists());
+
+    let times = fs::FileTimes::new().set_accessed(first - EVERY);
+    fs::File::open(&dir).unwrap().set_times(times).unwrap();
+    refresh(&server, &layer);
+    assert!(!dir.join("a/v0").exists() && !dir.join("a/v9").exists());
+    assert!(dir.join("a/v1").exists());
 }
 
 /// A server at `/a/v1` of the same address has its files there, in kubectl's layout.
