@@ -54,14 +54,17 @@ pub(super) fn group_list(text: &str) -> Option<ApiGroupList> {
 /// `serverresources.json`.
 pub(super) fn resource_list(text: &str) -> Option<ApiResourceList> {
     let mut text = Input::plain(text)?;
-    text.literal(r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"#)?;
+    text.literal(r#"{"kind":"APIResourceList""#)?;
+    // A server's list of the core group has none.
+    let api_version = text.optional_string(r#","apiVersion":"#)?;
+    text.literal(r#","groupVersion":"#)?;
     let group_version = text.string()?;
     text.literal(r#","resources":["#)?;
     let resources = text.items(2, resource)?;
     text.end()?;
     Some(ApiResourceList {
         kind: ApiResourceList::KIND.into(),
-        api_version: "v1".into(),
+        api_version,
         group_version,
         resources,
     })
@@ -376,6 +379,10 @@ mod tests {
         for file in LISTS {
             assert_eq!(resource_list(file), parsed(file));
             assert!(resource_list(file).is_some());
+            let core = file.replace(r#""apiVersion":"v1","#, "");
+            assert_ne!(core, file);
+            assert!(resource_list(&core).is_some());
+            assert_eq!(resource_list(&core), parsed(&core));
         }
     }
 
