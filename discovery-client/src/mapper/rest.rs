@@ -1,12 +1,14 @@
 //! The mapper of one state of a server.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use discovery_core::kube::document::ApiGroup;
 use discovery_core::{GroupVersion, Snapshot, Text};
+use foldhash::quality::RandomState;
 
 use super::error::{MapError, MapErrorKind};
 use super::mapping::Mapping;
@@ -65,7 +67,7 @@ struct Tables {
 }
 
 /// By a name that a server gives: quick, and seeded, so that nobody can choose names that collide.
-type Table<V> = HashMap<Text, V, foldhash::quality::RandomState>;
+type Table<V> = HashMap<Text, V, RandomState>;
 
 /// The places of the resources that have a name: one, but for a few names.
 enum At {
@@ -86,6 +88,9 @@ impl RestMapper {
     #[must_use]
     pub fn new(snapshot: &Snapshot) -> Self {
         let mut tables = Tables::default();
+        let most = snapshot.lists().map(|(_, list)| list.resources.len()).sum();
+        tables.places.reserve(most);
+        tables.names.reserve(2 * most);
         for (rank, group_version) in by_priority(snapshot).into_iter().enumerate() {
             tables.add(snapshot, rank, &group_version);
         }
@@ -196,7 +201,7 @@ fn by_priority(snapshot: &Snapshot) -> Vec<GroupVersion> {
         ordered.extend(versions().filter(is_preferred));
         ordered.extend(versions().filter(|group_version| !is_preferred(group_version)));
     }
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::<_, RandomState>::default();
     ordered.retain(|group_version| seen.insert(group_version.clone()));
     ordered
 }
@@ -208,7 +213,7 @@ impl Tables {
         };
         let first = self.places.len();
         let kinds = self.kinds.entry(group_version.group().into()).or_default();
-        let mut last_of_kind: HashMap<&str, usize> = HashMap::new();
+        let mut last_of_kind = HashMap::<&str, usize, RandomState>::default();
         let resources = list.resources.iter();
         for resource in resources.filter(|resource| !resource.is_subresource()) {
             let at = self.places.len();
@@ -238,14 +243,22 @@ impl Tables {
 
     /// As client-go's category expander: of the preferred resources.
     fn add_categories(&mut self, snapshot: &Snapshot) {
-        let mut places = HashMap::new();
+        let in_categories = preferred(snapshot).into_iter();
+        let in_categories: Vec<_> = in_categories
+            .filter(|resource| !resource.categories.is_empty())
+            .collect();
+        if in_categories.is_empty() {
+            return;
+        }
+        let mut places = HashMap::<_, _, RandomState>::default();
+        places.reserve(self.places.len());
         for Place { mapping, .. } in &self.places {
             let place = places.entry((&mapping.group_version, &mapping.resource));
             place.or_insert(mapping);
         }
-        for resource in preferred(snapshot) {
-            for category in &resource.categories {
-                if let Some(mapping) = places.get(&(resource.group_version(), &resource.name)) {
+        for resource in in_categories {
+            if let Some(mapping) = places.get(&(resource.group_version(), &resource.name)) {
+                for category in &resource.categories {
                     let all = self.categories.entry(category.clone()).or_default();
                     all.push(Arc::clone(mapping));
                 }
@@ -257,6 +270,7 @@ impl Tables {
         let names = self.names.keys().chain(self.short_names.keys());
         let kinds = self.kinds.get("").into_iter().flat_map(HashMap::keys);
         let mut resolved = Table::default();
+        resolved.reserve(self.names.len() + self.short_names.len());
         for name in names.chain(kinds) {
             // With a dot it would be another name and a group.
             if !name.contains('.')
@@ -306,14 +320,13 @@ impl Tables {
     }
 
     fn named(&self, name: &str, group: &str, version: Option<&str>) -> Vec<Arc<Mapping>> {
-        let places = self.places_named(name, group, version).into_iter();
-        places
-            .map(|at| Arc::clone(&self.places[at].mapping))
-            .collect()
+        let places = self.places_named(name, group, version);
+        let mapping = |at: &usize| Arc::clone(&self.places[*at].mapping);
+        places.iter().map(mapping).collect()
     }
 
     /// The resources of this plural, singular or short name, in the order of their priority.
-    fn places_named(&self, name: &str, group: &str, version: Option<&str>) -> Vec<usize> {
+    fn places_named(&self, name: &str, group: &str, version: Option<&str>) -> Cow<'_, [usize]> {
         if let Some((long, group)) = self.expand(name, group) {
             // kubectl passes the version over.
             return self.matching(long, group, None);
@@ -321,12 +334,15 @@ impl Tables {
         self.matching(&lower(name), group, version)
     }
 
-    fn matching(&self, name: &str, group: &str, version: Option<&str>) -> Vec<usize> {
+    fn matching(&self, name: &str, group: &str, version: Option<&str>) -> Cow<'_, [usize]> {
         let all = self.names.get(name).map_or(&[][..], At::all);
         let of = |at: &&usize| &self.places[**at].mapping.group_version;
         let in_version = |at: &&usize| version.is_none_or(|version| of(at).version() == version);
         if group.is_empty() {
-            return all.iter().filter(in_version).copied().collect();
+            return match version {
+                Some(_) => all.iter().filter(in_version).copied().collect(),
+                None => all.into(),
+            };
         }
         let exact = all.iter().filter(|at| of(at).group() == group);
         if version.is_some() {
