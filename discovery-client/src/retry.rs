@@ -12,7 +12,7 @@ use discovery_core::http::headers::retry_after;
 use discovery_core::internal::reserved::Oneshot;
 use discovery_core::kube::plan::DeadlineExceeded;
 use discovery_core::sync::clock::{Clock, SystemClock};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use tokio::time::Instant;
 use tower_layer::Layer;
@@ -22,8 +22,8 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Sleep = Arc<dyn Fn(Duration) -> BoxFuture<()> + Send + Sync>;
 
 /// Repeats GET requests that the server has asked to be repeated, as client-go does: those answered
-/// 429 or 5xx with a `Retry-After`, up to ten times each. client-go takes whole seconds only; here a
-/// [date](retry_after) counts as well.
+/// 429 or from 500 on with a `Retry-After`, up to ten times each. client-go takes whole seconds only; here
+/// a [date](retry_after) counts as well. A number below zero asks for a repeat at once.
 ///
 /// Other answers, and errors of the inner service, come out unchanged. A request with content is sent once.
 ///
@@ -125,8 +125,19 @@ impl RetryAfterLayer {
 /// The wait that the server asks for, if it asks for the request to be repeated.
 fn wait_of<RB>(response: &Response<RB>, now: SystemTime) -> Option<Duration> {
     let status = response.status();
-    let may_pass = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-    retry_after(response.headers(), now).filter(|_| may_pass)
+    // client-go counts the statuses from 600 on, which mean nothing, among the errors of a server.
+    let may_pass = status == StatusCode::TOO_MANY_REQUESTS || status.as_u16() >= 500;
+    let text = response.headers().get(header::RETRY_AFTER);
+    // A number below zero has passed already.
+    let is_past = text
+        .and_then(|text| text.to_str().ok()?.parse::<i64>().ok())
+        .is_some_and(|seconds| seconds < 0);
+    let wait = if is_past {
+        Some(Duration::ZERO)
+    } else {
+        retry_after(response.headers(), now)
+    };
+    wait.filter(|_| may_pass)
 }
 
 impl<S, B, RB> Service<Request<B>> for RetryAfter<S>

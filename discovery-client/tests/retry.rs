@@ -90,6 +90,17 @@ async fn a_request_is_repeated_when_the_server_asks_for_it() {
     );
 }
 
+/// As in client-go, for which a number below zero has passed, and a status above 599 is an error of the server.
+#[tokio::test]
+async fn odd_numbers_ask_for_a_repeat_too() {
+    let answers = vec![busy(503, Some("-1")), busy(600, Some("2")), busy(200, None)];
+    let (status, waits) = outcome(Method::GET, answers).await;
+    assert_eq!(
+        (status, waits),
+        (200, vec![Duration::ZERO, Duration::from_secs(2)])
+    );
+}
+
 #[tokio::test]
 async fn the_eleventh_answer_comes_out() {
     let answers = (0..11).map(|_| busy(500, Some("0"))).collect();
@@ -102,7 +113,6 @@ async fn a_request_that_the_server_does_not_ask_for_again_is_sent_once() {
     for (method, status, retry_after) in [
         (Method::GET, 429, None),
         (Method::GET, 503, Some("Wed, 21 Oct 2026 07:28:00 GMT")),
-        (Method::GET, 503, Some("-1")),
         (Method::GET, 503, Some("18446744073709551615")),
         (Method::GET, 404, Some("1")),
         (Method::GET, 200, Some("1")),
