@@ -1,12 +1,13 @@
 //! `get --raw`: past all caches.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Write};
 
 use bytes::Bytes;
 use discovery_client::request_defaults::go_duration;
 use discovery_client::retry::RetryAfterLayer;
 use discovery_core::http::exchange::{Collected, collect};
-use discovery_core::kube::is_success;
 use discovery_core::{Accept, Error as DiscoveryError};
 use http::header::ACCEPT;
 use http::uri::PathAndQuery;
@@ -20,6 +21,9 @@ use crate::session::{Session, agent};
 
 /// The most that is read of an error answer.
 const MAX_ERROR: u64 = 1 << 20;
+
+/// Go's words for what is no path.
+const INVALID: &str = "invalid URI for request";
 
 pub(crate) fn run(session: &Session, flags: &Get) -> Result<(), Fatal> {
     let uri = uri(session, &flags.raw)?;
@@ -39,7 +43,8 @@ async fn fetch(session: &Session, uri: Uri) -> Result<(), Fatal> {
         .oneshot(request)
         .await
         .map_err(|error| Fatal::sending(&error))?;
-    if !is_success(response.status()) {
+    // Where nobody has to understand it, any success is one.
+    if !response.status().is_success() {
         let (parts, body) = response.into_parts();
         let (Collected::Whole(body) | Collected::TooLarge(body, _) | Collected::Broken(body, _)) =
             collect(body, MAX_ERROR).await;
@@ -61,28 +66,189 @@ async fn fetch(session: &Session, uri: Uri) -> Result<(), Fatal> {
 
 /// The path below the server's own. Of a whole URL it is the path as well, as in kubectl.
 fn uri(session: &Session, raw: &str) -> Result<Uri, Fatal> {
-    let invalid = || {
+    let timeout = session.timeout.map(go_duration);
+    let refused = |why: &dyn fmt::Display| {
         Fatal::new(format_args!(
-            "--raw must be a valid URL path: parse {raw:?}: invalid URI for request"
+            "--raw must be a valid URL path: parse {raw:?}: {why}"
         ))
     };
-    let asked: Uri = raw.parse().map_err(|_| invalid())?;
-    if !raw.starts_with('/') && asked.scheme().is_none() {
-        return Err(invalid());
-    }
-    let mut query = asked.query().map(str::to_owned);
-    if let Some(timeout) = session.timeout {
-        let others = query.iter().flat_map(|query| query.split('&'));
-        let others = others.filter(|pair| !pair.is_empty() && !pair.starts_with("timeout="));
-        let own = format!("timeout={}", go_duration(timeout));
-        query = Some(others.chain([own.as_str()]).collect::<Vec<_>>().join("&"));
-    }
-    let base = session.url.path().trim_end_matches('/');
-    let target = match query {
-        Some(query) => format!("{base}{}?{query}", asked.path()),
-        None => format!("{base}{}", asked.path()),
-    };
+    let target = target(session.url.path(), raw, timeout).map_err(|why| refused(&why))?;
+    let target = target.parse::<PathAndQuery>();
     let mut parts = session.url.clone().into_parts();
-    parts.path_and_query = Some(target.parse::<PathAndQuery>().map_err(|_| invalid())?);
-    Uri::from_parts(parts).map_err(|_| invalid())
+    parts.path_and_query = Some(target.map_err(|_| refused(&INVALID))?);
+    Uri::from_parts(parts).map_err(|_| refused(&INVALID))
+}
+
+/// The target of a request, as Go and client-go make it: the path is decoded, cleaned and encoded, and so are the pairs of
+/// the query, which are sorted by their keys. A fragment is not sent.
+fn target(base: &str, raw: &str, timeout: Option<String>) -> Result<String, String> {
+    if raw.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err("net/url: invalid control character in URL".into());
+    }
+    let (raw, _) = raw.split_once('#').unwrap_or((raw, ""));
+    let (raw, query) = raw.split_once('?').unwrap_or((raw, ""));
+    let path = path_of(raw)?;
+    let decoded = decoded(path, false).ok_or_else(|| {
+        let malformed = |(at, _): &(usize, &str)| {
+            let escape: String = path[*at..].chars().take(3).collect();
+            decoded(&escape, false).is_none()
+        };
+        let at = path
+            .match_indices('%')
+            .find(malformed)
+            .unwrap_or_default()
+            .0;
+        let escape: String = path[at..].chars().take(3).collect();
+        format!("invalid URL escape {escape:?}")
+    })?;
+    let mut clean: Vec<&[u8]> = Vec::new();
+    for segment in decoded.split(|byte| *byte == b'/') {
+        match segment {
+            b"" | b"." => {}
+            b".." => _ = clean.pop(),
+            segment => clean.push(segment),
+        }
+    }
+    let mut target = base.trim_end_matches('/').to_owned();
+    for segment in clean {
+        target.push('/');
+        encode(&mut target, segment, b"-_.~$&+,;=:@");
+    }
+    if target.is_empty() || decoded.ends_with(b"/") && !target.ends_with('/') {
+        target.push('/');
+    }
+    let mut pairs = pairs_of(query);
+    if let Some(timeout) = timeout {
+        pairs.insert(b"timeout".to_vec(), vec![timeout.into_bytes()]);
+    }
+    let mut separator = '?';
+    for (key, values) in &pairs {
+        for value in values {
+            target.push(separator);
+            separator = '&';
+            encode(&mut target, key, b"-_.~ ");
+            target.push('=');
+            encode(&mut target, value, b"-_.~ ");
+        }
+    }
+    Ok(target)
+}
+
+/// The path of a URL. A path alone begins with a slash.
+fn path_of(raw: &str) -> Result<&str, String> {
+    let is_scheme = |text: &str| {
+        text.starts_with(|first: char| first.is_ascii_alphabetic())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
+    let rest = match raw.split_once(':') {
+        Some(("", _)) => return Err("missing protocol scheme".into()),
+        Some((scheme, rest)) if is_scheme(scheme) => {
+            // What has no slash there has no path.
+            let has_path = rest.starts_with('/');
+            if has_path { rest } else { "" }
+        }
+        _ if raw.starts_with('/') || raw == "*" => raw,
+        _ => return Err(INVALID.into()),
+    };
+    Ok(match rest.strip_prefix("//") {
+        // A third slash is none of an authority's, in a path alone.
+        Some(behind) if !(behind.starts_with('/') && raw.starts_with('/')) => {
+            &behind[behind.find('/').unwrap_or(behind.len())..]
+        }
+        _ => rest,
+    })
+}
+
+/// The pairs of a query that are well-formed, as Go reads them.
+fn pairs_of(query: &str) -> BTreeMap<Vec<u8>, Vec<Vec<u8>>> {
+    let mut pairs = BTreeMap::<_, Vec<_>>::new();
+    let wellformed = |pair: &&str| !pair.is_empty() && !pair.contains(';');
+    for pair in query.split('&').filter(wellformed) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if let (Some(key), Some(value)) = (decoded(key, true), decoded(value, true)) {
+            pairs.entry(key).or_default().push(value);
+        }
+    }
+    pairs
+}
+
+/// A text without its escapes; `None` if one is malformed.
+fn decoded(text: &str, has_plus: bool) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
+                u8::try_from(16 * high + low).ok()?
+            }
+            b'+' if has_plus => b' ',
+            byte => byte,
+        });
+    }
+    Some(decoded)
+}
+
+/// Adds bytes with escapes for all but letters, digits and those that are `plain`. A plain space becomes a plus.
+fn encode(text: &mut String, bytes: &[u8], plain: &[u8]) {
+    for &byte in bytes {
+        match byte {
+            b' ' if plain.contains(&b' ') => text.push('+'),
+            byte if byte.is_ascii_alphanumeric() || plain.contains(&byte) => text.push(byte.into()),
+            byte => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seen with kubectl 1.37.1, by its requests.
+    #[test]
+    fn targets_are_decoded_cleaned_and_encoded() {
+        for (raw, expected) in [
+            ("/api", "/base/api"),
+            ("/api/", "/base/api/"),
+            ("/", "/base/"),
+            ("/..", "/base"),
+            ("/../api", "/base/api"),
+            ("/a/./b//c", "/base/a/b/c"),
+            ("/%2e%2e/api", "/base/api"),
+            ("/api%2f", "/base/api/"),
+            ("//api", "/base"),
+            ("///api", "/base/api"),
+            ("/a b/ü{}\\", "/base/a%20b/%C3%BC%7B%7D%5C"),
+            ("/a:b;c", "/base/a:b;c"),
+            ("*", "/base/%2A"),
+            ("http://other/api", "/base/api"),
+            ("x://", "/base"),
+            ("x:api", "/base"),
+            ("/api?", "/base/api"),
+            ("/api#f", "/base/api"),
+            ("/api?x=%zz&a=1;b=2", "/base/api"),
+            ("/api?x=a b&x=\"&a", "/base/api?a=&x=a+b&x=%22"),
+        ] {
+            assert_eq!(target("/base/", raw, None).unwrap(), expected, "{raw}");
+        }
+        assert_eq!(target("/", "/..", None).unwrap(), "/");
+        let timeout = target("/", "/a?timeout=5s&z&b=1", Some("1s".into()));
+        assert_eq!(timeout.unwrap(), "/a?b=1&timeout=1s&z=");
+        for (raw, why) in [
+            ("api", INVALID),
+            ("?x", INVALID),
+            ("./api", INVALID),
+            ("", INVALID),
+            (":/x", "missing protocol scheme"),
+            ("/api%", "invalid URL escape \"%\""),
+            ("/a%2zb", "invalid URL escape \"%2z\""),
+            ("/%é", "invalid URL escape \"%é\""),
+            ("/\n", "net/url: invalid control character in URL"),
+        ] {
+            assert_eq!(target("/", raw, None).unwrap_err(), why, "{raw}");
+        }
+    }
 }

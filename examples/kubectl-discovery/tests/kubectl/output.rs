@@ -168,7 +168,17 @@ fn raw() {
             "/nothing",
             "/api/v1/namespaces/default/secrets/nothing",
             "/healthz",
+            "/apis/../healthz",
+            "//healthz",
+            "/%61pis?x=%zz&y=a b",
+            "/a b{c}",
+            "http://other/version",
+            "*",
+            "version",
+            "/%zz",
+            ":/version",
         ] {
+            rig.control.clear_log();
             let [theirs, ours] = BOTH.map(|program| rig.run(program, &["get", "--raw", path]));
             assert_eq!(
                 (ours.code, &ours.stdout),
@@ -176,6 +186,10 @@ fn raw() {
                 "{path}"
             );
             assert_eq!(ours.last_line(), theirs.last_line(), "{path}");
+            let asked: Vec<_> = rig.taken().into_iter().map(|entry| entry.target).collect();
+            if theirs.code == Some(0) {
+                assert_eq!(asked[0], asked[1], "{path}");
+            }
         }
         let tree = rig.tree(Program::Ours);
         assert_eq!(tree.names(), [""; 0]);
