@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use discovery_client::Filter;
 
 use crate::cache::Cache;
@@ -141,6 +141,7 @@ pub(crate) struct Global {
         global = true,
         value_name = "N",
         default_value = "0",
+        allow_negative_numbers = true,
         value_parser = values::verbosity
     )]
     pub(crate) verbosity: u8,
@@ -316,6 +317,43 @@ pub(crate) struct Get {
     /// The path to ask for, with a query if need be.
     #[arg(long, value_name = "PATH", required = true)]
     pub(crate) raw: String,
+
+    #[command(flatten)]
+    _lists: Lists,
+}
+
+/// kubectl's flags for lists of objects, which mean nothing to a path, but don't stand against it either.
+#[derive(Debug, Args)]
+struct Lists {
+    #[arg(short = 'A', long, hide = true)]
+    all_namespaces: bool,
+
+    #[arg(short, long, hide = true, value_name = "FILE")]
+    filename: Vec<String>,
+
+    #[arg(short = 'R', long, hide = true)]
+    recursive: bool,
+
+    #[arg(long, hide = true, value_name = "N", allow_negative_numbers = true)]
+    chunk_size: Option<i64>,
+
+    #[arg(long, hide = true, value_name = "FIELD")]
+    sort_by: Option<String>,
+
+    #[arg(long, hide = true)]
+    ignore_not_found: bool,
+
+    #[arg(long, hide = true)]
+    no_headers: bool,
+
+    #[arg(long, hide = true)]
+    show_kind: bool,
+
+    #[arg(long, hide = true)]
+    show_labels: bool,
+
+    #[arg(long, hide = true)]
+    show_managed_fields: bool,
 }
 
 /// A path, which may be empty: that counts as not given.
@@ -342,6 +380,12 @@ impl Arguments {
             // If stdout is closed, there is no place left to complain.
             _ = crate::print(VERSION);
             std::process::exit(0);
+        }
+        if let Some(first) = given
+            .get(1)
+            .filter(|first| ["help", "options", "--"].iter().any(|word| first == word))
+        {
+            help(first, &given[2..]);
         }
         let arguments = Self::of_one_command(&given)
             .map_or_else(|| Self::try_parse_from(given), Ok)
@@ -405,6 +449,40 @@ fn exit(error: &clap::Error) -> ! {
         }
     };
     std::process::exit(i32::from(is_error))
+}
+
+/// Prints the help on a command, as far as the words name one, and on all of it else. Flags are read, and do nothing.
+fn help(first: &OsString, behind: &[OsString]) -> ! {
+    let mut command = Arguments::command();
+    if first == "help" {
+        let words = Arg::new("words").num_args(0..);
+        let parser = clap::Command::new("kubectl-discovery help").arg(words);
+        let parsed = Global::augment_args(parser)
+            .no_binary_name(true)
+            .try_get_matches_from(behind);
+        if let Err(error) = &parsed
+            && error.use_stderr()
+        {
+            exit(error);
+        }
+        let words = parsed.as_ref().ok();
+        let words = words.and_then(|found| found.get_many::<String>("words"));
+        command.build();
+        for (at, word) in words.into_iter().flatten().enumerate() {
+            match command.find_subcommand(word) {
+                Some(found) => command = found.clone(),
+                None if at == 0 => {
+                    let help = command.render_long_help();
+                    crate::eprint(&format!("Unknown help topic {word:?}\n{help}"));
+                    std::process::exit(0);
+                }
+                None => break,
+            }
+        }
+    }
+    // If stdout is closed, there is no place left to complain.
+    _ = crate::print(&command.render_long_help().to_string());
+    std::process::exit(0)
 }
 
 impl Global {

@@ -29,10 +29,10 @@ struct Preference {
     #[serde(default)]
     credential_plugin_policy: Option<String>,
     #[serde(default)]
-    credential_plugin_allowlist: Option<Vec<Allowed>>,
+    credential_plugin_allowlist: Option<Vec<Option<Allowed>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Allowed {
     #[serde(default, alias = "command")]
     name: String,
@@ -40,14 +40,29 @@ struct Allowed {
 
 /// Reads the file of the flag, of `KUBERC`, or of the user's home. Only the last may be missing.
 pub(crate) fn plugins(flag: Option<&Path>) -> Result<Plugins, Fatal> {
-    let flag = flag.filter(|file| !file.as_os_str().is_empty());
-    if flag.is_none() && env::var_os("KUBECTL_KUBERC").is_some_and(|value| value == "false") {
-        return Ok(Plugins::All);
+    if flag.is_some_and(|file| file.as_os_str().is_empty()) {
+        return Err(refused("kuberc file is not found"));
     }
+    let is_disabled =
+        env::var_os("KUBECTL_KUBERC").is_some_and(|value| value.eq_ignore_ascii_case("false"));
     let named = env::var_os("KUBERC").filter(|value| !value.is_empty());
+    let is_off = named.as_ref().is_some_and(|value| value == "off");
+    match flag {
+        Some(_) if is_disabled => {
+            return Err(Fatal::new(
+                "--kuberc can't be used with KUBECTL_KUBERC=false",
+            ));
+        }
+        Some(_) if is_off => {
+            return Err(refused(
+                "kuberc error disabling kuberc via KUBERC=off and passing kuberc flag are mutually exclusive",
+            ));
+        }
+        None if is_disabled || is_off => return Ok(Plugins::All),
+        _ => {}
+    }
     let named = flag.map(PathBuf::from).or(named.map(PathBuf::from));
     let file = match &named {
-        Some(file) if flag.is_none() && file.as_os_str() == "off" => return Ok(Plugins::All),
         Some(file) => file.clone(),
         None => home().join(".kube/kuberc"),
     };
@@ -94,7 +109,9 @@ fn read(file: &Path, text: &str) -> Result<Plugins, Fatal> {
         ("Allowlist", None) => Err(refused(
             "credential plugin policy set to \"Allowlist\", but allowlist is unspecified",
         )),
-        ("Allowlist", Some(listed)) => allowlist(listed),
+        ("Allowlist", Some(listed)) => {
+            allowlist(listed.into_iter().map(Option::unwrap_or_default).collect())
+        }
         (policy, _) => Err(refused(format_args!("unknown plugin policy: {policy:?}"))),
     }
 }
@@ -202,6 +219,7 @@ mod tests {
             ),
             (format!("{list}[]"), "allowlist is empty"),
             (format!("{list}[{{}}]"), "empty allowlist entry #1"),
+            (format!("{list}[null]"), "empty allowlist entry #1"),
             (
                 format!("{list}[{{name: ./a}}]"),
                 "non-normalized file path: \"./a\" vs \"a\"",

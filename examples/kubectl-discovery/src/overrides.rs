@@ -108,7 +108,7 @@ pub(crate) struct Overrides {
     profile_output: Option<String>,
 
     /// Accepted as kubectl's, and without effect.
-    #[arg(long, global = true, value_name = "PATTERN=N", hide = true)]
+    #[arg(long, global = true, value_name = "PATTERN=N", hide = true, value_parser = values::levels)]
     vmodule: Option<String>,
 
     /// Accepted as kubectl's, and without effect.

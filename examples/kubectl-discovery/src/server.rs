@@ -175,10 +175,8 @@ impl Server {
         let mut chosen = match &self.credentials {
             Credentials::None => Chosen::default(),
             Credentials::Kubeconfig(content, context) => of(content, context.as_deref())?,
-            Credentials::Unread => match read(None)? {
-                Some(content) => of(&content, None)?,
-                None => Chosen::default(),
-            },
+            // A cluster or user that a flag names has to be somewhere, too.
+            Credentials::Unread => of(&read(None)?.unwrap_or_default(), None)?,
             Credentials::ServiceAccount => service_account(Path::new(SERVICE_ACCOUNT)),
         };
         self.overrides.apply(&mut chosen, self.has_flag);

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The longest duration that Go has.
+const LONGEST: Duration = Duration::from_nanos(i64::MAX.unsigned_abs());
+
 /// A boolean: `1`, `t`, `true` and so on.
 pub(crate) fn boolean(text: &str) -> Result<bool, &'static str> {
     match text {
@@ -76,9 +79,13 @@ pub(crate) fn timeout(text: &str) -> Result<Duration, &'static str> {
     if text.is_empty() || below.is_some() {
         return Ok(Duration::ZERO);
     }
-    match text.parse() {
-        Ok(seconds) => in_go(Duration::from_secs(seconds)).ok_or("too long a timeout"),
-        Err(_) => duration(text).map_err(
+    match text.parse::<i64>() {
+        // More than Go can count is as long as it can count.
+        Ok(seconds) if seconds >= 0 => {
+            let timeout = Duration::from_secs(seconds.unsigned_abs());
+            Ok(in_go(timeout).unwrap_or(LONGEST))
+        }
+        _ => duration(text).map_err(
             |_| "must be a single integer in seconds, or an integer followed by a time unit (1s, 2m, 3h)",
         ),
     }
@@ -88,6 +95,22 @@ pub(crate) fn timeout(text: &str) -> Result<Duration, &'static str> {
 pub(crate) fn verbosity(text: &str) -> Result<u8, &'static str> {
     let number: i32 = text.parse().map_err(|_| "not a number")?;
     Ok(u8::try_from(number.clamp(0, 255)).unwrap_or_default())
+}
+
+/// The levels of klog's `--vmodule`, which mean nothing here: `pattern=N`, with commas between them.
+pub(crate) fn levels(text: &str) -> Result<String, &'static str> {
+    for level in text.split(',').filter(|level| !level.is_empty()) {
+        let number = match level.split_once('=') {
+            Some((pattern, number)) if !pattern.is_empty() => number.parse::<i32>().ok(),
+            _ => None,
+        };
+        match number {
+            Some(0..) => {}
+            Some(_) => return Err("negative value for vmodule level"),
+            None => return Err("syntax error: expect comma-separated list of filename=N"),
+        }
+    }
+    Ok(text.to_owned())
 }
 
 /// Texts with commas between them, where quotes hold a comma: one line of CSV.
@@ -187,11 +210,10 @@ mod tests {
             timeout("9223372036"),
             Ok(Duration::from_secs(9_223_372_036))
         );
-        for long in [
-            "9223372037",
-            "18446744073709551615",
-            "9223372036854775808ns",
-        ] {
+        for long in ["9223372037", "9223372036854775807"] {
+            assert_eq!(timeout(long), Ok(longest), "{long}");
+        }
+        for long in ["18446744073709551615", "9223372036854775808ns"] {
             assert!(timeout(long).is_err(), "{long}");
         }
         for long in [
@@ -214,6 +236,16 @@ mod tests {
         assert_eq!(texts("a,"), Ok(vec!["a".into(), String::new()]));
         for bad in ["get \"", "\"a", "\"a\"b"] {
             assert!(list(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn levels_are_read_as_in_klog() {
+        for good in ["", ",", "x=2", "a=2,b*=3,", "a=+1"] {
+            assert!(levels(good).is_ok(), "{good}");
+        }
+        for bad in ["x", "a=b", "=5", "a=-1", "a=1=2", "a=", "a=99999999999"] {
+            assert!(levels(bad).is_err(), "{bad}");
         }
     }
 

@@ -73,7 +73,7 @@ fn wrong_flags_are_refused() {
         ),
         (
             &["--request-timeout=18446744073709551615", "api-versions"],
-            "too long a timeout",
+            "must be a single integer in seconds",
         ),
         (
             &["--cache-ttl=94522879700260684295381835.99h", "api-versions"],

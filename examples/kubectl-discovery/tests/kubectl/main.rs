@@ -9,6 +9,7 @@ mod failures;
 #[path = "../support/kube_config.rs"]
 mod kube_config;
 mod mapper;
+mod odd;
 mod output;
 mod plugin;
 #[path = "../support/refused.rs"]

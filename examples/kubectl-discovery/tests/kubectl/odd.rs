@@ -1,0 +1,81 @@
+//! Odd flags, files and answers: the same exit code, and output from both or from neither.
+
+use std::ffi::OsString;
+
+use embedded_apiserver::EmbeddedServer;
+
+use super::rig::{BOTH, Rig, Run, Wire};
+
+/// Compares the outcomes; those that are to differ say so.
+#[track_caller]
+fn assert_alike(what: &str, [theirs, ours]: &[Run; 2]) {
+    assert_eq!(ours.code, theirs.code, "{what}: {ours:?} {theirs:?}");
+    assert_eq!(
+        ours.stdout.is_empty(),
+        theirs.stdout.is_empty(),
+        "{what}: {ours:?} {theirs:?}"
+    );
+}
+
+/// Runs both with one kubeconfig.
+fn runs(rig: &Rig, kubeconfig: &str, variables: &[(&str, OsString)], line: &str) -> [Run; 2] {
+    let file = rig.path("odd kubeconfig");
+    std::fs::write(&file, kubeconfig).expect("a file");
+    rig.clean();
+    let arguments: Vec<_> = line.split(' ').collect();
+    BOTH.map(|program| rig.run_with(program, &rig.root(program), &file, variables, &arguments))
+}
+
+#[test]
+fn flags() {
+    let Some(rig) = Rig::new(Wire::Plain, EmbeddedServer::builder()) else {
+        return;
+    };
+    let kubeconfig = rig.server.kubeconfig();
+    for line in [
+        "api-versions --vmodule=x",
+        "api-versions --vmodule=",
+        "api-versions --vmodule=a=2,b*=3,",
+        "api-versions --vmodule=a=-1",
+        "api-versions --vmodule=a=1=2",
+        "api-versions --request-timeout=9999999999999",
+        "api-versions --request-timeout=9223372036854775807",
+        "api-versions --request-timeout=99999999999999999999",
+        "api-versions --v -1",
+        "api-versions --kuberc=",
+        "api-versions --kuberc=/nope",
+        "get --raw /version -A",
+        "get --raw /version -R --chunk-size=5 --sort-by=x --show-kind",
+        "get --raw /version --nope",
+        "help",
+        "help api-versions",
+        "help api-versions nope",
+        "help nope",
+        "help -h",
+        "help api-versions --help",
+        "help -v 5 api-versions",
+        "help --nope",
+        "options",
+        "-- api-versions",
+    ] {
+        assert_alike(line, &runs(&rig, &kubeconfig, &[], line));
+    }
+    let kuberc = rig.path("kuberc");
+    std::fs::write(&kuberc, "").expect("a file");
+    let with_file = format!("api-versions --kuberc={}", kuberc.display());
+    for (name, value) in [
+        ("KUBERC", "off"),
+        ("KUBERC", "OFF"),
+        ("KUBECTL_KUBERC", "false"),
+        ("KUBECTL_KUBERC", "FALSE"),
+        ("KUBECTL_KUBERC", "0"),
+    ] {
+        let variables = [(name, value.into())];
+        for line in ["api-versions", &with_file] {
+            if (value, line) != ("OFF", "api-versions") {
+                let runs = runs(&rig, &kubeconfig, &variables, line);
+                assert_alike(&format!("{name}={value} {line}"), &runs);
+            }
+        }
+    }
+}
