@@ -12,15 +12,18 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
+    ServerName, UnixTime,
+};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, InconsistentKeys, RootCertStore,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, InconsistentKeys, OtherError,
+    RootCertStore, SignatureScheme,
 };
 
-use super::authority::{is_certificate, stands_for_others};
+use super::authority::{SERVER_PURPOSES, Said, is_certificate, stands_for_others};
 use super::ecdsa;
 use crate::errors::go_words;
 use crate::kubeconfig::{Cluster, User};
@@ -135,19 +138,16 @@ pub(super) fn identity(certificate: &[u8], key: &[u8]) -> Result<Identity, BoxEr
     if !chain.iter().all(|certificate| is_certificate(certificate)) {
         return Err("x509: malformed certificate".into());
     }
-    let key = PrivateKeyDer::from_pem_slice(key);
-    let key = key.map_err(|_| "tls: failed to find any PEM data in key input")?;
+    let candidates = private_keys(key).ok_or("tls: failed to find any PEM data in key input")?;
     let ring = ring::default_provider().key_provider;
-    let key = match (ring.load_private_key(key.clone_key()), ecdsa::key(&key)) {
-        (Ok(key), _) | (Err(_), Some(key)) => key,
-        (Err(_), None) => {
-            return Err(
-                "the client key can't be used; ask for a certificate with an RSA key, with an ECDSA key on P-256, P-384 or \
-                 P-521, or with an Ed25519 key"
-                    .into(),
-            );
-        }
+    let of = |candidate: &PrivateKeyDer<'static>| {
+        let rings = ring.load_private_key(candidate.clone_key()).ok();
+        rings.or_else(|| ecdsa::key(candidate))
     };
+    let key = candidates.iter().find_map(of).ok_or(
+        "the client key can't be used; ask for a certificate with an RSA key of at least 2048 bits, with an ECDSA key on \
+         P-256, P-384 or P-521, or with an Ed25519 key",
+    )?;
     let identity = CertifiedKey::new(chain, key);
     // The server decides about those that can't be compared, such as a certificate of X.509's first version.
     match identity.keys_match() {
@@ -156,6 +156,35 @@ pub(super) fn identity(certificate: &[u8], key: &[u8]) -> Result<Identity, BoxEr
         }
         _ => Ok(Arc::new(identity)),
     }
+}
+
+/// The first private key of a text in PEM, in each form that its bytes may have: as for Go, the label need not tell which.
+fn private_keys(pem: &[u8]) -> Option<[PrivateKeyDer<'static>; 3]> {
+    const END: &str = " PRIVATE KEY-----";
+    let text = String::from_utf8_lossy(pem);
+    let relabelled = |line: &str| {
+        let line = line.trim_end();
+        let (label, is_key) = match line.split_once(' ') {
+            Some((label, rest)) => (
+                label,
+                rest.ends_with("PRIVATE KEY-----") && line.ends_with(END),
+            ),
+            None => ("", false),
+        };
+        if is_key && matches!(label, "-----BEGIN" | "-----END") {
+            format!("{label}{END}\n")
+        } else {
+            format!("{line}\n")
+        }
+    };
+    let text: String = text.lines().map(relabelled).collect();
+    let key = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes()).ok()?;
+    let der = key.secret_pkcs8_der().to_vec();
+    Some([
+        PrivatePkcs1KeyDer::from(der.clone()).into(),
+        PrivatePkcs8KeyDer::from(der.clone()).into(),
+        PrivateSec1KeyDer::from(der).into(),
+    ])
 }
 
 /// The content of a field, or of the file that another field names.
@@ -213,19 +242,165 @@ impl Known {
         })
     }
 
-    /// Verifies with those certificates that stand for others now, or for themselves: webpki would take any that is
-    /// trusted.
-    fn authorities(&self, is_known: bool, now: UnixTime) -> Option<Arc<WebPkiServerVerifier>> {
-        let now = now.as_secs();
-        let stands =
-            |known: &&CertificateDer<'_>| is_known || stands_for_others(known, now) != Some(false);
+    /// The certificates that stand for others now; or all, for a server that is trusted itself.
+    fn authorities(
+        &self,
+        is_known: bool,
+        now: u64,
+    ) -> impl Iterator<Item = &CertificateDer<'static>> {
+        let stands = move |known: &&CertificateDer<'_>| {
+            // The ones that can't be read are left to webpki.
+            is_known || Said::read(known).is_none_or(|said| stands_for_others(&said, now))
+        };
+        self.certificates.iter().filter(stands)
+    }
+
+    /// Finds a path to an authority, for servers of any purpose that Go takes.
+    fn path(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        is_known: bool,
+        now: UnixTime,
+    ) -> Result<(), webpki::Error> {
+        let of = |der| webpki::anchor_from_trusted_cert(der).ok();
+        let length = |der: &CertificateDer<'_>| Said::read(der).and_then(|said| said.path_length());
+        let authorities: Vec<_> = self
+            .authorities(is_known, now.as_secs())
+            .filter_map(|der| Some((of(der)?, length(der))))
+            .collect();
+        let anchors: Vec<_> = authorities
+            .iter()
+            .map(|(anchor, _)| anchor.clone())
+            .collect();
+        let may_sign =
+            |der: &&CertificateDer<'_>| Said::read(der).is_none_or(|said| said.may_sign());
+        let intermediates: Vec<_> = intermediates.iter().filter(may_sign).cloned().collect();
+        // webpki does not look at the limit of an authority that is trusted.
+        let is_short = |path: &webpki::VerifiedPath<'_>| {
+            let count = path.intermediate_certificates().count();
+            let mut ends = authorities
+                .iter()
+                .filter(|(anchor, _)| anchor == path.anchor());
+            let is_within = ends.any(|(_, length)| length.is_none_or(|length| count <= length));
+            is_within
+                .then_some(())
+                .ok_or(webpki::Error::PathLenConstraintViolated)
+        };
+        let end = webpki::EndEntityCert::try_from(certificate)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        end.verify_for_usage(
+            algorithms,
+            &anchors,
+            &intermediates,
+            now,
+            ForServers,
+            None,
+            Some(&is_short),
+        )?;
+        Ok(())
+    }
+
+    /// Whether an authority that is trusted has signed a certificate itself. For a server's that is an authority's, which
+    /// Go takes and webpki does not.
+    fn is_signed(&self, certificate: &Said<'_>, now: u64) -> bool {
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let has_signed = |der: &CertificateDer<'_>| {
+            let Some(said) = Said::read(der) else {
+                return false;
+            };
+            // Names are webpki's business, which is not asked here.
+            if said.constrains_names() || said.subject != certificate.issuer {
+                return false;
+            }
+            let key = webpki::EndEntityCert::try_from(der);
+            let verifies = |key: &webpki::EndEntityCert<'_>| {
+                let mut fitting = algorithms
+                    .iter()
+                    .filter(|known| known.signature_alg_id().as_ref() == certificate.algorithm);
+                fitting.any(|known| {
+                    let (signed, signature) = (certificate.signed, certificate.signature);
+                    key.verify_signature(*known, signed, signature).is_ok()
+                })
+            };
+            key.is_ok_and(|key| verifies(&key))
+        };
+        self.authorities(false, now).any(has_signed)
+    }
+
+    /// Whether a certificate is trusted, whatever names it has.
+    fn verify(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), webpki::Error> {
+        let is_known = self.certificates.iter().any(|known| known == certificate);
+        let error = match self.path(certificate, intermediates, is_known, now) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let is_authority = matches!(error, webpki::Error::CaUsedAsEndEntity);
+        let lacks_authority = is_authority || matches!(error, webpki::Error::UnknownIssuer);
+        let said = Said::read(certificate)
+            .filter(|said| said.is_usable(now.as_secs()) && said.is_for_servers());
+        match said {
+            // webpki looks at dates and purposes before.
+            Some(_) if is_known && lacks_authority => Ok(()),
+            Some(said) if is_authority && self.is_signed(&said, now.as_secs()) => Ok(()),
+            _ => Err(error),
+        }
+    }
+
+    /// The reason in rustls' words, which are made from webpki's where it does the same.
+    fn refusal(
+        &self,
+        error: webpki::Error,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> rustls::Error {
         let mut roots = RootCertStore::empty();
-        let authorities = self.certificates.iter().filter(stands).cloned();
-        roots.add_parsable_certificates(authorities);
+        roots.add_parsable_certificates(self.authorities(false, now.as_secs()).cloned());
         let provider = Arc::clone(&self.provider);
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-            .build()
-            .ok()
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let verified = verifier.ok().map(|verifier| {
+            verifier.verify_server_cert(certificate, intermediates, name, &[], now)
+        });
+        match verified {
+            None => CertificateError::UnknownIssuer.into(),
+            Some(Err(error)) => error,
+            Some(Ok(_)) => CertificateError::Other(OtherError(Arc::new(error))).into(),
+        }
+    }
+}
+
+/// The purposes of servers, and any purpose.
+struct ForServers;
+
+impl webpki::ExtendedKeyUsageValidator for ForServers {
+    fn validate(&self, purposes: webpki::KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        let mut purposes = purposes.peekable();
+        if purposes.peek().is_none() {
+            return Ok(());
+        }
+        let is_one = |purpose: webpki::KeyPurposeId<'_>| {
+            SERVER_PURPOSES
+                .iter()
+                .any(|known| purpose == webpki::KeyPurposeId::new(known))
+        };
+        for purpose in purposes {
+            if is_one(purpose?) {
+                return Ok(());
+            }
+        }
+        #[expect(
+            deprecated,
+            reason = "the other one is told by rustls' verifier, which is asked for the words"
+        )]
+        Err(webpki::Error::RequiredEkuNotFound)
     }
 }
 
@@ -235,23 +410,20 @@ impl ServerCertVerifier for Known {
         certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        ocsp: &[u8],
+        _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let is_known = self.certificates.iter().any(|known| known == certificate);
-        let verified = match self.authorities(is_known, now) {
-            Some(authorities) => {
-                authorities.verify_server_cert(certificate, intermediates, name, ocsp, now)
+        if let Err(error) = self.verify(certificate, intermediates, now) {
+            return Err(self.refusal(error, certificate, intermediates, name, now));
+        }
+        let parsed = ParsedCertificate::try_from(certificate)?;
+        match (rustls::client::verify_server_name(&parsed, name), name) {
+            (Err(error), ServerName::DnsName(host)) => {
+                let said = Said::read(certificate);
+                let has_star = said.is_some_and(|said| said.has_star_for(host.as_ref()));
+                has_star.then(ServerCertVerified::assertion).ok_or(error)
             }
-            None => Err(CertificateError::UnknownIssuer.into()),
-        };
-        match verified {
-            Err(error) if lacks_authority(&error) && is_known => {
-                let certificate = ParsedCertificate::try_from(certificate)?;
-                rustls::client::verify_server_name(&certificate, name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            verified => verified,
+            (verified, _) => verified.map(|()| ServerCertVerified::assertion()),
         }
     }
 
@@ -278,22 +450,6 @@ impl ServerCertVerifier for Known {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let known = &self.provider.signature_verification_algorithms;
         known.supported_schemes()
-    }
-}
-
-/// Whether nothing is wrong with a certificate but that no authority stands for it. webpki looks at the dates before.
-fn lacks_authority(error: &rustls::Error) -> bool {
-    let rustls::Error::InvalidCertificate(error) = error else {
-        return false;
-    };
-    match error {
-        CertificateError::UnknownIssuer => true,
-        // An authority is no server, for webpki.
-        CertificateError::Other(error) => matches!(
-            error.0.downcast_ref(),
-            Some(webpki::Error::CaUsedAsEndEntity)
-        ),
-        _ => false,
     }
 }
 
@@ -341,7 +497,10 @@ impl ServerCertVerifier for Unverified {
 mod tests {
     use super::*;
 
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+    use rcgen::{
+        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+        KeyPair, KeyUsagePurpose, NameConstraints,
+    };
 
     fn own(is_authority: bool, from: i32, to: i32) -> (String, CertificateDer<'static>) {
         let mut parameters = CertificateParams::new(vec!["server.test".to_owned()]).unwrap();
@@ -421,6 +580,170 @@ mod tests {
                 let (pem, certificate) = own(is_authority, from, to);
                 assert!(!verified(&pem, &certificate, "server.test"));
             }
+        }
+    }
+
+    /// Go takes a server's certificate that is an authority's, as `openssl req -x509 -CA` makes them, and any purpose.
+    #[test]
+    fn servers_have_the_certificates_that_go_takes() {
+        type Change = fn(&mut CertificateParams);
+        struct Row {
+            authority: Change,
+            between: Option<Change>,
+            server: Change,
+            is_trusted: bool,
+        }
+        const SAME: Change = |_| {};
+        let to_authority: Change = |it| it.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let rows = [
+            (SAME, None, SAME, true),
+            (SAME, Some(SAME), SAME, true),
+            (SAME, None, to_authority, true),
+            // Somebody between would have to be verified as webpki does it.
+            (SAME, Some(SAME), to_authority, false),
+            (
+                |it| {
+                    it.name_constraints = Some(NameConstraints {
+                        permitted_subtrees: vec![GeneralSubtree::DnsName("test".into())],
+                        excluded_subtrees: Vec::new(),
+                    });
+                },
+                None,
+                to_authority,
+                false,
+            ),
+            (
+                SAME,
+                None,
+                |it| it.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any],
+                true,
+            ),
+            (
+                SAME,
+                None,
+                |it| it.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth],
+                false,
+            ),
+            (
+                SAME,
+                None,
+                |it| {
+                    it.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                    it.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+                },
+                false,
+            ),
+            (
+                SAME,
+                None,
+                |it| {
+                    it.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                    it.not_after = rcgen::date_time_ymd(2020, 1, 1);
+                },
+                false,
+            ),
+            (
+                SAME,
+                Some(|it| it.key_usages = vec![KeyUsagePurpose::CrlSign]),
+                SAME,
+                false,
+            ),
+            (
+                |it| it.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)),
+                Some(SAME),
+                SAME,
+                false,
+            ),
+            (
+                |it| it.is_ca = IsCa::Ca(BasicConstraints::Constrained(1)),
+                Some(SAME),
+                SAME,
+                true,
+            ),
+            (
+                |it| it.key_usages = vec![KeyUsagePurpose::DigitalSignature],
+                None,
+                SAME,
+                false,
+            ),
+        ]
+        .map(
+            |(authority, between, server, is_trusted): (Change, Option<Change>, Change, bool)| {
+                Row {
+                    authority,
+                    between,
+                    server,
+                    is_trusted,
+                }
+            },
+        );
+        for (number, row) in rows.into_iter().enumerate() {
+            let made = |name: &str, change: Change| {
+                let mut parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
+                parameters
+                    .distinguished_name
+                    .push(rcgen::DnType::CommonName, name);
+                if name != "server.test" {
+                    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                }
+                change(&mut parameters);
+                parameters
+            };
+            let authority = made("authority.test", row.authority);
+            let key = KeyPair::generate().unwrap();
+            let trusted = authority.self_signed(&key).unwrap();
+            let mut issuer = rcgen::Issuer::new(authority, key);
+            let mut sent = Vec::new();
+            if let Some(between) = row.between {
+                let (between, key) = (made("between.test", between), KeyPair::generate().unwrap());
+                sent.push(between.signed_by(&key, &issuer).unwrap().der().clone());
+                issuer = rcgen::Issuer::new(between, key);
+            }
+            let server = made("server.test", row.server);
+            let server = server
+                .signed_by(&KeyPair::generate().unwrap(), &issuer)
+                .unwrap();
+            let provider = Arc::new(ecdsa::provider());
+            let known = Known::new(trusted.pem().as_bytes(), provider).unwrap();
+            let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+            for (name, is_its) in [("server.test", true), ("other.test", false)] {
+                let name = ServerName::try_from(name).unwrap();
+                let verified = known.verify_server_cert(server.der(), &sent, &name, &[], now);
+                assert_eq!(
+                    verified.is_ok(),
+                    row.is_trusted && is_its,
+                    "{number} {verified:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_private_key_may_have_another_s_label() {
+        let key = KeyPair::generate().unwrap();
+        let pem = CertificateParams::default()
+            .self_signed(&key)
+            .unwrap()
+            .pem();
+        for label in ["PRIVATE KEY", "RSA PRIVATE KEY", "MY OWN PRIVATE KEY"] {
+            let text = key.serialize_pem().replace("PRIVATE KEY", label);
+            for text in [
+                text.clone(),
+                text.replace('\n', "\r\n"),
+                format!("{pem}{text}"),
+            ] {
+                assert!(identity(pem.as_bytes(), text.as_bytes()).is_ok(), "{label}");
+            }
+        }
+        let public = key.public_key_pem();
+        for text in [
+            "",
+            "garbage",
+            &pem,
+            &public,
+            "-----BEGIN PRIVATE KEY-----\n",
+        ] {
+            assert!(identity(pem.as_bytes(), text.as_bytes()).is_err(), "{text}");
         }
     }
 
