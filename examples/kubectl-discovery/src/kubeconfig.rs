@@ -52,17 +52,23 @@ pub(crate) fn read(named: Option<PathBuf>) -> Result<Option<Content>, Fatal> {
             ))),
         };
     }
-    let listed = env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
-    let files: Vec<_> = match listed {
-        Some(value) => env::split_paths(&value).collect(),
-        None => vec![home().join(".kube/config")],
-    };
-    let mut merged: Option<Content> = None;
     let is_missing = |file: &PathBuf| match file.metadata() {
         Ok(_) => false,
         // Any other error is one, for a file that can't be reached may be the one that counts.
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     };
+    let listed = env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
+    let files: Vec<_> = match listed {
+        Some(value) => env::split_paths(&value).collect(),
+        None => {
+            let file = home().join(".kube/config");
+            // The name that it had once, which kubectl renames. Without HOME, kubectl does not look for it.
+            let old = file.with_file_name(".kubeconfig");
+            let is_renamed = is_missing(&file) && !is_missing(&old);
+            vec![if is_renamed { old } else { file }]
+        }
+    };
+    let mut merged: Option<Content> = None;
     for file in files.into_iter().filter(|file| !is_missing(file)) {
         let next = Content::read(&file)?;
         match &mut merged {
@@ -127,6 +133,9 @@ pub(crate) fn chosen(
     let user = find(&content.users, &user_name).map(|at| &content.users[at]);
     if name.is_empty() && cluster.is_none() && user.is_none() {
         return Ok(None);
+    }
+    for entry in [cluster, user].into_iter().flatten() {
+        entry.check_data()?;
     }
     Ok(Some(Chosen {
         cluster: cluster

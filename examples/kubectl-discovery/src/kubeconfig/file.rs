@@ -8,6 +8,8 @@ use std::fmt;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use serde_saphyr::options::DuplicateKeyPolicy;
 
@@ -180,6 +182,10 @@ impl Entry {
         }
         for name in BASE64 {
             if let Some(Value::String(data)) = self.fields.get_mut(name) {
+                if data.trim_start().starts_with("-----BEGIN ") {
+                    // YAML has decoded it already: it was marked as binary.
+                    *data = STANDARD.encode(&*data);
+                }
                 data.retain(|letter| !letter.is_ascii_whitespace());
             }
         }
@@ -203,6 +209,21 @@ impl Entry {
         if let Some(Value::Object(provider)) = self.fields.get_mut("auth-provider") {
             drop_empty(provider);
         }
+    }
+
+    /// Whether its data can be decoded, of use or not.
+    pub(super) fn check_data(&self) -> Result<(), Fatal> {
+        let is_bad = |name: &&&str| {
+            let data = self.fields.get(**name).and_then(Value::as_str);
+            data.is_some_and(|data| STANDARD.decode(data).is_err())
+        };
+        BASE64.iter().find(is_bad).map_or(Ok(()), |name| {
+            Err(Fatal::new(format_args!(
+                "error loading config file \"{}\": illegal base64 data in {name} of {:?}",
+                self.file.display(),
+                self.name
+            )))
+        })
     }
 
     /// A field that is a text; empty if it is not there, and `None` if it is something else.
@@ -307,7 +328,6 @@ pub(crate) fn yaml(text: &str) -> Result<Value, String> {
             enforce_alias_anchor_ratio: false,
         },
         duplicate_keys: DuplicateKeyPolicy::LastWins,
-        ignore_binary_tag_for_string: true,
         with_snippet: false,
     };
     if text.trim().is_empty() {
@@ -371,7 +391,7 @@ mod tests {
         let content = read(
             "clusters:\n- name: c\n  cluster:\n    tls-server-name: ''\n    certificate-authority: ''\n    server: s\n    \
              certificate-authority-data: |\n      QUJD\n      REVG\n- name: d\n  cluster:\n    \
-             certificate-authority-data: !!binary \"QUJD\\r\\nREVG\"\n",
+             certificate-authority-data: \"QUJD\\r\\nREVG\"\n",
         );
         let [c, d] = &content.clusters[..] else {
             panic!()
@@ -379,6 +399,15 @@ mod tests {
         assert_eq!(c.fields.len(), 2);
         assert_eq!(c.text("certificate-authority-data"), Some("QUJDREVG"));
         assert_eq!(d.text("certificate-authority-data"), Some("QUJDREVG"));
+    }
+
+    /// As Go's YAML does.
+    #[test]
+    fn binary_text_is_decoded() {
+        let content = read("current-context: !!binary eA==\nusers: [{name: !!binary dQ==}]");
+        assert_eq!(content.current, "x");
+        assert_eq!(content.users[0].name, "u");
+        assert!(parse("a: !!binary '%'").is_err());
     }
 
     #[test]

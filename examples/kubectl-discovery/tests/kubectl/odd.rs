@@ -79,3 +79,36 @@ fn flags() {
         }
     }
 }
+
+#[test]
+fn kubeconfigs() {
+    let Some(rig) = Rig::new(Wire::Plain, EmbeddedServer::builder()) else {
+        return;
+    };
+    let file = |context: &str, cluster: &str, user: &str| {
+        let url = rig.server.url();
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: x\ncontexts: [{{{context}}}]\n\
+             clusters: [{{name: c, cluster: {{server: {url:?}, {cluster}}}}}]\nusers: {user}\n"
+        )
+    };
+    let context = "name: x, context: {cluster: c, user: u}";
+    for kubeconfig in [
+        file(context, "", "[]"),
+        file(context, "", "\"\""),
+        file(
+            "name: !!binary eA==, context: {cluster: c}",
+            "",
+            "[{name: u, user: {token: !!binary dA==}}]",
+        ),
+        file(context, "", "[{name: u, user: {token: !!binary \"%%\"}}]"),
+        file(context, "certificate-authority-data: \"%%\"", "[]"),
+        file(context, "certificate-authority-data: QUJDREVG=", "[]"),
+        file(context, "certificate-authority-data: QUJD-_==", "[]"),
+        file(context, "certificate-authority-data: !!binary QUJD", "[]"),
+        file(context, "", "[{name: u, user: {client-key-data: \"%%\"}}]"),
+    ] {
+        let runs = runs(&rig, &kubeconfig, &[], "api-versions");
+        assert_alike(&kubeconfig, &runs);
+    }
+}
