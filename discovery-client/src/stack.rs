@@ -98,6 +98,14 @@ pub struct StackError {
     source: Option<BoxError>,
 }
 
+/// The directory of a server's discovery files, if its address has a name for one.
+fn directory(root: &Path, server: &str) -> Option<PathBuf> {
+    uri::server_directory(server)
+        .inspect_err(|error| tracing::warn!(%error, "no discovery files for this server"))
+        .ok()
+        .map(|name| root.join("discovery").join(name))
+}
+
 impl Stack {
     /// For the server at that address, as it stands in a kubeconfig, with the caches in kubectl's
     /// directories below `root` (kubectl's own is `~/.kube/cache`).
@@ -131,10 +139,7 @@ impl Stack {
         }
         uri::port(&uri).map_err(|source| error(Some(source.into())))?;
         let root = root.as_ref();
-        let discovery_dir = uri::server_directory(server)
-            .inspect_err(|error| tracing::warn!(%error, "no discovery files for this server"))
-            .ok()
-            .map(|name| root.join("discovery").join(name));
+        let discovery_dir = directory(root, server);
         Ok(Self {
             server: uri,
             root: root.to_owned(),
@@ -146,6 +151,19 @@ impl Stack {
             max_body_size: None,
             retry: RetryAfterLayer::new(),
         })
+    }
+
+    /// Names the directory of the discovery files by another spelling of the server's address: for a client that connects
+    /// to another one than stands in its kubeconfig, by which kubectl names it.
+    ///
+    /// ```
+    /// # let root = tempfile::tempdir()?;
+    /// let stack = discovery_client::Stack::new("http://localhost:8080", root.path())?.named("http://:8080");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn named(mut self, server: &str) -> Self {
+        self.discovery_dir = directory(&self.root, server);
+        self
     }
 
     /// Sets the store of the HTTP cache: in kubectl's directory unless set. `None` leaves the

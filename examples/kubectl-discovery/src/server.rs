@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::env;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use discovery_core::http::uri;
@@ -106,8 +107,17 @@ impl Server {
     /// The address with a scheme, and with its host as it is in the DNS. Where it has no scheme, TLS is not meant, whatever
     /// is configured for it.
     pub(crate) fn url(&self) -> Result<String, Fatal> {
+        self.with_ascii_host(&with_host(&self.with_scheme()?))
+    }
+
+    /// The address that kubectl names files by: without the host that is meant where none is there.
+    pub(crate) fn name(&self) -> Result<String, Fatal> {
+        self.with_ascii_host(&self.with_scheme()?)
+    }
+
+    fn with_scheme(&self) -> Result<Cow<'_, str>, Fatal> {
         if self.address.contains("://") {
-            return self.with_ascii_host(&with_host(&self.address));
+            return Ok(self.address.as_str().into());
         }
         // Not even as much of a path as a URL may have.
         if self
@@ -117,7 +127,7 @@ impl Server {
         {
             return Err(Self::no_url(&self.address));
         }
-        self.with_ascii_host(&with_host(&format!("http://{}", self.address)))
+        Ok(format!("http://{}", self.address).into())
     }
 
     /// Writes the letters outside ASCII of a host name as the DNS has them (RFC 5891).
@@ -152,6 +162,11 @@ impl Server {
         let url = self.url()?;
         let sent = uri::server_url(&url).map_err(Fatal::not_connected)?;
         let uri: Uri = sent.parse().map_err(|_| Self::no_url(&self.address))?;
+        // Brackets are for IPv6 (RFC 3986 §3.2.2).
+        let inside = uri.host().and_then(|host| host.strip_prefix('['));
+        if inside.is_some_and(|inside| inside.trim_end_matches(']').parse::<Ipv4Addr>().is_ok()) {
+            return Err(Self::no_url(&self.address));
+        }
         if uri::port(&uri).is_ok() {
             return Ok(uri);
         }

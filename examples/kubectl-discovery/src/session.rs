@@ -72,7 +72,7 @@ impl Session {
             Some(embedded) => Server::open(embedded.url()),
             None => Server::configured(&flags)?,
         };
-        let address = server.url()?;
+        let (address, name) = (server.url()?, server.name()?);
         let url = server.uri()?;
         let root = cache_root(flags.cache_dir);
         let trusts = flags.trust_cache_dir;
@@ -84,6 +84,7 @@ impl Session {
         });
         let mut stack = Stack::new(&address, &root)
             .map_err(|_| Server::no_url(&address))?
+            .named(&name)
             // Files of any age count, where there is nothing else.
             .ttl(if flags.offline {
                 Duration::MAX
@@ -113,7 +114,7 @@ impl Session {
             client: DiscoveryClient::new(service.clone()).server(&url),
             service,
             root,
-            address,
+            address: name,
             handles,
             http_written,
             transport,

@@ -112,3 +112,20 @@ fn kubeconfigs() {
         assert_alike(&kubeconfig, &runs);
     }
 }
+
+/// Where no host is given, it is this machine, and the files are named without one.
+#[test]
+fn a_port_alone_names_its_files_as_kubectl_does() {
+    let Some(rig) = Rig::new(Wire::Plain, EmbeddedServer::builder()) else {
+        return;
+    };
+    let port = rig.server.addr().port();
+    for address in [format!(":{port}"), format!("http://:{port}")] {
+        let line = format!("api-resources --server {address}");
+        let runs = runs(&rig, "", &[], &line);
+        assert_eq!(runs[0].code, Some(0), "{runs:?}");
+        assert_alike(&line, &runs);
+        let [theirs, ours] = BOTH.map(|program| rig.tree(program).below("discovery"));
+        assert_eq!(ours.names(), theirs.names(), "{address}");
+    }
+}
