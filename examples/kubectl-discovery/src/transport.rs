@@ -9,9 +9,11 @@ mod dial;
 mod ecdsa;
 mod gzip;
 mod handshake;
+mod head;
 mod no_proxy;
 mod plugin;
 mod redirect;
+mod relabel;
 mod repeat;
 mod tls;
 

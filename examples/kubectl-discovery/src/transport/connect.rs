@@ -21,11 +21,10 @@ use super::Connection;
 use super::dial::{Dialer, without_zone};
 use super::gzip;
 use super::handshake::{self, First};
+use super::head::{self, MAX_HEAD};
 use super::redirect::follow;
+use super::relabel::relabelled;
 use super::repeat;
-
-/// The largest head of a response, as in Go.
-const MAX_HEAD: usize = 10 << 20;
 
 /// The most lines that it may have. Go has no such limit.
 const MAX_HEADERS: usize = 10_000;
@@ -79,8 +78,11 @@ pub(super) fn connect(dialer: Dialer, disable_compression: bool) -> Connection {
                 let accepted = request.headers_mut().entry(ACCEPT_ENCODING);
                 accepted.or_insert(HeaderValue::from_static("gzip"));
             }
+            let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
+            let response = client.oneshot(request).await?;
+            head::check(response.version(), response.headers())?;
             // Some servers compress what nobody has asked for.
-            gzip::decoded(client.oneshot(request).await?).await
+            Ok(relabelled(&path, &headers, gzip::decoded(response).await).await)
         }
     });
     BoxCloneSyncService::new(client)

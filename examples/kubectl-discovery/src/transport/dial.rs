@@ -29,6 +29,7 @@ use tower_service::Service;
 
 use super::Unsendable;
 use super::connect::{percent_decoded, replace_authority, without_password};
+use super::head::Heads;
 use super::no_proxy::NoProxy;
 use super::tls::{Identity, Tls, bounded};
 use crate::errors::{InvalidPort, address, chain, go_words};
@@ -142,11 +143,7 @@ impl Dialer {
             }
         };
         if !has_tls {
-            return Ok(Stream {
-                io: TokioIo::new(io),
-                is_forwarded,
-                is_h2: false,
-            });
+            return Ok(Stream::new(io, is_forwarded, false));
         }
         let name = match &self.server_name {
             Some(name) => name.clone(),
@@ -155,11 +152,7 @@ impl Dialer {
         let identity = self.identity.clone().filter(|_| is_server);
         let client = self.tls.client(identity, &["h2", "http/1.1"])?;
         let (io, is_h2) = encrypt(io, name, client).await?;
-        Ok(Stream {
-            io: TokioIo::new(io),
-            is_forwarded,
-            is_h2,
-        })
+        Ok(Stream::new(io, is_forwarded, is_h2))
     }
 
     async fn to_proxy(&self, proxy: &Uri) -> Result<Io, ProxyError> {
@@ -404,6 +397,16 @@ pub(crate) fn looked_up(host: &str) -> String {
     }
 }
 
+/// Whether a host is a number, or numbers, that C takes for an IPv4 address and Go does not: in one piece, in octal, in
+/// hexadecimal, or with zeros before. Readers disagree about what they mean.
+fn is_odd_number(host: &str) -> bool {
+    let is_number = |part: &str| match part.strip_prefix("0x").or_else(|| part.strip_prefix("0X")) {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    host.split('.').all(is_number) && host.parse::<IpAddr>().is_err()
+}
+
 /// The URL that a server sees: the zone is for this machine (RFC 6874 §4).
 pub(super) fn without_zone(uri: &mut Uri) {
     let Some((before, after)) = uri.authority().and_then(|authority| {
@@ -432,7 +435,15 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> GaiFuture {
-        let found = Name::from_str(&looked_up(name.as_str()));
+        // A name that nobody has: the system would take some numbers for an address.
+        const NOBODY: &str = "invalid.";
+        let found = looked_up(name.as_str());
+        let found = if is_odd_number(&found) {
+            NOBODY
+        } else {
+            &found
+        };
+        let found = Name::from_str(found);
         self.0.call(found.unwrap_or(name))
     }
 }
@@ -498,6 +509,22 @@ pub(super) struct Stream {
     is_h2: bool,
 }
 
+impl Stream {
+    fn new(io: Io, is_forwarded: bool, is_h2: bool) -> Self {
+        // HTTP/2 has no heads of its own.
+        let io = if is_h2 {
+            io
+        } else {
+            Io(Box::new(Heads::new(io)))
+        };
+        Self {
+            io: TokioIo::new(io),
+            is_forwarded,
+            is_h2,
+        }
+    }
+}
+
 impl Connection for Stream {
     fn connected(&self) -> Connected {
         let connected = Connected::new().proxy(self.is_forwarded);
@@ -552,6 +579,32 @@ impl Write for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_no_hosts() {
+        for odd in [
+            "2130706433",
+            "0x7f000001",
+            "127.1",
+            "0177.0.0.1",
+            "127.000.000.001",
+            "127.0.0.256",
+            "0x",
+        ] {
+            assert!(is_odd_number(odd), "{odd}");
+        }
+        for host in [
+            "127.0.0.1",
+            "::1",
+            "1.test",
+            "x",
+            "0x7f.test",
+            "127.0.0.1.",
+            "",
+        ] {
+            assert!(!is_odd_number(host), "{host}");
+        }
+    }
 
     #[test]
     fn a_zone_is_for_this_machine_alone() {

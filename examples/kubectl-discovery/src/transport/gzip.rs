@@ -2,13 +2,15 @@
 //! error.
 
 use std::io::{self, Read};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use discovery_core::BoxError;
 use flate2::read::MultiGzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, Response};
-use http_body::Body as HttpBody;
+use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt, Full};
 
 use super::Body;
@@ -16,16 +18,36 @@ use super::Body;
 /// The largest answer that is decoded.
 const MAX_DECODED: u64 = 1 << 30;
 
-/// Decodes an answer that is compressed; passes any other as it comes.
-pub(super) async fn decoded<B>(response: Response<B>) -> Result<Response<Body>, BoxError>
+/// A body that breaks off before it has begun.
+struct Broken(Option<BoxError>);
+
+/// Decodes an answer that is compressed; passes any other as it comes. A body that can't be decoded breaks off, for there
+/// is an answer.
+pub(super) async fn decoded<B>(response: Response<B>) -> Response<Body>
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     if !is_gzip(response.headers()) {
-        return Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()));
+        return response.map(|body| body.map_err(Into::into).boxed_unsync());
     }
     let (mut parts, body) = response.into_parts();
+    parts.headers.remove(CONTENT_ENCODING);
+    parts.headers.remove(CONTENT_LENGTH);
+    let body = match plain(body).await {
+        Ok(plain) => Full::new(plain)
+            .map_err(|never| match never {})
+            .boxed_unsync(),
+        Err(error) => Broken(Some(error)).boxed_unsync(),
+    };
+    Response::from_parts(parts, body)
+}
+
+async fn plain<B>(body: B) -> Result<Bytes, BoxError>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
     let compressed = body.collect().await.map_err(Into::into)?.to_bytes();
     let mut plain = Vec::new();
     // Nothing at all is an empty answer, for example to HEAD.
@@ -36,10 +58,19 @@ where
             return Err("the answer has more than 1 GiB".into());
         }
     }
-    parts.headers.remove(CONTENT_ENCODING);
-    parts.headers.remove(CONTENT_LENGTH);
-    let body = Full::new(Bytes::from(plain)).map_err(|never| match never {});
-    Ok(Response::from_parts(parts, body.boxed_unsync()))
+    Ok(plain.into())
+}
+
+impl HttpBody for Broken {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Ready(self.0.take().map(Err))
+    }
 }
 
 pub(super) fn is_gzip(headers: &HeaderMap) -> bool {
@@ -74,7 +105,7 @@ mod tests {
     async fn read(encoding: &str, body: Vec<u8>) -> Result<Bytes, String> {
         let response = Response::builder().header(CONTENT_ENCODING, encoding);
         let response = response.body(Full::new(Bytes::from(body))).unwrap();
-        let response = decoded(response).await.map_err(|error| error.to_string())?;
+        let response = decoded(response).await;
         assert_eq!(response.headers().len(), usize::from(encoding == "br"));
         let body = response.into_body().collect().await;
         Ok(body.map_err(|error| error.to_string())?.to_bytes())

@@ -316,6 +316,8 @@ fn addresses() {
         }
         if base.is_empty() {
             addresses.extend([format!("127.0.0.1:{port}"), format!("localhost:{port}")]);
+            addresses.extend(["", "http://"].map(|scheme| format!("{scheme}127.1:{port}")));
+            addresses.push(format!("http://[127.0.0.1]:{port}"));
         }
         for address in addresses {
             let [theirs, ours] = BOTH.map(|program| {
