@@ -224,7 +224,7 @@ impl Server {
 }
 
 /// A URL with this machine for a host that is not there, which Go dials.
-fn with_host(url: &str) -> Cow<'_, str> {
+pub(crate) fn with_host(url: &str) -> Cow<'_, str> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.into();
     };

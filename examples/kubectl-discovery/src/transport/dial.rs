@@ -33,13 +33,17 @@ use super::head::Heads;
 use super::no_proxy::NoProxy;
 use super::tls::{Identity, Tls, bounded};
 use crate::errors::{InvalidPort, address, chain, go_words};
-use crate::server::Config;
+use crate::server::{Config, with_host};
 
 /// The longest time that a connection may take to come, as in Go.
 const DIAL: Duration = Duration::from_secs(30);
 
 /// The port of a SOCKS proxy (RFC 1928 §3).
 const SOCKS_PORT: u16 = 1080;
+
+/// hyper's words for a SOCKS proxy that asks for no user. It offers one method only, where Go leaves the choice to the
+/// proxy.
+const NO_PASSWORDS: &str = "does not support user/pass authentication";
 
 /// Makes connections to the addresses of requests.
 #[derive(Clone)]
@@ -60,6 +64,8 @@ enum Proxies {
     One(Arc<Proxy>),
     /// Those of the environment, and the servers that are asked without.
     Environment(Arc<Matcher>, NoProxy),
+    /// Those of the environment of a CGI program, in which a field of the request that it answers may be `HTTP_PROXY`.
+    Untrusted(Arc<Matcher>, NoProxy),
 }
 
 /// A proxy, and who may use it.
@@ -135,7 +141,7 @@ impl Dialer {
                 let is_socks = proxy.is_socks();
                 let io = self.to_proxy(&proxy.uri).await?;
                 match (is_socks, has_tls) {
-                    (true, _) => (proxy.socks(io, &target).await?, false),
+                    (true, _) => (self.socks(&proxy, io, &target).await?, false),
                     (false, true) => (proxy.tunnel(io, &target).await?, false),
                     // The whole URL goes to the proxy (RFC 9112 §3.2.2), without a tunnel.
                     (false, false) => (io, true),
@@ -153,6 +159,17 @@ impl Dialer {
         let client = self.tls.client(identity, &["h2", "http/1.1"])?;
         let (io, is_h2) = encrypt(io, name, client).await?;
         Ok(Stream::new(io, is_forwarded, is_h2))
+    }
+
+    /// Goes through SOCKS, and without the user and the password where the proxy wants none.
+    async fn socks(&self, proxy: &Proxy, io: Io, target: &Uri) -> Result<Io, BoxError> {
+        match proxy.socks(io, target, proxy.raw.clone()).await {
+            Err(error) if proxy.raw.is_some() && error.0.contains(NO_PASSWORDS) => {
+                let io = self.to_proxy(&proxy.uri).await?;
+                Ok(proxy.socks(io, target, None).await?)
+            }
+            done => Ok(done?),
+        }
     }
 
     async fn to_proxy(&self, proxy: &Uri) -> Result<Io, ProxyError> {
@@ -264,9 +281,14 @@ impl Proxy {
     }
 
     /// The same for SOCKS.
-    async fn socks(&self, io: Io, target: &Uri) -> Result<Io, BoxError> {
+    async fn socks(
+        &self,
+        io: Io,
+        target: &Uri,
+        user: Option<(String, String)>,
+    ) -> Result<Io, ProxyError> {
         let socks = SocksV5::new(self.uri.clone(), service_fn(given(io)));
-        let mut socks = match self.raw.clone() {
+        let mut socks = match user {
             Some((user, password)) => socks.with_auth(user, password),
             None => socks,
         };
@@ -293,7 +315,7 @@ impl Proxies {
             return Ok(Self::environment());
         };
         let found = Matcher::builder()
-            .all(proxy.as_str())
+            .all(with_lower_scheme(&with_host(proxy)))
             .build()
             .intercept(&config.url);
         let found = found.ok_or_else(|| match proxy.parse() {
@@ -312,11 +334,16 @@ impl Proxies {
                 .or_else(|| std::env::var(lower).ok())
                 .unwrap_or_default()
         };
+        let http = variable("HTTP_PROXY");
         let matcher = Matcher::builder()
-            .http(variable("HTTP_PROXY"))
-            .https(variable("HTTPS_PROXY"))
+            .http(with_known_scheme(&http))
+            .https(with_known_scheme(&variable("HTTPS_PROXY")))
             .build();
         let exceptions = NoProxy::new(&variable("NO_PROXY"));
+        let is_cgi = std::env::var_os("REQUEST_METHOD").is_some_and(|method| !method.is_empty());
+        if is_cgi && !http.is_empty() {
+            return Self::Untrusted(matcher.into(), exceptions);
+        }
         Self::Environment(matcher.into(), exceptions)
     }
 
@@ -324,7 +351,13 @@ impl Proxies {
     fn to(&self, target: &Uri) -> Result<Option<Arc<Proxy>>, BoxError> {
         let (matcher, exceptions) = match self {
             Self::One(proxy) => return Ok(Some(Arc::clone(proxy))),
-            Self::Environment(matcher, exceptions) => (matcher, exceptions),
+            Self::Untrusted(..) if target.scheme() == Some(&Scheme::HTTP) => {
+                let why = "refusing to use HTTP_PROXY value in CGI environment; see golang.org/s/cgihttpproxy";
+                return Err(Unsendable::new(why).into());
+            }
+            Self::Environment(matcher, exceptions) | Self::Untrusted(matcher, exceptions) => {
+                (matcher, exceptions)
+            }
         };
         let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
         let is_local = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
@@ -336,6 +369,23 @@ impl Proxies {
         found
             .map(|found| Proxy::of(&found).map(Arc::new))
             .transpose()
+    }
+}
+
+/// A URL with its scheme in the letters in which it is known.
+fn with_lower_scheme(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
+        None => url.to_owned(),
+    }
+}
+
+/// A proxy of the environment, which Go speaks HTTP to if it does not know the scheme.
+fn with_known_scheme(url: &str) -> String {
+    let url = with_lower_scheme(&with_host(url));
+    match url.split_once("://") {
+        Some(("http" | "https" | "socks5" | "socks5h", _)) | None => url,
+        Some((_, rest)) => format!("http://{rest}"),
     }
 }
 
@@ -579,6 +629,20 @@ impl Write for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn proxies_have_schemes_that_are_known() {
+        for (url, expected) in [
+            ("ftp://h:1", "http://h:1"),
+            ("HTTPS://h:1", "https://h:1"),
+            ("Socks5://h", "socks5://h"),
+            ("http://:8080", "http://localhost:8080"),
+            ("h:1", "h:1"),
+            ("", ""),
+        ] {
+            assert_eq!(with_known_scheme(url), expected);
+        }
+    }
 
     #[test]
     fn numbers_are_no_hosts() {
