@@ -14,7 +14,7 @@ use serde_json::Value;
 
 pub(crate) use self::fields::{AuthProvider, Cluster, Exec, Impersonated, User};
 use self::file::Entry;
-pub(crate) use self::file::{Content, documents, without_dots, yaml};
+pub(crate) use self::file::{Content, documents, first_yaml, without_dots};
 use crate::errors::{Fatal, InvalidPort, go_words};
 use crate::overrides::Overrides;
 

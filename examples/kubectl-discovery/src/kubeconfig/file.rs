@@ -318,8 +318,14 @@ fn parse(text: &str) -> Result<Value, String> {
     })
 }
 
+/// The first document of a text that is JSON, and nothing else, if it begins like that.
+pub(crate) fn first_yaml(text: &str) -> Result<Value, String> {
+    let is_json = text.trim_start().starts_with('{');
+    yaml(if is_json { text } else { first_document(text) })
+}
+
 /// The one document of a text. Of fields with the same name, the last one counts.
-pub(crate) fn yaml(text: &str) -> Result<Value, String> {
+fn yaml(text: &str) -> Result<Value, String> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             // A file may be as long as it is; aliases may make somewhat more of it.

@@ -231,8 +231,8 @@ fn check_provider(provider: &AuthProvider) -> Result<(), BoxError> {
         "oidc" => ["idp-issuer-url", "client-id"]
             .into_iter()
             .find(|needed| provider.config.get(*needed).is_none_or(String::is_empty))
-            .map_or(
-                Ok(()),
+            .map_or_else(
+                || check_issuer(provider),
                 |needed| Err(format!("Must provide {needed}").into()),
             ),
         "gcp" => Err(removed(
@@ -247,6 +247,15 @@ fn check_provider(provider: &AuthProvider) -> Result<(), BoxError> {
         )),
         name => Err(format!("no Auth Provider found for name {name:?}").into()),
     }
+}
+
+/// Whether the authority of a provider's issuer can be read. Nobody is asked for tokens here, but kubectl wants it at once.
+fn check_issuer(provider: &AuthProvider) -> Result<(), BoxError> {
+    let config = |name: &str| provider.config.get(name).filter(|value| !value.is_empty());
+    let file = config("idp-certificate-authority");
+    // The file counts more here.
+    let data = config("idp-certificate-authority-data").filter(|_| file.is_none());
+    tls::content(data, file, "idp-certificate-authority").map(|_| ())
 }
 
 /// The token of a provider, which is not refreshed here.

@@ -20,7 +20,7 @@ use super::Unsendable;
 use super::credentials::{Issued, bearer};
 use super::tls::{self, content};
 use crate::errors::go_words;
-use crate::kubeconfig::{Exec, yaml};
+use crate::kubeconfig::{Exec, first_yaml};
 use crate::kuberc::Plugins;
 use crate::server::Config;
 
@@ -90,6 +90,9 @@ struct Printed {
     kind: Option<String>,
     api_version: Option<String>,
     status: Option<Status>,
+    /// Without effect, but of this type.
+    #[serde(rename = "spec")]
+    _spec: Option<serde_json::Map<String, Value>>,
 }
 
 #[derive(Deserialize)]
@@ -108,12 +111,40 @@ fn expiration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D
     let Some(text) = Option::<String>::deserialize(from)? else {
         return Ok(None);
     };
+    if !has_form(&text) {
+        return Err(D::Error::custom("no time in the form of RFC 3339"));
+    }
     let parsed = text.parse().or_else(|error| {
         let pieces = Pieces::parse(&text)?;
         let is_late = pieces.date().year() == 9999 && pieces.offset().is_some();
         is_late.then_some(Timestamp::MAX).ok_or(error)
     });
     parsed.map(Some).map_err(Error::custom)
+}
+
+/// Whether Go takes it for a time in the form of RFC 3339, as far as its form goes: jiff takes more.
+fn has_form(text: &str) -> bool {
+    let Some((time, rest)) = text.split_at_checked(19) else {
+        return false;
+    };
+    let fits = |text: &str, form: &[u8]| {
+        let fits = |(byte, form): (u8, &u8)| match form {
+            b'0' => byte.is_ascii_digit(),
+            form => byte == *form,
+        };
+        text.len() == form.len() && text.bytes().zip(form).all(fits)
+    };
+    let zone = match rest.strip_prefix(['.', ',']) {
+        Some(fraction) if fraction.starts_with(|first: char| first.is_ascii_digit()) => {
+            fraction.trim_start_matches(|letter: char| letter.is_ascii_digit())
+        }
+        _ => rest,
+    };
+    let is_offset = |zone: &str| fits(zone, b"00:00") && zone < "24:60";
+    // There is no leap second.
+    fits(time, b"0000-00-00T00:00:00")
+        && &time[17..] < "60"
+        && (zone == "Z" || zone.strip_prefix(['+', '-']).is_some_and(is_offset))
 }
 
 impl Plugin {
@@ -263,7 +294,7 @@ fn run(exec: &Exec, cluster: Option<&ToldCluster>) -> Result<Status, Unsendable>
     }
     // The parser shows the place where it gave up, which may be a secret.
     let printed = (str::from_utf8(&output.stdout).ok())
-        .and_then(|text| yaml(text).ok())
+        .and_then(|text| first_yaml(text).ok())
         .and_then(|printed| serde_json::from_value::<Printed>(printed).ok())
         .filter(|printed| {
             printed
@@ -308,7 +339,8 @@ mod tests {
     #[test]
     fn a_plugin_s_output_has_the_types_of_go() {
         let status = |status: &str| {
-            let printed = yaml(&format!("{{status: {status}}}")).unwrap();
+            let text = format!("{{status: {status}}}");
+            let printed = first_yaml(&text).unwrap();
             let printed: Option<Printed> = serde_json::from_value(printed).ok();
             printed.and_then(|printed| printed.status)
         };
@@ -328,6 +360,14 @@ mod tests {
             ),
             ("9999-13-31T23:59:59Z", None),
             ("9999-12-31T23:59:59", None),
+            ("2099-01-01T00:00:00,5Z", Some("2099-01-01T00:00:00.5Z")),
+            ("2099-01-01 00:00:00Z", None),
+            ("2099-01-01t00:00:00z", None),
+            ("2099-01-01T00:00Z", None),
+            ("2099-01-01T00:00:60Z", None),
+            ("2099-01-01T00:00:00.Z", None),
+            ("2099-01-01T00:00:00+25:00", None),
+            ("2099-01-01T00:00:00+0200", None),
             ("tomorrow", None),
             ("", None),
         ] {

@@ -129,3 +129,85 @@ fn a_port_alone_names_its_files_as_kubectl_does() {
         assert_eq!(ours.names(), theirs.names(), "{address}");
     }
 }
+
+/// In a CGI program, a field of the request that it answers may stand in `HTTP_PROXY`. An unknown scheme means HTTP.
+#[test]
+fn proxies_of_the_environment() {
+    let Some(rig) = Rig::new(Wire::Plain, EmbeddedServer::builder()) else {
+        return;
+    };
+    let kubeconfig = rig.server.kubeconfig();
+    let elsewhere = kubeconfig.replace("127.0.0.1", "elsewhere.test");
+    let proxy = rig.server.addr();
+    for (scheme, method, kubeconfig) in [
+        ("http", "", &kubeconfig),
+        ("http", "GET", &kubeconfig),
+        ("http", "", &elsewhere),
+        ("http", "GET", &elsewhere),
+        ("ftp", "", &elsewhere),
+        ("HTTP", "", &elsewhere),
+    ] {
+        let variables = [
+            ("HTTP_PROXY", format!("{scheme}://{proxy}").into()),
+            ("REQUEST_METHOD", method.into()),
+        ];
+        let runs = runs(&rig, kubeconfig, &variables, "get --raw /version");
+        assert_alike(&format!("{scheme} {method:?}"), &runs);
+        assert_eq!(
+            runs[0].code,
+            Some(i32::from(!method.is_empty())),
+            "{runs:?}"
+        );
+    }
+}
+
+/// Times that RFC 3339 does not have, and what is beside the status.
+#[cfg(unix)]
+#[test]
+fn plugins() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let Some(rig) = Rig::new(Wire::Tls, EmbeddedServer::builder()) else {
+        return;
+    };
+    let plugin = rig.path("plugin");
+    let good = rig.server.kubeconfig();
+    let line = good.lines().find(|line| line.contains("token:"));
+    let token = line
+        .and_then(|line| line.split(": ").nth(1))
+        .expect("a token")
+        .trim_matches('"');
+    let exec = format!(
+        "    exec: {{apiVersion: client.authentication.k8s.io/v1, command: {plugin:?}, interactiveMode: Never}}"
+    );
+    let kubeconfig = good.replace(line.expect("a token"), &exec);
+    let mut codes = Vec::new();
+    for (more, behind) in [
+        ("\"expirationTimestamp\":\"2099-01-01T00:00:00Z\",", ""),
+        (
+            "\"expirationTimestamp\":\"2099-01-01T00:00:00,5+02:00\",",
+            "",
+        ),
+        ("\"expirationTimestamp\":\"2099-01-01 00:00:00Z\",", ""),
+        ("\"expirationTimestamp\":\"2099-01-01T00:00Z\",", ""),
+        ("\"expirationTimestamp\":\"2099-12-31T23:59:60Z\",", ""),
+        ("\"expirationTimestamp\":\"2099-01-01T00:00:00+0200\",", ""),
+        ("", ",\"spec\":{}"),
+        ("", ",\"spec\":5"),
+    ] {
+        let script = format!(
+            "#!/bin/sh\necho '{{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\
+             \"status\":{{{more}\"token\":{token:?}}}{behind}}}'\n"
+        );
+        std::fs::write(&plugin, script).expect("a file");
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&plugin, mode).expect("a file of ours");
+        let runs = runs(&rig, &kubeconfig, &[], "api-versions");
+        assert_alike(&format!("{more}{behind}"), &runs);
+        codes.push(runs[0].code);
+    }
+    assert!(
+        codes.contains(&Some(0)) && codes.contains(&Some(1)),
+        "{codes:?}"
+    );
+}

@@ -297,6 +297,7 @@ fn plugins_fail_as_in_kubectl() {
         format!("echo '{{{kind}}}'"),
         format!("echo '{{{kind},\"status\":{{}}}}'"),
         format!("echo '{{{kind},\"status\":{{\"clientKeyData\":\"x\"}}}}'"),
+        format!("printf -- '---\n{{{kind},\"status\":{{}}}}\n---\ngarbage: ['"),
         format!(
             "echo '{{{},\"status\":{{\"token\":\"t\"}}}}'",
             kind.replace("v1", "v1beta1")
