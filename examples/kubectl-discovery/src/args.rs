@@ -416,6 +416,15 @@ fn with_hyphens(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut are_flags = true;
     let renamed = |argument: OsString| {
         are_flags &= argument != "--";
+        // Behind one letter, an equals sign alone is the value, as for pflag.
+        if are_flags
+            && matches!(
+                argument.as_encoded_bytes(),
+                [b'-', b'a'..=b'z' | b'A'..=b'Z', b'=']
+            )
+        {
+            return [argument, "=".into()].into_iter().collect();
+        }
         let Some(flag) = argument
             .to_str()
             .filter(|text| are_flags && text.starts_with("--"))
@@ -586,9 +595,12 @@ mod tests {
 
     #[test]
     fn names_of_flags_have_hyphens_for_underscores() {
-        let given = "k --no_headers --api_group=a_b a_b -o_ -- --c_d";
+        let given = "k --no_headers --api_group=a_b a_b -o_ -s= -s=a -- --c_d -s=";
         let found = with_hyphens(given.split(' ').map(OsString::from)).join(" ".as_ref());
-        assert_eq!(found, "k --no-headers --api-group=a_b a_b -o_ -- --c_d");
+        assert_eq!(
+            found,
+            "k --no-headers --api-group=a_b a_b -o_ -s== -s=a -- --c_d -s="
+        );
     }
 
     #[test]

@@ -342,7 +342,9 @@ fn yaml(text: &str) -> Result<Value, String> {
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         // Behind the first line comes a piece of the text, which may have secrets.
         let error = error.to_string();
-        error.lines().next().unwrap_or_default().to_owned()
+        let first = error.lines().next().unwrap_or_default();
+        // Behind the first sentence come hints for programmers.
+        first.split(". If ").next().unwrap_or_default().to_owned()
     })
 }
 

@@ -383,9 +383,15 @@ fn with_lower_scheme(url: &str) -> String {
 /// A proxy of the environment, which Go speaks HTTP to if it does not know the scheme.
 fn with_known_scheme(url: &str) -> String {
     let url = with_lower_scheme(&with_host(url));
+    let is_known = |scheme: &str| matches!(scheme, "http" | "https" | "socks5" | "socks5h");
+    let is_scheme = |scheme: &str| {
+        scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
     match url.split_once("://") {
-        Some(("http" | "https" | "socks5" | "socks5h", _)) | None => url,
-        Some((_, rest)) => format!("http://{rest}"),
+        Some((scheme, rest)) if !is_known(scheme) && is_scheme(scheme) => format!("http://{rest}"),
+        _ => url,
     }
 }
 
@@ -634,6 +640,7 @@ mod tests {
     fn proxies_have_schemes_that_are_known() {
         for (url, expected) in [
             ("ftp://h:1", "http://h:1"),
+            (" http://h:1", " http://h:1"),
             ("HTTPS://h:1", "https://h:1"),
             ("Socks5://h", "socks5://h"),
             ("http://:8080", "http://localhost:8080"),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use embedded_apiserver::EmbeddedServer;
+use embedded_apiserver::{Canned, EmbeddedServer, Fault};
 
 use super::rig::{BOTH, Rig, Run, Wire};
 
@@ -210,4 +210,22 @@ fn plugins() {
         codes.contains(&Some(0)) && codes.contains(&Some(1)),
         "{codes:?}"
     );
+}
+
+/// kubectl leaves out all groups then, and exits with 0.
+#[test]
+fn a_document_under_another_media_type_is_read() {
+    let server = EmbeddedServer::builder().legacy_only(true);
+    let Some(rig) = Rig::new(Wire::Plain, server) else {
+        return;
+    };
+    let expected = rig.run(BOTH[0], &["api-resources"]).ok();
+    let document = rig.run(BOTH[0], &["get", "--raw", "/apis"]).ok();
+    let answer = Canned::new(document)
+        .content_type("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    rig.control.set_fault("/apis", Fault::Answer(answer));
+    let [theirs, ours] = runs(&rig, &rig.server.kubeconfig(), &[], "api-resources");
+    assert_eq!((theirs.code, ours.code), (Some(0), Some(0)));
+    assert_ne!(theirs.stdout, expected);
+    assert_eq!(ours.stdout, expected);
 }
