@@ -414,3 +414,40 @@ fn odd_documents_are_read_as_go_reads_them() {
     );
     assert!(decode_lenient::<ApiGroupList>(deep.as_bytes()).is_err());
 }
+
+/// As in Go. serde would take the values of an object's fields in their order.
+#[test]
+fn a_list_is_no_object() {
+    let aggregated = |item: &str| {
+        let document = format!(
+            r#"{{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","items":[{item}]}}"#
+        );
+        decode_lenient::<ApiGroupDiscoveryList>(document.as_bytes()).is_ok()
+    };
+    let kind = |kind: &str| {
+        aggregated(&format!(
+            r#"{{"metadata":{{}},"versions":[{{"version":"v1","resources":[{{"resource":"a","responseKind":{kind}}}]}}]}}"#
+        ))
+    };
+    let preferred = |version: &str| {
+        let document = format!(
+            r#"{{"kind":"APIGroupList","groups":[{{"name":"a","preferredVersion":{version}}}]}}"#
+        );
+        decode_lenient::<ApiGroupList>(document.as_bytes()).is_ok()
+    };
+    for (value, is_one) in [
+        ("{}", true),
+        ("null", true),
+        ("[]", false),
+        (r#"["a","b","c"]"#, false),
+        ("5", false),
+    ] {
+        assert_eq!(
+            aggregated(&format!(r#"{{"metadata":{value}}}"#)),
+            is_one,
+            "{value}"
+        );
+        assert_eq!(kind(value), is_one, "{value}");
+        assert_eq!(preferred(value), is_one, "{value}");
+    }
+}

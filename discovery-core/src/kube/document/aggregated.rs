@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::Text;
 use serde::{Deserialize, Serialize};
 
-use super::nullable;
+use super::{nullable, object, optional_object};
 
 /// Everything that a server serves, in one document: `/api` for the core group, `/apis` for the
 /// others. The versions `v2` and `v2beta1` have the same shape.
@@ -27,7 +27,7 @@ pub struct ApiGroupDiscoveryList {
     #[serde(default, deserialize_with = "nullable")]
     pub api_version: Text,
     /// Servers send it empty.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "object")]
     pub metadata: ListMeta,
     /// The groups, in the server's order.
     #[serde(default, deserialize_with = "nullable")]
@@ -54,7 +54,7 @@ pub struct ObjectMeta {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiGroupDiscovery {
     /// Holds the name.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "object")]
     pub metadata: ObjectMeta,
     /// The versions, the preferred one first.
     #[serde(
@@ -95,7 +95,11 @@ pub struct ApiResourceDiscovery {
     #[serde(default, deserialize_with = "nullable")]
     pub resource: Text,
     /// The kind of the server's answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "optional_object",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub response_kind: Option<ResponseKind>,
     /// `Namespaced` or `Cluster`.
     #[serde(default, deserialize_with = "nullable")]
@@ -137,7 +141,11 @@ pub struct ApiSubresourceDiscovery {
     #[serde(default, deserialize_with = "nullable")]
     pub subresource: Text,
     /// The kind of the server's answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "optional_object",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub response_kind: Option<ResponseKind>,
     /// The verbs that it allows. `None` is Go's nil slice, which is written `null`.
     #[serde(default)]

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::Text;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, nullable};
+use super::{Kind, nullable, object};
 use crate::{GroupVersion, InvalidName};
 
 /// `GET /api`: the versions of the core group.
@@ -96,7 +96,7 @@ pub struct ApiGroup {
     #[serde(default)]
     pub versions: Option<Vec<GroupVersionForDiscovery>>,
     /// The preferred version. Empty for a group whose versions are all stale.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "object")]
     pub preferred_version: GroupVersionForDiscovery,
     /// The addresses at which clients of given networks reach the server.
     #[serde(
