@@ -46,6 +46,7 @@ use self::deadline::Deadline;
 pub(crate) use self::deadline::Elapsed;
 pub(crate) use self::dial::{ProxyError, looked_up};
 pub(crate) use self::redirect::Redirected;
+use self::relabel::relabelled;
 use crate::errors::{Fatal, chain};
 use crate::server::Server;
 use crate::warnings;
@@ -213,6 +214,7 @@ impl Service<Request<Full<Bytes>>> for Transport {
         let Self { shared, limit } = self.clone();
         Box::pin(async move {
             let url = without_password(request.uri());
+            let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
             // One beyond the end of time is none.
             let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
             let answer = match deadline {
@@ -221,13 +223,14 @@ impl Service<Request<Full<Bytes>>> for Transport {
                     .await
                     .unwrap_or_else(|_| Err(Cause::Exchange(Elapsed.into()))),
             };
-            match (answer, deadline) {
-                (Ok(answer), None) => Ok(answer),
+            let answer = match (answer, deadline) {
+                (Ok(answer), None) => answer,
                 (Ok(answer), Some(deadline)) => {
-                    Ok(answer.map(|body| Deadline::new(body, deadline).boxed_unsync()))
+                    answer.map(|body| Deadline::new(body, deadline).boxed_unsync())
                 }
-                (Err(cause), _) => Err(SendError { url, cause }),
-            }
+                (Err(cause), _) => return Err(SendError { url, cause }),
+            };
+            Ok(relabelled(&path, &headers, answer).await)
         })
     }
 }

@@ -23,7 +23,6 @@ use super::gzip;
 use super::handshake::{self, First};
 use super::head::{self, MAX_HEAD};
 use super::redirect::follow;
-use super::relabel::relabelled;
 use super::repeat;
 
 /// The most lines that it may have. Go has no such limit.
@@ -78,11 +77,10 @@ pub(super) fn connect(dialer: Dialer, disable_compression: bool) -> Connection {
                 let accepted = request.headers_mut().entry(ACCEPT_ENCODING);
                 accepted.or_insert(HeaderValue::from_static("gzip"));
             }
-            let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
             let response = client.oneshot(request).await?;
             head::check(response.version(), response.headers())?;
             // Some servers compress what nobody has asked for.
-            Ok(relabelled(&path, &headers, gzip::decoded(response).await).await)
+            Ok(gzip::decoded(response).await)
         }
     });
     BoxCloneSyncService::new(client)
