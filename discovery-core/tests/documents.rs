@@ -450,4 +450,24 @@ fn a_list_is_no_object() {
         assert_eq!(kind(value), is_one, "{value}");
         assert_eq!(preferred(value), is_one, "{value}");
     }
+    for lists in [
+        r#"["APIGroupList","v1",[]]"#,
+        r#"{"kind":"APIGroupList","groups":[["","","a"]]}"#,
+        r#"{"kind":"APIGroupList","groups":[{"name":"a","versions":[["a/v1","v1"]]}]}"#,
+        r#"{"kind":"APIGroupList","groups":[{"name":"a","serverAddressByClientCIDRs":[["a","b"]]}]}"#,
+    ] {
+        assert!(decode::<ApiGroupList>(lists.as_bytes()).is_err(), "{lists}");
+        let lenient = decode_lenient::<ApiGroupList>(lists.as_bytes());
+        assert!(lenient.is_err(), "{lists}");
+    }
+    let resources = br#"{"kind":"APIResourceList","groupVersion":"v1","resources":[["a"]]}"#;
+    assert!(decode_lenient::<ApiResourceList>(resources).is_err());
+    assert!(!aggregated(r#"[{"name":"a"}]"#));
+    assert!(!aggregated(r#"{"versions":[["v1"]]}"#));
+    assert!(!aggregated(
+        r#"{"versions":[{"version":"v1","resources":[["a"]]}]}"#
+    ));
+    assert!(!aggregated(
+        r#"{"versions":[{"version":"v1","resources":[{"resource":"a","subresources":[["b"]]}]}]}"#
+    ));
 }

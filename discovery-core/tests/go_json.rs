@@ -155,7 +155,7 @@ fn what_is_no_document() {
         ("1", "malformed JSON", true),
         ("\"APIResourceList\"", "malformed JSON", true),
         ("{}", "expected an APIResourceList, found kind \"\"", false),
-        ("[]", "expected an APIResourceList, found kind \"\"", false),
+        ("[]", "malformed JSON", true),
         (
             "{\"kind\":null}",
             "expected an APIResourceList, found kind \"\"",

@@ -127,7 +127,10 @@ fn quick_ways() {
         let Ok(text) = str::from_utf8(bytes) else {
             return;
         };
+        // serde takes a list of the fields' values for an object.
+        let is_object = text.trim_start().starts_with('{');
         let parsed = serde_json::from_str::<T>(text).ok();
+        let parsed = parsed.filter(|_| is_object);
         if let Some(document) = &parsed {
             assert_eq!(document.to_line(), go_json::to_line(document));
         }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::Text;
 use serde::{Deserialize, Serialize};
 
-use super::{nullable, object, optional_object};
+use super::{nullable, object, objects, optional_object};
 
 /// Everything that a server serves, in one document: `/api` for the core group, `/apis` for the
 /// others. The versions `v2` and `v2beta1` have the same shape.
@@ -30,7 +30,7 @@ pub struct ApiGroupDiscoveryList {
     #[serde(default, deserialize_with = "object")]
     pub metadata: ListMeta,
     /// The groups, in the server's order.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "objects")]
     pub items: Vec<ApiGroupDiscovery>,
 }
 
@@ -59,7 +59,7 @@ pub struct ApiGroupDiscovery {
     /// The versions, the preferred one first.
     #[serde(
         default,
-        deserialize_with = "nullable",
+        deserialize_with = "objects",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub versions: Vec<ApiVersionDiscovery>,
@@ -74,7 +74,7 @@ pub struct ApiVersionDiscovery {
     /// The resources, in the server's order.
     #[serde(
         default,
-        deserialize_with = "nullable",
+        deserialize_with = "objects",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub resources: Vec<ApiResourceDiscovery>,
@@ -127,7 +127,7 @@ pub struct ApiResourceDiscovery {
     /// Its parts, for example `status`.
     #[serde(
         default,
-        deserialize_with = "nullable",
+        deserialize_with = "objects",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub subresources: Vec<ApiSubresourceDiscovery>,

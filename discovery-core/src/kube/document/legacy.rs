@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::Text;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, nullable, object};
+use super::{Kind, nullable, object, objects, optional_objects};
 use crate::{GroupVersion, InvalidName};
 
 /// `GET /api`: the versions of the core group.
@@ -33,7 +33,11 @@ pub struct ApiVersions {
     pub versions: Vec<Text>,
     /// The addresses at which clients of given networks reach the server. Kept for the sake of clients that ask for
     /// the field.
-    #[serde(default, rename = "serverAddressByClientCIDRs")]
+    #[serde(
+        default,
+        deserialize_with = "optional_objects",
+        rename = "serverAddressByClientCIDRs"
+    )]
     pub server_address_by_client_cidrs: Option<Vec<ServerAddressByClientCidr>>,
 }
 
@@ -65,7 +69,7 @@ pub struct ApiGroupList {
     )]
     pub api_version: Text,
     /// The groups, in the server's order.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "objects")]
     pub groups: Vec<ApiGroup>,
 }
 
@@ -93,7 +97,7 @@ pub struct ApiGroup {
     #[serde(default, deserialize_with = "nullable")]
     pub name: Text,
     /// The versions in the server's order. `None` is Go's nil slice, which is written `null`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_objects")]
     pub versions: Option<Vec<GroupVersionForDiscovery>>,
     /// The preferred version. Empty for a group whose versions are all stale.
     #[serde(default, deserialize_with = "object")]
@@ -102,7 +106,7 @@ pub struct ApiGroup {
     #[serde(
         default,
         rename = "serverAddressByClientCIDRs",
-        deserialize_with = "nullable",
+        deserialize_with = "objects",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub server_address_by_client_cidrs: Vec<ServerAddressByClientCidr>,
@@ -163,7 +167,7 @@ pub struct ApiResourceList {
     #[serde(default, deserialize_with = "nullable")]
     pub group_version: Text,
     /// The resources in the server's order, subresources among them.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "objects")]
     pub resources: Vec<ApiResource>,
 }
 

@@ -184,7 +184,8 @@ fn decode_text<T: Kind>(text: &str) -> Result<T, DecodeError> {
 }
 
 fn parse<T: Kind>(text: &str) -> Result<T, DecodeError> {
-    let document: T = serde_json::from_str(text).map_err(|error| DecodeError {
+    let parsed = serde_json::from_str(text);
+    let Object(document): Object<T> = parsed.map_err(|error| DecodeError {
         kind: DecodeErrorKind::Json(error),
     })?;
     if document.kind() == T::KIND {
@@ -372,6 +373,25 @@ where
 {
     let found = Option::<Object<T>>::deserialize(deserializer)?;
     Ok(found.map(|Object(found)| found))
+}
+
+/// As [`nullable`], for a list of objects.
+fn objects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    optional_objects(deserializer).map(Option::unwrap_or_default)
+}
+
+/// A list of objects, or none.
+fn optional_objects<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let found = Option::<Vec<Object<T>>>::deserialize(deserializer)?;
+    Ok(found.map(|found| found.into_iter().map(|Object(found)| found).collect()))
 }
 
 impl<T> std::ops::Deref for Document<T> {
