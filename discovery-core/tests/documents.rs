@@ -370,6 +370,34 @@ fn odd_documents_are_read_as_go_reads_them() {
         assert_eq!(read.unwrap(), plain, "{odd}");
     }
 
+    const AGGREGATED: &str = r#"{"kind":"APIGroupDiscoveryList","items":[{"metadata":{"name":"a"},"versions":[{"version":"v1","resources":[{"resource":"as","responseKind":{"kind":"A"},"shortNames":["x"],"subresources":[{"subresource":"s"}]}]}]}]}"#;
+    let aggregated = decode::<ApiGroupDiscoveryList>(AGGREGATED.as_bytes()).unwrap();
+    for field in [
+        "items",
+        "metadata",
+        "versions",
+        "version",
+        "resources",
+        "resource",
+        "responseKind",
+        "shortNames",
+        "subresources",
+        "subresource",
+        "name",
+    ] {
+        for other in [
+            field.to_uppercase(),
+            field[..1].to_uppercase() + &field[1..],
+        ] {
+            let odd = AGGREGATED.replace(&format!("\"{field}\":"), &format!("\"{other}\" :"));
+            assert_ne!(odd, AGGREGATED);
+            let read = decode_lenient::<ApiGroupDiscoveryList>(odd.as_bytes());
+            assert_eq!(read.unwrap(), aggregated, "{odd}");
+        }
+    }
+    let versions = decode_lenient::<ApiVersions>(br#"{"Versions":["v1"],"kind":"APIVersions"}"#);
+    assert_eq!(versions.unwrap().versions, ["v1"]);
+
     let versions = decode_lenient::<ApiVersions>(br#"{"versions":["v1",null]}"#).unwrap();
     assert_eq!(
         (&*versions.kind, &*versions.versions),

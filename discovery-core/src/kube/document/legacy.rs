@@ -281,13 +281,6 @@ impl ApiGroup {
         self.versions.as_deref().unwrap_or_default()
     }
 
-    /// Whether it has a name or versions, and its versions have names.
-    pub(super) fn names_versions(&self) -> bool {
-        let is_named = |version: &GroupVersionForDiscovery| !version.version.is_empty();
-        let versions = self.versions();
-        (!self.name.is_empty() || !versions.is_empty()) && versions.iter().all(is_named)
-    }
-
     /// The group versions in order. Those whose names are not fit for a path are left out.
     pub fn group_versions(&self) -> impl Iterator<Item = GroupVersion> {
         self.versions().iter().filter_map(|version| {
@@ -377,10 +370,6 @@ impl Kind for ApiVersions {
     fn kind(&self) -> &str {
         &self.kind
     }
-
-    fn is_whole(&self) -> bool {
-        !self.versions.is_empty()
-    }
 }
 
 impl Kind for ApiGroup {
@@ -389,9 +378,5 @@ impl Kind for ApiGroup {
 
     fn kind(&self) -> &str {
         &self.kind
-    }
-
-    fn is_whole(&self) -> bool {
-        self.names_versions()
     }
 }

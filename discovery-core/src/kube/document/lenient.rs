@@ -69,6 +69,18 @@ pub(super) fn read<T: Kind>(text: &str) -> Option<T> {
     serde_json::from_value(Value::Object(fields)).ok()
 }
 
+/// Whether a field may be written in another case, so that a strict parser has passed it over.
+pub(super) fn has_other_case(text: &str) -> bool {
+    text.match_indices(':').any(|(at, _)| {
+        let before = text[..at].trim_ascii_end();
+        let name = before.strip_suffix('"').and_then(|inside| {
+            let (_, name) = inside.rsplit_once('"')?;
+            Some(name)
+        });
+        name.is_some_and(|name| known(name).is_some_and(|known| known != name))
+    })
+}
+
 /// Gives fields that are written in another case their own names.
 fn rename(fields: &mut Map<String, Value>) {
     let odd: Vec<_> = fields

@@ -55,10 +55,6 @@ pub trait Kind: Serialize + DeserializeOwned {
     /// The `kind` that it carries.
     fn kind(&self) -> &str;
 
-    /// Whether it has the fields without which it is of no use. A document that has not is looked at again for fields
-    /// that are written in another case.
-    fn is_whole(&self) -> bool;
-
     /// A faster way to read text that is exactly what [`go_json`] writes. It may give `None` at any
     /// time: then the text is parsed.
     fn read_canonical(text: &str) -> Option<Self> {
@@ -136,8 +132,11 @@ pub fn decode<T: Kind>(bytes: &[u8]) -> Result<T, DecodeError> {
 /// As [`decode`], and then with the reason that it would give. Odd documents of more than 8 MiB are not read.
 pub fn decode_lenient<T: Kind>(bytes: &[u8]) -> Result<T, DecodeError> {
     let text = text_of(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes));
-    match decode_text(&text) {
-        Ok(document) if T::is_whole(&document) => Ok(document),
+    if let Some(document) = T::read_as_sent(&text) {
+        return Ok(document);
+    }
+    match parse(&text) {
+        Ok(document) if !lenient::has_other_case(&text) => Ok(document),
         strict => lenient::read(&text).map_or(strict, Ok),
     }
 }

@@ -7,8 +7,8 @@
 mod read;
 mod write;
 
-use super::legacy::{ApiGroup, ApiGroupList, ApiResourceList};
-use super::{ApiGroupDiscoveryList, ApiVersionDiscovery, Kind};
+use super::legacy::{ApiGroupList, ApiResourceList};
+use super::{ApiGroupDiscoveryList, Kind};
 
 impl Kind for ApiGroupList {
     const KIND: &'static str = "APIGroupList";
@@ -16,10 +16,6 @@ impl Kind for ApiGroupList {
 
     fn kind(&self) -> &str {
         &self.kind
-    }
-
-    fn is_whole(&self) -> bool {
-        self.groups.iter().all(ApiGroup::names_versions)
     }
 
     fn read_canonical(text: &str) -> Option<Self> {
@@ -39,13 +35,6 @@ impl Kind for ApiResourceList {
         &self.kind
     }
 
-    fn is_whole(&self) -> bool {
-        !self
-            .resources
-            .iter()
-            .any(|resource| resource.name.is_empty())
-    }
-
     fn read_canonical(text: &str) -> Option<Self> {
         read::resource_list(text)
     }
@@ -61,16 +50,6 @@ impl Kind for ApiGroupDiscoveryList {
 
     fn kind(&self) -> &str {
         &self.kind
-    }
-
-    fn is_whole(&self) -> bool {
-        let is_whole = |version: &ApiVersionDiscovery| {
-            let mut resources = version.resources.iter();
-            !version.version.is_empty() && resources.all(|resource| !resource.resource.is_empty())
-        };
-        self.items
-            .iter()
-            .all(|group| group.versions.iter().all(is_whole))
     }
 
     fn read_canonical(text: &str) -> Option<Self> {
