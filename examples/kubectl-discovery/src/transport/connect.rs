@@ -25,8 +25,9 @@ use super::head::{self, MAX_HEAD};
 use super::redirect::follow;
 use super::repeat;
 
-/// The most lines that it may have. Go has no such limit.
-const MAX_HEADERS: usize = 10_000;
+/// The most lines that it may have. Go has no such limit; here each answer takes the room for as many, and up to this
+/// number that comes from memory that is there already.
+const MAX_HEADERS: usize = 3_500;
 
 /// HTTP over the connections of a dialer: HTTP/2 where TLS has agreed on it, else HTTP/1.1. Opens no socket.
 pub(super) fn connect(dialer: Dialer, disable_compression: bool) -> Connection {
