@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -65,8 +65,8 @@ pub(super) struct Shared {
     pub(super) given_back: Condvar,
     /// The form in which the server answered this process; the files don't tell.
     pub(super) format: RwLock<Option<Format>>,
-    /// The groups that were read last, while somebody uses them.
-    pub(super) groups: Mutex<Option<(Stamp, Weak<Snapshot>)>>,
+    /// The groups that were read last: a request for a list that is not known asks for them, and there are hundreds.
+    pub(super) groups: Mutex<Option<(Stamp, Arc<Snapshot>)>>,
     pub(super) lists: ReadLists,
     all: Mutex<All>,
     pub(super) warned: WarnOnce,

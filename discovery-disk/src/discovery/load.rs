@@ -1,7 +1,7 @@
 //! Reading the files of a server.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread;
 use std::time::SystemTime;
 
@@ -24,21 +24,20 @@ const MAX_THREADS: usize = 4;
 const BATCH: usize = 16;
 
 impl Shared {
-    /// The groups, without lists. `/api` and `/apis` are asked at the same time, and both need them:
-    /// they are parsed once.
+    /// The groups, without lists. They are parsed once as long as their file is the same.
     pub(super) fn load_groups(&self, limit: Limit) -> Arc<Snapshot> {
         let mut snapshot = Snapshot::default();
         let mut stamp = None;
         let kept = self.state().kept(&Name::Groups, limit);
         let since = kept.as_ref().map(|(since, _)| *since);
         if let Some(opened) = self.open(&self.tree.single(), &Name::Groups, limit, since) {
-            let latest = self
-                .groups()
-                .as_ref()
-                .filter(|latest| opened.stamp == Some(latest.0))
-                .and_then(|(_, snapshot)| snapshot.upgrade());
-            if let Some(latest) = latest {
-                return latest;
+            let format = self.format();
+            let is_it = |latest: &&(Stamp, Arc<Snapshot>)| {
+                let (stamp, snapshot) = latest;
+                opened.stamp == Some(*stamp) && (format.is_none() || snapshot.format() == format)
+            };
+            if let Some((_, latest)) = self.groups().as_ref().filter(is_it) {
+                return Arc::clone(latest);
             }
             let groups: Option<Document<ApiGroupList>> =
                 self.decode(&opened, &mut Vec::new(), true);
@@ -55,11 +54,11 @@ impl Shared {
             snapshot.set_format(format);
         }
         let snapshot = Arc::new(snapshot);
-        *self.groups() = stamp.map(|stamp| (stamp, Arc::downgrade(&snapshot)));
+        *self.groups() = stamp.map(|stamp| (stamp, Arc::clone(&snapshot)));
         snapshot
     }
 
-    pub(super) fn groups(&self) -> MutexGuard<'_, Option<(Stamp, Weak<Snapshot>)>> {
+    pub(super) fn groups(&self) -> MutexGuard<'_, Option<(Stamp, Arc<Snapshot>)>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
