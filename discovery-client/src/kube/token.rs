@@ -32,10 +32,12 @@ pub(super) struct WithToken<S> {
 }
 
 impl TokenFile {
-    /// Takes the file out of the credentials, with the token that counts less, so that kube sends neither.
+    /// Takes the file out of the credentials, with the token and the plugin that count less, so that kube sends none of
+    /// them.
     pub(super) fn take(user: &mut AuthInfo) -> Option<Self> {
         let path = user.token_file.take().filter(|path| !path.is_empty())?;
         user.token = None;
+        user.exec = None;
         Some(Self {
             path: path.into(),
             clock: Arc::new(SystemClock),
@@ -101,8 +103,13 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for WithToken<S> {
 #[cfg(test)]
 mod tests {
     use discovery_core::sync::clock::ManualClock;
+    use kube::config::ExecConfig;
 
     use super::*;
+
+    fn plugin() -> ExecConfig {
+        serde_json::from_str(r#"{"command":"false","interactiveMode":"Never"}"#).unwrap()
+    }
 
     #[test]
     fn a_token_is_read_again_and_has_no_line_break() {
@@ -112,6 +119,7 @@ mod tests {
         let mut user = AuthInfo {
             token_file: Some(path.to_str().unwrap().into()),
             token: Some("inline".to_owned().into()),
+            exec: Some(plugin()),
             ..AuthInfo::default()
         };
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30));
@@ -119,7 +127,7 @@ mod tests {
             clock: Arc::new(clock.clone()),
             ..TokenFile::take(&mut user).unwrap()
         };
-        assert!(user.token.is_none() && user.token_file.is_none());
+        assert!(user.token.is_none() && user.token_file.is_none() && user.exec.is_none());
         let token = || file.token().unwrap().to_str().unwrap().to_owned();
         assert_eq!(token(), "Bearer one");
         fs::write(&path, " two \r\n").unwrap();
