@@ -1,9 +1,9 @@
 //! From a configuration to a client.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use std::{env, fmt};
 
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
@@ -69,7 +69,6 @@ pub fn client(config: Config) -> Result<Client, Error> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
 /// ```
-#[derive(Debug)]
 #[must_use]
 pub struct CachedClient {
     config: Config,
@@ -157,10 +156,40 @@ impl CachedClient {
     }
 }
 
+/// Without the configuration: kube's own text of it has the password of a proxy, and the tokens of an auth provider.
+impl fmt::Debug for CachedClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedClient")
+            .field("stack", &self.stack)
+            .field("live", &self.live)
+            .field("interval", &self.interval)
+            .finish_non_exhaustive()
+    }
+}
+
 /// kubectl's directory.
 fn kubectl_cache() -> Option<PathBuf> {
     let given = env::var_os("KUBECACHEDIR").filter(|dir| !dir.is_empty());
     given
         .map(PathBuf::from)
         .or_else(|| Some(env::home_dir()?.join(".kube/cache")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_debug_text_has_no_credentials() {
+        let mut config = Config::new("https://10.0.0.1:6443".parse().unwrap());
+        config.proxy_url = Some("http://user:secret@proxy.test".parse().unwrap());
+        let provider = r#"{"auth-provider":{"name":"oidc","config":{"refresh-token":"secret"}}}"#;
+        config.auth_info = serde_json::from_str(provider).unwrap();
+        let cached = CachedClient::new(config, "cache").unwrap();
+        let text = format!("{cached:?}");
+        assert!(
+            text.contains("live: true") && !text.contains("secret"),
+            "{text}"
+        );
+    }
 }
