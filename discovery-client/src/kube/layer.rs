@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use discovery_core::kube::document::aggregate;
 use discovery_core::{Accept, BoxError, Endpoint, Format, GroupVersion};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, UPGRADE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use http_body_util::Full;
@@ -208,7 +208,10 @@ async fn aggregated(
         return Ok(response);
     };
     let (mut parts, _) = response.into_parts();
-    parts.headers.remove(CONTENT_LENGTH);
+    // They are of the legacy document, which stays the same when a list changes.
+    for header in [CONTENT_LENGTH, ETAG, LAST_MODIFIED] {
+        parts.headers.remove(header);
+    }
     let content_type = HeaderValue::from_static(format.content_type());
     parts.headers.insert(CONTENT_TYPE, content_type);
     let body = ResponseBody::new(Full::new(Bytes::from(json)));
@@ -226,5 +229,54 @@ impl fmt::Debug for CachedDiscoveryLayer {
 impl fmt::Debug for CachedDiscovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachedDiscovery").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::ACCEPT;
+    use tower::service_fn;
+
+    use super::*;
+
+    /// A legacy server.
+    fn server() -> Shared {
+        erased(service_fn(|request: Request<Body>| async move {
+            let json = match request.uri().path() {
+                "/api" => r#"{"kind":"APIVersions","versions":["v1"]}"#,
+                "/apis" => r#"{"kind":"APIGroupList","groups":[]}"#,
+                "/version" => "{}",
+                _ => r#"{"kind":"APIResourceList","resources":[{"name":"pods","kind":"Pod"}]}"#,
+            };
+            let answer = Response::builder()
+                .header(CONTENT_TYPE, "application/json")
+                .header(ETAG, "\"1\"")
+                .header(LAST_MODIFIED, "Thu, 01 Jan 2026 00:00:00 GMT");
+            Ok::<_, BoxError>(answer.body(Full::<Bytes>::from(json)).unwrap())
+        }))
+    }
+
+    fn get(path: &str) -> Request<Body> {
+        Request::get(path).body(Body::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_document_made_of_lists_has_no_validator_of_another() {
+        let service = CachedDiscovery {
+            discovery: Arc::new(Discovery {
+                service: server(),
+                live: None,
+                started: OnceLock::new(),
+            }),
+            rest: server(),
+        };
+        let mut request = get("/api");
+        let accept = HeaderValue::from_static(Accept::KUBECTL);
+        request.headers_mut().insert(ACCEPT, accept);
+        let answer = service.oneshot(request).await.unwrap();
+        assert_eq!(Format::from_headers(answer.headers()), Some(Format::V2));
+        for header in [CONTENT_LENGTH, ETAG, LAST_MODIFIED] {
+            assert!(!answer.headers().contains_key(&header), "{header}");
+        }
     }
 }
