@@ -163,7 +163,16 @@ impl Service<Request<Body>> for CachedDiscovery {
         if request.uri().authority().is_some() {
             make_relative(request.uri_mut(), "");
         }
-        self.discovery.start();
+        let asks_for_schemas_or_version = matches!(
+            endpoint,
+            Endpoint::Version
+                | Endpoint::OpenApiV2
+                | Endpoint::OpenApiV3
+                | Endpoint::OpenApiV3Document(_)
+        );
+        if !asks_for_schemas_or_version {
+            self.discovery.start();
+        }
         let service = self.discovery.service.clone();
         match (
             &endpoint,
@@ -258,6 +267,28 @@ mod tests {
 
     fn get(path: &str) -> Request<Body> {
         Request::get(path).body(Body::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn live_discovery_begins_with_discovery_and_not_with_the_version() {
+        let discovery = Arc::new(Discovery {
+            service: server(),
+            live: Some(Live::new(DiscoveryClient::new(server())).watch(false)),
+            started: OnceLock::new(),
+        });
+        let service = CachedDiscovery {
+            discovery: Arc::clone(&discovery),
+            rest: server(),
+        };
+        for (path, begins) in [
+            ("/version", false),
+            ("/openapi/v3", false),
+            ("/api/v1/pods", false),
+            ("/apis", true),
+        ] {
+            service.clone().oneshot(get(path)).await.unwrap();
+            assert_eq!(discovery.started.get().is_some(), begins, "{path}");
+        }
     }
 
     #[tokio::test]
