@@ -164,6 +164,12 @@ mod http2 {
 
     use super::*;
 
+    /// How long a connection is silent before it is probed, as in client-go.
+    const PING_AFTER: Duration = Duration::from_secs(30);
+
+    /// How long the answer to a probe may take, as in client-go. A connection that the network has lost ends by it.
+    const PING_TIMEOUT: Duration = Duration::from_secs(15);
+
     /// HTTP/2 where the server speaks it, else HTTP/1.1. Connects when a request is sent.
     pub(super) fn transport(config: &Config) -> Result<Shared, Error> {
         let mut tcp = HttpConnector::new();
@@ -182,6 +188,9 @@ mod http2 {
         }
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
+            .http2_keep_alive_interval(PING_AFTER)
+            .http2_keep_alive_timeout(PING_TIMEOUT)
+            .http2_keep_alive_while_idle(true)
             .build::<_, Body>(tls.enable_all_versions().wrap_connector(tcp));
         let client = client.map_err(BoxError::from);
         if config.disable_compression {

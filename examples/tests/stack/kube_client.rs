@@ -398,3 +398,46 @@ async fn a_refusal_is_told_and_not_kept() {
         assert!(Discovery::new(client).run_aggregated().await.is_ok());
     }
 }
+
+/// A network that loses a connection tells nobody: the client has to find out itself.
+#[tokio::test]
+async fn a_connection_that_is_lost_is_not_used_for_ever() {
+    let rig = rig(EmbeddedServer::builder().crds(1)).await;
+    let (lose, lost) = tokio::sync::watch::channel(false);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a free port");
+    let network = listener.local_addr().expect("it is bound");
+    let server = rig.server.addr();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut lost = lost.clone();
+            lost.mark_unchanged();
+            tokio::spawn(async move {
+                let mut server = tokio::net::TcpStream::connect(server)
+                    .await
+                    .expect("a server");
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                    _ = lost.changed() => std::future::pending().await,
+                }
+            });
+        }
+    });
+    let mut config = config(&rig.server);
+    config.cluster_url = format!("https://{network}").parse().expect("a URL");
+    let cached = CachedClient::new(config, rig.root.path()).expect("an address");
+    let (client, handles) = cached.live(false).build().expect("a client");
+    aggregated(&client).await;
+
+    lose.send_replace(true);
+    handles.memory.invalidate();
+    tokio::time::pause();
+    // The first is in vain; the second may be on another connection already.
+    for _ in 0..2 {
+        drop(Discovery::new(client.clone()).run_aggregated().await);
+    }
+    tokio::time::resume();
+    timeout(Duration::from_secs(20), aggregated(&client))
+        .await
+        .expect("over another connection");
+}
