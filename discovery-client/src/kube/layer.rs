@@ -30,7 +30,8 @@ use crate::{DiscoveryClient, Handles, Stack};
 ///
 /// The caches are those of the configuration's server, so that clients of several clusters may share a directory.
 ///
-/// [`client`](super::client) does more: discovery has a transport of its own, and stays up to date.
+/// [`client`](super::client) does more: discovery has a transport of its own, and stays up to date. Here kube repeats
+/// discovery that is answered with 503, as all else, for minutes, unless the configuration's `default_retry` is off.
 ///
 /// ```
 /// # tokio_test::block_on(async {
@@ -38,7 +39,8 @@ use crate::{DiscoveryClient, Handles, Stack};
 /// use kube::client::ClientBuilder;
 ///
 /// // In a real program: `Config::infer().await?`, and `~/.kube/cache`.
-/// let config = kube::Config::new("http://127.0.0.1:6443".parse()?);
+/// let mut config = kube::Config::new("http://127.0.0.1:6443".parse()?);
+/// config.default_retry = false;
 /// let cached = discovery_client::kube::layer(&config, root.path())?;
 /// let client = ClientBuilder::try_from(config)?.with_layer(&cached).build();
 ///
