@@ -7,7 +7,7 @@ use std::fmt;
 /// A percent sign in an address that no two hexadecimal digits follow. See [`server_url`](super::uri::server_url).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidEscape {
-    /// The percent sign, and up to two characters.
+    /// The percent sign, and up to two bytes.
     escape: String,
 }
 
@@ -69,26 +69,36 @@ pub(super) fn sent(server: &str) -> Result<Cow<'_, str>, InvalidEscape> {
         host,
         path,
     } = address;
-    let decoded = unescape(path)?;
-    let mut clean: Vec<&[u8]> = Vec::new();
-    for segment in decoded.split(|byte| *byte == b'/') {
-        match segment {
-            b"" | b"." => {}
-            b".." => _ = clean.pop(),
-            segment => clean.push(segment),
-        }
-    }
-    let mut sent = String::new();
-    for segment in clean {
-        sent.push('/');
-        sent += &escape(segment, Part::Path);
-    }
+    let clean = clean(path)?;
+    let sent = clean.strip_suffix('/').unwrap_or(&clean);
     let printed_user = user.map(printed_user).transpose()?;
     if sent == path.strip_suffix('/').unwrap_or(path) && printed_user.as_deref() == user {
         return Ok(server.into());
     }
     let user = printed_user.map_or_else(String::new, |user| user + "@");
     Ok(format!("{scheme}://{user}{host}{sent}").into())
+}
+
+/// A path, decoded, without empty, `.` and `..` segments, and encoded; with a slash at its end if there was one.
+pub(super) fn clean(path: &str) -> Result<String, InvalidEscape> {
+    let decoded = unescape(path)?;
+    let mut segments: Vec<&[u8]> = Vec::new();
+    for segment in decoded.split(|byte| *byte == b'/') {
+        match segment {
+            b"" | b"." => {}
+            b".." => _ = segments.pop(),
+            segment => segments.push(segment),
+        }
+    }
+    let mut clean = String::with_capacity(path.len());
+    for segment in segments {
+        clean.push('/');
+        clean += &escape(segment, Part::Path);
+    }
+    if decoded.ends_with(b"/") {
+        clean.push('/');
+    }
+    Ok(clean)
 }
 
 /// What Go takes for no user information makes the address none, and stays.
@@ -140,10 +150,9 @@ fn unescape(text: &str) -> Result<Vec<u8>, InvalidEscape> {
             .and_then(digit)
             .zip(rest.get(1).and_then(digit))
         else {
-            let escape = rest.iter().take(2).map(|byte| char::from(*byte));
-            return Err(InvalidEscape {
-                escape: std::iter::once('%').chain(escape).collect(),
-            });
+            let escape = [b"%", &rest[..rest.len().min(2)]].concat();
+            let escape = String::from_utf8_lossy(&escape).into_owned();
+            return Err(InvalidEscape { escape });
         };
         decoded.extend(u8::try_from(16 * high + low));
         bytes = &rest[2..];

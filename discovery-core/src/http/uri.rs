@@ -509,6 +509,23 @@ pub fn server_url(server: &str) -> Result<Cow<'_, str>, InvalidEscape> {
     go_url::sent(server)
 }
 
+/// A path as kubectl sends it: decoded, without empty, `.` and `..` segments, and encoded as Go's `net/url` does. A slash
+/// at its end stays.
+///
+/// ```
+/// use discovery_core::http::uri::request_path;
+///
+/// assert_eq!(request_path("/apis//apps/../%2e/ü x/")?, "/apis/%C3%BC%20x/");
+/// # Ok::<(), discovery_core::http::uri::InvalidEscape>(())
+/// ```
+///
+/// # Errors
+///
+/// When a percent sign does not begin an escape.
+pub fn request_path(path: &str) -> Result<String, InvalidEscape> {
+    go_url::clean(path)
+}
+
 /// An authority without its user information, which may be a password.
 ///
 /// ```

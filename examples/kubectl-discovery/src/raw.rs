@@ -8,6 +8,7 @@ use bytes::Bytes;
 use discovery_client::request_defaults::go_duration;
 use discovery_client::retry::RetryAfterLayer;
 use discovery_core::http::exchange::{Collected, collect};
+use discovery_core::http::uri::request_path;
 use discovery_core::{Accept, Error as DiscoveryError};
 use http::header::ACCEPT;
 use http::uri::PathAndQuery;
@@ -87,34 +88,9 @@ fn target(base: &str, raw: &str, timeout: Option<String>) -> Result<String, Stri
     }
     let (raw, _) = raw.split_once('#').unwrap_or((raw, ""));
     let (raw, query) = raw.split_once('?').unwrap_or((raw, ""));
-    let path = path_of(raw)?;
-    let decoded = decoded(path, false).ok_or_else(|| {
-        let malformed = |(at, _): &(usize, &str)| {
-            let escape: String = path[*at..].chars().take(3).collect();
-            decoded(&escape, false).is_none()
-        };
-        let at = path
-            .match_indices('%')
-            .find(malformed)
-            .unwrap_or_default()
-            .0;
-        let escape: String = path[at..].chars().take(3).collect();
-        format!("invalid URL escape {escape:?}")
-    })?;
-    let mut clean: Vec<&[u8]> = Vec::new();
-    for segment in decoded.split(|byte| *byte == b'/') {
-        match segment {
-            b"" | b"." => {}
-            b".." => _ = clean.pop(),
-            segment => clean.push(segment),
-        }
-    }
-    let mut target = base.trim_end_matches('/').to_owned();
-    for segment in clean {
-        target.push('/');
-        encode(&mut target, segment, b"-_.~$&+,;=:@");
-    }
-    if target.is_empty() || decoded.ends_with(b"/") && !target.ends_with('/') {
+    let path = request_path(path_of(raw)?).map_err(|error| error.to_string())?;
+    let mut target = base.trim_end_matches('/').to_owned() + &path;
+    if target.is_empty() {
         target.push('/');
     }
     let mut pairs = pairs_of(query);
@@ -126,9 +102,9 @@ fn target(base: &str, raw: &str, timeout: Option<String>) -> Result<String, Stri
         for value in values {
             target.push(separator);
             separator = '&';
-            encode(&mut target, key, b"-_.~ ");
+            encode(&mut target, key);
             target.push('=');
-            encode(&mut target, value, b"-_.~ ");
+            encode(&mut target, value);
         }
     }
     Ok(target)
@@ -145,7 +121,7 @@ fn path_of(raw: &str) -> Result<&str, String> {
     let rest = match raw.split_once(':') {
         Some(("", _)) => return Err("missing protocol scheme".into()),
         Some((scheme, rest)) if is_scheme(scheme) => {
-            // What has no slash there has no path.
+            // Without a slash there is no path.
             let has_path = rest.starts_with('/');
             if has_path { rest } else { "" }
         }
@@ -167,15 +143,15 @@ fn pairs_of(query: &str) -> BTreeMap<Vec<u8>, Vec<Vec<u8>>> {
     let wellformed = |pair: &&str| !pair.is_empty() && !pair.contains(';');
     for pair in query.split('&').filter(wellformed) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if let (Some(key), Some(value)) = (decoded(key, true), decoded(value, true)) {
+        if let (Some(key), Some(value)) = (decoded(key), decoded(value)) {
             pairs.entry(key).or_default().push(value);
         }
     }
     pairs
 }
 
-/// A text without its escapes; `None` if one is malformed.
-fn decoded(text: &str, has_plus: bool) -> Option<Vec<u8>> {
+/// A text of a query without its escapes; `None` if one is malformed.
+fn decoded(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -185,19 +161,21 @@ fn decoded(text: &str, has_plus: bool) -> Option<Vec<u8>> {
                 let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
                 u8::try_from(16 * high + low).ok()?
             }
-            b'+' if has_plus => b' ',
+            b'+' => b' ',
             byte => byte,
         });
     }
     Some(decoded)
 }
 
-/// Adds bytes with escapes for all but letters, digits and those that are `plain`. A plain space becomes a plus.
-fn encode(text: &mut String, bytes: &[u8], plain: &[u8]) {
+/// Adds bytes of a query with escapes for all but letters, digits and a few others. A space becomes a plus.
+fn encode(text: &mut String, bytes: &[u8]) {
     for &byte in bytes {
         match byte {
-            b' ' if plain.contains(&b' ') => text.push('+'),
-            byte if byte.is_ascii_alphanumeric() || plain.contains(&byte) => text.push(byte.into()),
+            b' ' => text.push('+'),
+            byte if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) => {
+                text.push(byte.into());
+            }
             byte => text.push_str(&format!("%{byte:02X}")),
         }
     }
