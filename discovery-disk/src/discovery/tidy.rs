@@ -31,7 +31,7 @@ pub(super) enum Untidy {
 }
 
 impl Tree {
-    /// What is to be looked at, as far as the directory's own times tell. kubectl publishes a file in it at each of its
+    /// The directories to be looked at, as far as the directory's own times tell. kubectl publishes a file in it at each of its
     /// discoveries, mostly with the same groups, and a look at all directories takes as long as a discovery.
     pub(super) fn untidy(&self, now: SystemTime) -> Option<Untidy> {
         let metadata = self.dir.as_deref().and_then(|dir| fs::metadata(dir).ok());
