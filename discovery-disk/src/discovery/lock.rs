@@ -107,6 +107,7 @@ impl ProcessLock {
 
     fn attempt(self: &Arc<Self>) -> Attempt {
         let mut held = self.held();
+        let mut missing = None;
         for _ in 0..ATTEMPTS {
             if held.file.is_some() {
                 held.holders += 1;
@@ -114,8 +115,11 @@ impl ProcessLock {
             }
             let file = match open(&self.path) {
                 Ok(file) => file,
-                // Its directory was removed when it had just been made.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // Its directory was removed when it had just been made, or can't be made.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    missing = Some(error);
+                    continue;
+                }
                 Err(error) => return self.unavailable(&error),
             };
             match file.try_lock() {
@@ -125,8 +129,12 @@ impl ProcessLock {
                 // Not all file systems have locks.
                 Err(TryLockError::Error(error)) => return self.unavailable(&error),
             }
+            missing = None;
         }
-        Attempt::Busy
+        match missing {
+            Some(error) => self.unavailable(&error),
+            None => Attempt::Busy,
+        }
     }
 
     fn unavailable(&self, error: &io::Error) -> Attempt {
@@ -190,5 +198,27 @@ fn open(path: &Path) -> io::Result<File> {
             options.open(path)
         }
         opened => opened,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_can_not_be_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let directory = dir.path().join("directory");
+        fs::create_dir(&directory).unwrap();
+        let mut places = vec![file.join("lock"), file.join("below/lock"), directory];
+        if cfg!(target_os = "linux") {
+            places.push("/proc/nope/locks/lock".into());
+        }
+        for place in places {
+            let lock = ProcessLock::new(place.clone(), Duration::MAX);
+            assert!(matches!(lock.begin(), Op::Ready(_)), "{place:?}");
+        }
     }
 }
