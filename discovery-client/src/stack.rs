@@ -63,7 +63,7 @@ pub type LongLivedService<T> =
 pub struct Stack {
     server: Uri,
     root: PathBuf,
-    discovery_dir: Option<PathBuf>,
+    discovery_dir: Result<PathBuf, String>,
     http_store: Option<Arc<dyn Store>>,
     files: Arc<dyn Fn(DiskDiscoveryLayer) -> DiskDiscoveryLayer + Send + Sync>,
     ttl: Option<Duration>,
@@ -98,12 +98,11 @@ pub struct StackError {
     source: Option<BoxError>,
 }
 
-/// The directory of a server's discovery files, if its address has a name for one.
-fn directory(root: &Path, server: &str) -> Option<PathBuf> {
+/// The directory of a server's discovery files, or why its address has no name for one.
+fn directory(root: &Path, server: &str) -> Result<PathBuf, String> {
     uri::server_directory(server)
-        .inspect_err(|error| tracing::warn!(%error, "no discovery files for this server"))
-        .ok()
         .map(|name| root.join("discovery").join(name))
+        .map_err(|error| error.to_string())
 }
 
 impl Stack {
@@ -332,10 +331,13 @@ impl Stack {
 
     fn layers(&self) -> Layers {
         let mut files = match &self.discovery_dir {
-            Some(dir) => {
+            Ok(dir) => {
                 DiskDiscoveryLayer::new(dir).state_dir(self.root.join(DiskDiscoveryLayer::STATE))
             }
-            None => DiskDiscoveryLayer::without_files(),
+            Err(error) => {
+                tracing::warn!(%error, "no discovery files for this server");
+                DiskDiscoveryLayer::without_files()
+            }
         };
         if let Some(ttl) = self.ttl {
             files = files.ttl(ttl);
@@ -462,7 +464,7 @@ impl Layers {
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stack")
-            .field("discovery_dir", &self.discovery_dir)
+            .field("discovery_dir", &self.discovery_dir.as_ref().ok())
             .field("http_cache", &self.http_store.is_some())
             .field("ttl", &self.ttl)
             .field("timeout", &self.timeout)

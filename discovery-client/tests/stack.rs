@@ -223,3 +223,18 @@ async fn the_files_take_their_options_from_the_stack() {
             .contains("a.test")
     );
 }
+
+#[test]
+fn an_address_without_a_directory_is_warned_of_once() {
+    let root = tempfile::tempdir().unwrap();
+    let warnings = |stack: &dyn Fn() -> Stack| {
+        let events = testing::Events::new("discovery_client");
+        events.capture(|| drop(stack().kubectl(transport())));
+        events.take().len()
+    };
+    let nameless = "http://host/..";
+    let stack = |server| Stack::new(server, root.path()).unwrap();
+    assert_eq!(warnings(&|| stack(nameless)), 1);
+    assert_eq!(warnings(&|| stack(nameless).named(nameless)), 1);
+    assert_eq!(warnings(&|| stack(nameless).named("http://host")), 0);
+}
