@@ -192,4 +192,31 @@ mod tests {
             "{text}"
         );
     }
+
+    #[test]
+    fn errors_have_no_password_of_a_proxy() {
+        // The second is a scheme that kube does not know.
+        for proxy in [
+            "socks5://user:secret@proxy.test",
+            "ftp://user:secret@proxy.test",
+        ] {
+            let mut config = Config::new("https://10.0.0.1:6443".parse().unwrap());
+            config.proxy_url = Some(proxy.parse().unwrap());
+            let Err(error) = kube::client::ClientBuilder::try_from(config) else {
+                continue;
+            };
+            assert!(error.to_string().contains("secret"), "kube's own: {error}");
+            let error = Error::kube(error);
+            let mut text = format!("{error:?}");
+            let mut next: Option<&dyn std::error::Error> = Some(&error);
+            while let Some(error) = next {
+                text += &error.to_string();
+                next = error.source();
+            }
+            assert!(
+                text.contains("proxy.test") && !text.contains("secret"),
+                "{text}"
+            );
+        }
+    }
 }

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use discovery_core::BoxError;
+use discovery_core::http::uri::without_user_info;
 
 use crate::StackError;
 
@@ -16,7 +17,14 @@ impl Error {
         Self::other("address", error)
     }
 
-    pub(super) fn kube(error: kube::Error) -> Self {
+    pub(super) fn kube(mut error: kube::Error) -> Self {
+        // kube tells all of a proxy's address, and there may be a password in it.
+        if let kube::Error::ProxyProtocolDisabled { proxy_url, .. }
+        | kube::Error::ProxyProtocolUnsupported { proxy_url } = &mut error
+        {
+            let shown = without_user_info(&proxy_url.to_string()).parse();
+            **proxy_url = shown.unwrap_or_default();
+        }
         Self::other("configuration", error)
     }
 
