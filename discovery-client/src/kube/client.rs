@@ -1,5 +1,6 @@
 //! From a configuration to a client.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -18,8 +19,8 @@ use crate::{DiscoveryClient, Handles, Stack};
 
 /// Makes a client whose discovery is cached where kubectl caches it, and stays up to date by itself.
 ///
-/// kubectl's directory is that of the environment variable `KUBECACHEDIR`, or `.kube/cache` in the user's home:
-/// [`CachedClient`] takes another. Nothing is sent before something is asked for. With the first request for discovery,
+/// kubectl's directory is that of the environment variable `KUBECACHEDIR`, or `.kube/cache` in the user's home,
+/// which is the working directory where `HOME` is not set: [`CachedClient`] takes another. Nothing is sent before something is asked for. With the first request for discovery,
 /// [live](crate::live) discovery begins, and goes on as long as the client is there: custom resources that come and go
 /// are seen. The `token_file` of a user counts more than a token, and may end in a line break, as in kubectl.
 ///
@@ -36,14 +37,18 @@ use crate::{DiscoveryClient, Handles, Stack};
 ///
 /// # Errors
 ///
-/// When the configuration's address is none, its credentials can't be used, or there is no home directory.
+/// When the configuration's address is none, or its credentials can't be used.
 ///
 /// # Panics
 ///
 /// Outside of a Tokio runtime, as `kube::Client::try_from`.
 pub fn client(config: Config) -> Result<Client, Error> {
-    let root =
-        kubectl_cache().ok_or_else(|| Error::other("cache", "there is no home directory"))?;
+    // The standard library's home is that of the user's entry in the system, where `HOME` is not set.
+    let home = match cfg!(unix) {
+        true => env::var_os("HOME"),
+        false => env::home_dir().map(Into::into),
+    };
+    let root = kubectl_cache(env::var_os("KUBECACHEDIR"), home);
     let (client, _) = CachedClient::new(config, root)?.build()?;
     Ok(client)
 }
@@ -167,12 +172,10 @@ impl fmt::Debug for CachedClient {
     }
 }
 
-/// kubectl's directory.
-fn kubectl_cache() -> Option<PathBuf> {
-    let given = env::var_os("KUBECACHEDIR").filter(|dir| !dir.is_empty());
-    given
-        .map(PathBuf::from)
-        .or_else(|| Some(env::home_dir()?.join(".kube/cache")))
+/// kubectl's directory, by `KUBECACHEDIR` and the home.
+fn kubectl_cache(given: Option<OsString>, home: Option<OsString>) -> PathBuf {
+    let given = given.filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    given.unwrap_or_else(|| Path::new(&home.unwrap_or_default()).join(".kube/cache"))
 }
 
 #[cfg(test)]
@@ -217,6 +220,22 @@ mod tests {
                 text.contains("proxy.test") && !text.contains("secret"),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn the_cache_is_where_kubectl_has_it() {
+        let cases = [
+            (Some("/given"), Some("/home/me"), "/given"),
+            (Some("given"), None, "given"),
+            (Some(""), Some("/home/me"), "/home/me/.kube/cache"),
+            (None, Some("/home/me"), "/home/me/.kube/cache"),
+            (None, Some(""), ".kube/cache"),
+            (None, None, ".kube/cache"),
+        ];
+        for (given, home, expected) in cases {
+            let dir = kubectl_cache(given.map(Into::into), home.map(Into::into));
+            assert_eq!(dir, Path::new(expected), "{given:?} {home:?}");
         }
     }
 }
