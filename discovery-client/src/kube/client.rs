@@ -19,10 +19,11 @@ use crate::{DiscoveryClient, Handles, Stack};
 
 /// Makes a client whose discovery is cached where kubectl caches it, and stays up to date by itself.
 ///
-/// kubectl's directory is that of the environment variable `KUBECACHEDIR`, or `.kube/cache` in the user's home,
-/// which is the working directory where `HOME` is not set: [`CachedClient`] takes another. Nothing is sent before something is asked for. With the first request for discovery,
-/// [live](crate::live) discovery begins, and goes on as long as the client is there: custom resources that come and go
-/// are seen. The `token_file` of a user counts more than a token, and may end in a line break, as in kubectl.
+/// kubectl's directory is that of the environment variable `KUBECACHEDIR`, or `.kube/cache` in the user's home, which is
+/// the working directory where `HOME` is not set: [`CachedClient`] takes another. Nothing is sent before something is
+/// asked for. With the first request for discovery, [live](crate::live) discovery begins, and goes on as long as the
+/// client is there: custom resources that come and go are seen. The `token_file` of a user counts more than a token, and
+/// may end in a line break, as in kubectl.
 ///
 /// ```
 /// # tokio_test::block_on(async {
